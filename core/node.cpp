@@ -1,0 +1,83 @@
+#include <twopass/core/node.h>
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include <twopass/core/error.h>
+
+namespace twopass {
+namespace {
+
+std::atomic<std::int64_t> live_nodes{0};
+thread_local constinit std::uint64_t last_number = 0;
+
+// Nodes whose last reference is gone, linked through `number`: released in a loop, so that chains of any length need no
+// stack. Trivially destructible, as nodes may outlive everything else of a thread.
+thread_local constinit Node* doomed = nullptr;
+thread_local constinit bool destroying = false;
+
+std::size_t node_bytes(std::size_t inputs) { return sizeof(Node) + inputs * sizeof(Node::Edge); }
+
+}  // namespace
+
+std::int64_t Node::live() { return live_nodes.load(std::memory_order_relaxed); }
+
+std::uint64_t Node::next_number(std::uint64_t largest) { return last_number = std::max(largest, last_number) + 1; }
+
+Node* Node::make(const Op* op, ArgumentsPointer arguments, Shape shape, DType dtype, std::uint8_t flags,
+                 std::size_t inputs) {
+  if (inputs > std::numeric_limits<std::uint16_t>::max())
+    throw Error("a call takes at most 65535 inputs, not " + std::to_string(inputs));
+  void* block = memory::allocate(node_bytes(inputs));
+  Node* node = new (block) Node(op, std::move(arguments), std::move(shape), dtype, flags, inputs);
+  for (Edge& edge : node->edges()) new (&edge) Edge;
+  live_nodes.fetch_add(1, std::memory_order_relaxed);
+  return node;
+}
+
+void Node::allocate_value() {
+  const std::size_t size = bytes();
+  if (size <= sizeof(small)) {
+    data = reinterpret_cast<std::byte*>(&small);
+  } else {
+    buffer = Buffer(size);
+    data = buffer.data();
+  }
+}
+
+void Node::drop_handle() noexcept {
+  if (handles_.fetch_sub(1, std::memory_order_acq_rel) == 1 && !is(kKeepsOutput)) {
+    // Nobody can ask for the value any more; the record may be needed still.
+    buffer.reset();
+    data = nullptr;
+  }
+  drop_reference();
+}
+
+void Node::drop_reference() noexcept {
+  if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(this);
+}
+
+void Node::destroy(Node* node) noexcept {
+  node->number = reinterpret_cast<std::uintptr_t>(doomed);
+  doomed = node;
+  if (destroying) return;
+  destroying = true;
+  while (doomed) {
+    Node* dead = doomed;
+    doomed = reinterpret_cast<Node*>(dead->number);
+    for (const Edge& edge : dead->edges()) {
+      if (!edge.node()) continue;
+      if (edge.keeps()) edge.node()->drop_handle();
+      else edge.node()->drop_reference();
+    }
+    const std::size_t inputs = dead->input_count;
+    dead->~Node();
+    memory::release(dead, node_bytes(inputs));
+    live_nodes.fetch_sub(1, std::memory_order_relaxed);
+  }
+  destroying = false;
+}
+
+}  // namespace twopass

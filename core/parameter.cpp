@@ -1,0 +1,117 @@
+#include <twopass/core/parameter.h>
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <mutex>
+
+#include <twopass/core/error.h>
+#include <twopass/core/random.h>
+
+namespace twopass {
+namespace {
+
+std::atomic<std::uint64_t> last_id{0};
+thread_local std::vector<std::pair<std::uint64_t, Tensor>> substituted;
+
+}  // namespace
+
+struct Parameter::Cell : std::enable_shared_from_this<Cell> {
+  Cell(std::string a_name, Shape a_shape, DType a_dtype, Initializer first)
+      : name(std::move(a_name)), shape(std::move(a_shape)), dtype(a_dtype), initializer(std::move(first)) {}
+
+  std::string name;
+  Shape shape;
+  DType dtype;
+  Initializer initializer;
+  std::uint64_t id = ++last_id;
+  std::mutex mutex{};
+  Tensor leaf{};  // undefined until the first value is drawn
+  std::uint64_t seed = 0;
+  bool seed_fixed = false;
+  bool trainable = true;
+
+  void put(const Tensor& value) {
+    Tensor made = variable(detach(value), name);
+    made.node().arguments = ArgumentsPointer(new LeafArguments(name, id, weak_from_this()));
+    leaf = std::move(made);
+  }
+  const Tensor& current() {
+    if (!leaf.defined()) {
+      Random random(seed);
+      put(initializer(shape, dtype, random));
+    }
+    return leaf;
+  }
+};
+
+Parameter::Parameter(const Tensor& value, const std::string& name)
+    : cell_(std::make_shared<Cell>(name, value.shape(), value.dtype(), Initializer())) {
+  cell_->put(value);
+}
+
+Parameter::Parameter(const std::string& name, const Shape& shape, DType dtype, Initializer initializer)
+    : cell_(std::make_shared<Cell>(name, shape, dtype, std::move(initializer))) {
+  shape.elements();  // refuses open axes
+  if (!is_floating(dtype)) throw Error(fmt::format("parameter \"{}\": only f32 and f64 have gradients, not {}", name, name_of(dtype)));
+}
+
+Parameter Parameter::of(const Tensor& leaf) {
+  Parameter found;
+  if (const LeafArguments* arguments = leaf.node().leaf()) found.cell_ = std::static_pointer_cast<Cell>(arguments->cell.lock());
+  return found;
+}
+
+Parameter::Cell& Parameter::cell() const {
+  if (!cell_) throw Error("an undefined parameter was used: its layer has not been built");
+  return *cell_;
+}
+
+const Shape& Parameter::shape() const { return cell().shape; }
+DType Parameter::dtype() const { return cell().dtype; }
+const std::string& Parameter::name() const { return cell().name; }
+std::uint64_t Parameter::id() const { return cell().id; }
+bool Parameter::trainable() const { return cell().trainable; }
+void Parameter::set_trainable(bool trainable) const { cell().trainable = trainable; }
+
+Tensor Parameter::tensor() const {
+  Cell& own = cell();
+  for (auto it = substituted.rbegin(); it != substituted.rend(); ++it)
+    if (it->first == own.id) return it->second;
+  const std::lock_guard lock(own.mutex);
+  const Tensor& leaf = own.current();
+  return own.trainable ? leaf : detach(leaf);
+}
+
+Tensor Parameter::value() const {
+  Cell& own = cell();
+  const std::lock_guard lock(own.mutex);
+  return detach(own.current());
+}
+
+void Parameter::set(const Tensor& value) const {
+  Cell& own = cell();
+  if (value.shape() != own.shape || value.dtype() != own.dtype || value.symbolic())
+    throw Error(fmt::format("parameter \"{}\" holds {} {} and cannot be set to {}{} {}", own.name, name_of(own.dtype),
+                            own.shape.text(), value.symbolic() ? "a symbol of " : "", name_of(value.dtype()), value.shape().text()));
+  const std::lock_guard lock(own.mutex);
+  own.put(value);
+}
+
+void Parameter::seed(std::uint64_t seed, bool fixed) const {
+  Cell& own = cell();
+  const std::lock_guard lock(own.mutex);
+  if (own.leaf.defined() || own.seed_fixed) return;
+  own.seed = seed;
+  own.seed_fixed = fixed;
+}
+
+Substitution::Substitution(const Parameters& parameters, const Tensors& tensors) : before_(substituted.size()) {
+  if (parameters.size() != tensors.size())
+    throw Error(fmt::format("{} parameters cannot be given {} tensors", parameters.size(), tensors.size()));
+  for (std::size_t k = 0; k < tensors.size(); ++k) substituted.emplace_back(parameters[k].id(), tensors[k]);
+}
+
+Substitution::~Substitution() { substituted.resize(before_); }
+
+}  // namespace twopass

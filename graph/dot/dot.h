@@ -1,0 +1,24 @@
+// Graphs as pictures: DOT text of models and of what a computation recorded.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include <twopass/graph/model/model.h>
+
+namespace twopass {
+
+/// How much of a model is drawn: a node per layer; the ops inside layers, as clusters; or both passes, op by op.
+enum class DotLevel : std::uint8_t { layer, op, backward };
+
+struct DotOptions {
+  DotLevel level = DotLevel::layer;
+  /// The number of rows that the backward pass is drawn for.
+  std::int64_t batch_size = 32;
+};
+
+/// The DOT text of a model: shapes, dtypes and parameter counts; equal bytes for equal graphs.
+std::string to_dot(const Model& model, const DotOptions& options = {});
+/// The DOT text of the record behind a tensor: leaves, constants that gradients read, ops.
+std::string to_dot(const Tensor& y);
+
+}  // namespace twopass

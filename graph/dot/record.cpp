@@ -1,0 +1,66 @@
+#include <twopass/graph/dot/record.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_set>
+
+#include <twopass/core/parameter.h>
+#include <twopass/graph/layers/layer.h>
+#include <twopass/ops/op.h>
+
+namespace twopass {
+namespace {
+
+std::string node_label(const Node& node) {
+  const std::string spec = spec_text(node.shape, node.dtype);
+  if (const LeafArguments* leaf = node.leaf()) {
+    const char* kind = leaf->parameter ? "parameter" : node.is(Node::kSymbol) ? "input" : "variable";
+    return fmt::format("{}\n{}", leaf->name.empty() ? kind : leaf->name, spec);
+  }
+  if (const LayerCallArguments* call = layer_call_of(node)) return fmt::format("{}\n{}", call->call->layer->type(), spec);
+  if (node.op) {
+    const std::string arguments = text_of(node.op->attributes(node.arguments.get()));
+    return fmt::format("{}{}\n{}", node.op->name(), arguments.empty() ? "" : "\n" + arguments, spec);
+  }
+  if (!node.is(Node::kSymbol) && node.data && node.shape.rank() == 0)
+    return dispatch(node.dtype, [&]<typename T>() { return fmt::format("{}", *reinterpret_cast<const T*>(node.data)); });
+  return "constant\n" + spec;
+}
+
+DotStyle node_style(const Node& node, DotStyle ops) {
+  if (const LeafArguments* leaf = node.leaf()) return leaf->parameter || !node.is(Node::kSymbol) ? DotStyle::parameter : DotStyle::input;
+  return node.op ? ops : DotStyle::constant;
+}
+
+}  // namespace
+
+std::string spec_text(const Shape& shape, DType dtype) { return fmt::format("{} {}", shape.text(), name_of(dtype)); }
+
+void RecordDrawing::draw(const Tensors& outputs, DotStyle ops, bool dashed) {
+  // What is new, found without recursion; drawn in order of numbers, which is that of making, constants where they are met.
+  std::vector<const Node*> found, open;
+  std::unordered_set<const Node*> seen;
+  const auto meet = [&](const Node* node) {
+    if (!drawn_.contains(node) && seen.insert(node).second) open.push_back(node);
+  };
+  for (const Tensor& y : outputs) {
+    meet(&y.node());
+    alive_.push_back(y);
+  }
+  while (!open.empty()) {
+    const Node* node = open.back();
+    open.pop_back();
+    found.push_back(node);
+    for (const Node::Edge& edge : node->edges()) meet(edge.node());
+  }
+  std::reverse(found.begin(), found.end());
+  std::stable_sort(found.begin(), found.end(), [](const Node* a, const Node* b) { return a->number < b->number; });
+  const std::unordered_map<const Node*, std::size_t> before = dashed ? drawn_ : std::unordered_map<const Node*, std::size_t>();
+  for (const Node* node : found) drawn_[node] = writer_.node(node_label(*node), node_style(*node, ops));
+  for (const Node* node : found)
+    for (const Node::Edge& edge : node->edges())
+      writer_.edge(drawn_.at(edge.node()), drawn_.at(node), "", dashed && before.contains(edge.node()));
+}
+
+}  // namespace twopass

@@ -1,0 +1,34 @@
+// Recorded nodes as DOT nodes. For the files of this folder.
+#pragma once
+#include <cstddef>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <twopass/core/tensor.h>
+#include <twopass/graph/dot/writer.h>
+
+namespace twopass {
+
+/// "(None, 20) f32".
+std::string spec_text(const Shape& shape, DType dtype);
+
+/// Draws the record behind tensors, each node once.
+class RecordDrawing {
+ public:
+  explicit RecordDrawing(DotWriter& writer) : writer_(writer) {}
+  /// Says what an already drawn thing is to be pointed at for this tensor.
+  void put(const Tensor& x, std::size_t drawn) { drawn_[&x.node()] = drawn; }
+  /// Draws what is not drawn yet of the record behind `outputs`, oldest first. Ops have the style `ops`; edges from what was
+  /// drawn before this call are dashed where `dashed` says so.
+  void draw(const Tensors& outputs, DotStyle ops, bool dashed = false);
+  std::size_t at(const Tensor& x) const { return drawn_.at(&x.node()); }
+  bool has(const Tensor& x) const { return drawn_.contains(&x.node()); }
+
+ private:
+  DotWriter& writer_;
+  std::unordered_map<const Node*, std::size_t> drawn_;
+  Tensors alive_;  // so that no node's address is used again while this drawing goes on
+};
+
+}  // namespace twopass

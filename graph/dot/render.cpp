@@ -1,0 +1,56 @@
+#include <twopass/graph/dot/render.h>
+
+#include <fmt/format.h>
+#include <graphviz/gvc.h>
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include <twopass/core/error.h>
+#include <twopass/core/files.h>
+
+namespace twopass {
+namespace {
+
+struct CloseGraph {
+  GVC_t* context;
+  void operator()(Agraph_t* graph) const {
+    gvFreeLayout(context, graph);
+    agclose(graph);
+  }
+};
+
+// Graphviz tells what is wrong with a text through a function only.
+std::string complaint;
+int remember_complaint(char* text) {
+  complaint += text;
+  return 0;
+}
+
+}  // namespace
+
+void render(std::string_view dot, std::string_view path) {
+  const std::size_t point = path.rfind('.');
+  const std::string format(point == std::string_view::npos ? "" : path.substr(point + 1));
+  if (format == "dot") return write_file(path, dot);
+  if (format != "svg" && format != "png" && format != "pdf")
+    throw Error(fmt::format("render: \"{}\" must end in .svg, .png, .pdf or .dot", path));
+
+  static std::mutex one_at_a_time;  // Graphviz keeps its state in globals
+  const std::lock_guard lock(one_at_a_time);
+  static GVC_t* const context = gvContext();
+  complaint.clear();
+  agseterrf(remember_complaint);
+  const std::unique_ptr<Agraph_t, CloseGraph> graph(agmemread(std::string(dot).c_str()), CloseGraph{context});
+  if (!graph) throw Error(fmt::format("render: this is no DOT text: {}", complaint));
+  if (gvLayout(context, graph.get(), "dot") != 0) throw Error(fmt::format("render: Graphviz can't lay it out: {}", complaint));
+  char* data = nullptr;
+  unsigned int length = 0;
+  if (gvRenderData(context, graph.get(), format.c_str(), &data, &length) != 0 || !data)
+    throw Error(fmt::format("render: Graphviz can't write {}: {}", format, complaint));
+  const std::unique_ptr<char, void (*)(char*)> owned(data, gvFreeRenderData);
+  write_file(path, std::string_view(data, length));
+}
+
+}  // namespace twopass

@@ -1,0 +1,32 @@
+// What a Model handle points to. For the files of this folder.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <twopass/graph/model/model.h>
+
+namespace twopass {
+
+/// The body of a model: a layer whose call runs the graph.
+class ModelBody : public Layer {
+ public:
+  ModelBody(const TensorList& inputs, const TensorList& outputs, const ModelOptions& options);
+
+  Tensors call(const Tensors& inputs, const CallContext& context) override;
+  std::string type() const override { return "Model"; }
+  std::vector<std::pair<std::string, LayerPointer>> parts() const override;
+  /// Seeds every part that has no value yet from `seed` and its path.
+  void seed_parts(std::uint64_t seed, const std::string& path, bool fixed);
+
+  ModelGraph graph;
+  Tensors inputs;   // the user's symbols
+  Tensors outputs;
+  std::uint64_t seed = 0;
+  bool seed_given = false;
+  std::optional<CompileOptions> compiled;
+  std::int64_t steps_done = 0;   // training steps: what dropout draws from
+  int epochs_done = 0;           // epochs over all calls of fit: what shuffling draws from
+};
+
+}  // namespace twopass

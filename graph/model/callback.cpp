@@ -1,0 +1,94 @@
+#include <twopass/graph/model/callback.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include <twopass/core/error.h>
+#include <twopass/core/files.h>
+#include <twopass/graph/model/model.h>
+
+namespace twopass {
+namespace {
+
+class EarlyStopping : public Callback {
+ public:
+  explicit EarlyStopping(const EarlyStoppingOptions& options) : options_(options) {
+    if (options.patience < 0) throw Error(fmt::format("early_stopping: the patience must be 0 or more, not {}", options.patience));
+    if (options.mode != "auto" && options.mode != "min" && options.mode != "max")
+      throw Error(fmt::format("early_stopping: the mode must be \"auto\", \"min\" or \"max\", not \"{}\"", options.mode));
+    larger_is_better_ = options.mode == "max" || (options.mode == "auto" && options.monitor.ends_with("accuracy"));
+  }
+
+  void on_train_begin(TrainingState&) override {
+    waited_ = 0;
+    best_ = larger_is_better_ ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+    best_weights_.clear();
+  }
+
+  void on_epoch_end(TrainingState& state, int epoch, Logs& logs) override {
+    const auto found = std::find_if(logs.begin(), logs.end(), [&](const auto& each) { return each.first == options_.monitor; });
+    if (found == logs.end())
+      throw Error(fmt::format("early_stopping watches \"{}\", which this training does not have", options_.monitor));
+    if (epoch < options_.start_from_epoch) return;
+    const double value = found->second;
+    ++waited_;
+    if (larger_is_better_ ? value - options_.min_delta > best_ : value + options_.min_delta < best_) {
+      best_ = value;
+      waited_ = 0;
+      if (options_.restore_best_weights) {
+        best_weights_.clear();
+        for (const Parameter& each : state.model.parameters()) best_weights_.emplace_back(each, each.value());
+      }
+    } else if (waited_ >= options_.patience && epoch > 0) {
+      state.stop = true;
+    }
+  }
+
+  void on_train_end(TrainingState&) override {
+    for (const auto& [parameter, value] : best_weights_) parameter.set(value);
+    best_weights_.clear();
+  }
+
+ private:
+  EarlyStoppingOptions options_;
+  bool larger_is_better_;
+  int waited_ = 0;
+  double best_ = 0;
+  std::vector<std::pair<Parameter, Tensor>> best_weights_;
+};
+
+// The whole history is written anew each epoch, so that the file is complete whenever training ends.
+class CsvLogger : public Callback {
+ public:
+  explicit CsvLogger(std::string path) : path_(std::move(path)) {}
+  void on_train_begin(TrainingState&) override { seen_ = History(); }
+  void on_epoch_end(TrainingState&, int epoch, Logs& logs) override {
+    seen_.add(epoch, logs);
+    seen_.save_csv(path_);
+  }
+
+ private:
+  std::string path_;
+  History seen_;
+};
+
+class EpochFunction : public Callback {
+ public:
+  explicit EpochFunction(std::function<void(int, const Logs&)> f) : f_(std::move(f)) {}
+  void on_epoch_end(TrainingState&, int epoch, Logs& logs) override { f_(epoch, logs); }
+
+ private:
+  std::function<void(int, const Logs&)> f_;
+};
+
+}  // namespace
+
+CallbackHandle early_stopping(const EarlyStoppingOptions& options) { return std::make_shared<EarlyStopping>(options); }
+CallbackHandle csv_logger(const std::string& path) { return std::make_shared<CsvLogger>(path); }
+CallbackHandle on_epoch_end(std::function<void(int, const Logs&)> f) { return std::make_shared<EpochFunction>(std::move(f)); }
+
+}  // namespace twopass

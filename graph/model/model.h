@@ -1,0 +1,146 @@
+// Models: functions from inputs to outputs that are trained, saved and drawn, and are layers themselves.
+#pragma once
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <twopass/graph/autodiff/gradcheck.h>
+#include <twopass/graph/layers/layer.h>
+#include <twopass/graph/model/callback.h>
+#include <twopass/graph/model/history.h>
+#include <twopass/graph/model/model_graph.h>
+#include <twopass/optim/loss.h>
+#include <twopass/optim/metric.h>
+#include <twopass/optim/optimizer.h>
+
+namespace twopass {
+
+struct ModelOptions {
+  /// Weights, shuffling and dropout follow from it and the path of the part that draws. Not given: 0, or what the model
+  /// that this one is nested in has.
+  std::optional<std::uint64_t> seed = {};
+  std::string name = {};
+};
+
+struct CompileOptions {
+  Optimizer optimizer = rmsprop();
+  /// One for all outputs, or one per output name.
+  LossMap loss = {};
+  /// 1 for outputs that are not named.
+  std::vector<std::pair<std::string, double>> loss_weights = {};
+  MetricMap metrics = {};
+};
+
+struct ValidationData {
+  TensorList inputs = {};
+  TensorList targets = {};
+};
+
+struct FitOptions {
+  /// The number of the last epoch.
+  int epochs = 1;
+  std::int64_t batch_size = 32;
+  /// The last part of the rows, taken before shuffling: ceil(n s) rows.
+  double validation_split = 0;
+  /// Given, it takes the place of the split.
+  ValidationData validation_data = {};
+  /// One per row: the loss is Σ weight · loss / rows.
+  Tensor sample_weight = {};
+  bool shuffle = true;
+  /// 0 nothing, 1 a progress bar, 2 a line an epoch.
+  int verbose = 1;
+  std::vector<CallbackHandle> callbacks = {};
+  /// The number of epochs already done: numbering goes on from it.
+  int initial_epoch = 0;
+};
+
+struct EvaluateOptions {
+  std::int64_t batch_size = 32;
+  Tensor sample_weight = {};
+  int verbose = 0;
+};
+
+/// What evaluate found: `result["loss"]`, and each metric under its name.
+class Evaluation {
+ public:
+  explicit Evaluation(std::vector<std::pair<std::string, double>> values) : values_(std::move(values)) {}
+  /// Refuses a name that is not there, listing those that are.
+  double operator[](const std::string& name) const;
+  const std::vector<std::pair<std::string, double>>& values() const { return values_; }
+
+ private:
+  std::vector<std::pair<std::string, double>> values_;
+};
+
+/// A layer of a model with its place in it.
+class LayerInModel : public LayerHandle {
+ public:
+  LayerInModel(LayerPointer layer, Tensors inputs, Tensors outputs)
+      : LayerHandle(std::move(layer)), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
+  /// The symbol that it takes or gives where it is called first; refuses layers of several.
+  const Tensor& input() const;
+  const Tensor& output() const;
+
+ private:
+  Tensors inputs_, outputs_;
+};
+
+class ModelBody;
+
+/// A function from symbols to symbols. A handle: copies are the same model. Also a layer: call it on tensors or symbols.
+class Model : public LayerHandle {
+ public:
+  /// What lies between `inputs` and `outputs`. Refuses what trace_model refuses.
+  Model(const TensorList& inputs, const TensorList& outputs, const ModelOptions& options = {});
+  explicit Model(std::shared_ptr<ModelBody> body);
+
+  const ModelGraph& graph() const;
+  const Tensors& inputs() const;
+  const Tensors& outputs() const;
+  const std::string& name() const;
+  std::uint64_t seed() const;
+  /// Each parameter once, with its path, in the order of the layers.
+  std::vector<std::pair<std::string, Parameter>> named_parameters() const;
+  std::int64_t count_parameters() const;
+  /// The layer of a name; refuses others, listing those that there are.
+  LayerInModel layer(const std::string& name) const;
+  std::vector<std::pair<std::string, LayerHandle>> layers() const;
+
+  /// Keras's table: layers, output shapes, parameter counts and, where the graph is not a chain, what each is connected to.
+  std::string summary_text() const;
+  void summary() const;
+
+  /// What training is to do. Refuses losses, weights or metrics for outputs that there are not, and outputs without a loss.
+  void compile(const CompileOptions& options);
+  bool compiled() const;
+  const Optimizer& optimizer() const;
+
+  /// Trains on rows of data (first axis) and returns the history. Data are cast to the inputs' dtypes; everything is
+  /// checked before the first step.
+  History fit(const TensorList& inputs, const TensorList& targets, const FitOptions& options = {});
+  Evaluation evaluate(const TensorList& inputs, const TensorList& targets, const EvaluateOptions& options = {});
+  /// The outputs for all rows, batch by batch; predict() refuses models of several outputs, predict_all() serves them.
+  Tensor predict(const TensorList& inputs, std::int64_t batch_size = 32);
+  Tensors predict_all(const TensorList& inputs, std::int64_t batch_size = 32);
+  /// The compiled loss of one batch, with its record: what a training loop of your own differentiates.
+  Tensor loss(const TensorList& inputs, const TensorList& targets, const CallContext& context = {}) const;
+  /// The gradient of the compiled loss for every weight, in double precision, against numerical differentiation.
+  GradcheckReport check_gradients(const TensorList& inputs, const TensorList& targets) const;
+
+  /// One file: architecture as JSON, weights as safetensors. Refuses layers and ops that no file can hold, naming them.
+  void save(std::string_view path) const;
+  void save_weights(std::string_view path) const;
+  /// Refuses missing, unknown and misshapen weights in one message, changing nothing.
+  void load_weights(std::string_view path);
+
+  ModelBody& body() const;
+};
+
+/// The model of a file that `save` wrote; it predicts the same bits.
+Model load(std::string_view path);
+
+}  // namespace twopass

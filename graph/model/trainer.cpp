@@ -1,0 +1,178 @@
+#include <twopass/graph/model/trainer.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include <twopass/core/error.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
+
+namespace twopass {
+namespace {
+
+std::string list_of(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "\"" : ", \"") + name + "\"";
+  return list;
+}
+
+// The place of an output's name; refuses others.
+std::size_t output_named(const std::vector<std::string>& outputs, const std::string& name, const char* what) {
+  const auto found = std::find(outputs.begin(), outputs.end(), name);
+  if (found == outputs.end())
+    throw Error(fmt::format("compile: a {} is given for output \"{}\", but the outputs are {}", what, name, list_of(outputs)));
+  return static_cast<std::size_t>(found - outputs.begin());
+}
+
+}  // namespace
+
+Trainer::Trainer(ModelBody& body, const std::string& what) : body_(body), parameters_(body.parameters()) {
+  if (!body.compiled) throw Error(fmt::format("{}: model \"{}\" has not been compiled: call compile() first", what, body.name()));
+  const CompileOptions& options = *body.compiled;
+  const auto& outputs = body.graph.output_names;
+  std::vector<const Loss*> found(outputs.size(), nullptr);
+  if (options.loss.single()) {
+    std::fill(found.begin(), found.end(), options.loss.single());
+  } else {
+    for (const auto& [name, loss] : options.loss.named()) found[output_named(outputs, name, "loss")] = &loss;
+  }
+  for (std::size_t k = 0; k < found.size(); ++k) {
+    if (!found[k]) throw Error(fmt::format("compile: output \"{}\" has no loss", outputs[k]));
+    losses_.push_back(*found[k]);
+  }
+  weights_.assign(outputs.size(), 1);
+  for (const auto& [name, weight] : options.loss_weights) weights_[output_named(outputs, name, "loss weight")] = weight;
+  const auto watch = [&](std::size_t output, const Metric& metric) {
+    metrics_.push_back({outputs.size() > 1 ? outputs[output] + "_" + metric.name() : metric.name(), output, metric});
+  };
+  for (const Metric& metric : options.metrics.common())
+    for (std::size_t k = 0; k < outputs.size(); ++k) watch(k, metric);
+  for (const auto& [name, metrics] : options.metrics.named())
+    for (const Metric& metric : metrics) watch(output_named(outputs, name, "metric"), metric);
+}
+
+Rows Trainer::input_rows(const TensorList& inputs) const {
+  const auto& names = body_.graph.input_names;
+  Tensors ordered = inputs.ordered(names, "inputs");
+  for (std::size_t k = 0; k < ordered.size(); ++k) {
+    const DType wanted = body_.inputs[k].dtype();
+    if (ordered[k].defined() && ordered[k].dtype() != wanted) ordered[k] = cast(ordered[k], wanted);
+  }
+  return Rows(std::move(ordered), names, "inputs");
+}
+
+Rows Trainer::target_rows(const TensorList& targets) const {
+  const auto& names = body_.graph.output_names;
+  Tensors ordered = targets.ordered(names, "targets");
+  for (std::size_t k = 0; k < ordered.size(); ++k) {
+    const DType wanted = body_.outputs[k].dtype();
+    if (ordered[k].defined() && is_floating(ordered[k].dtype()) && ordered[k].dtype() != wanted)
+      ordered[k] = cast(ordered[k], wanted);
+  }
+  return Rows(std::move(ordered), names, "targets");
+}
+
+Tensor Trainer::checked_weights(const Tensor& weights, std::int64_t rows) const {
+  if (!weights.defined()) return weights;
+  if (weights.shape() != Shape{rows})
+    throw Error(fmt::format("sample_weight has shape {} where the data have {} rows", weights.shape().text(), rows));
+  double total = 0;
+  for (const double weight : weights.values<double>()) {
+    if (!(weight >= 0) || std::isinf(weight)) throw Error(fmt::format("sample_weight holds {}: weights are finite and not negative", weight));
+    total += weight;
+  }
+  if (total == 0) throw Error("sample_weight is 0 for every row");
+  return weights.dtype() == body_.outputs[0].dtype() ? weights : cast(weights, body_.outputs[0].dtype());
+}
+
+Trainer::Losses Trainer::losses(const Tensors& outputs, const Tensors& targets, const Tensor& weights) const {
+  Losses found;
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    Tensor each = losses_[k].per_sample(targets[k], outputs[k]);
+    if (weights.defined()) {
+      Tensor spread = weights;
+      while (spread.rank() < each.rank()) spread = expand_dims(spread, -1);
+      each = each * spread;
+    }
+    Tensor loss = mean(each);
+    Tensor part = weights_[k] == 1 ? loss : loss * weights_[k];
+    found.total = found.total.defined() ? found.total + part : part;
+    found.each.push_back(detach(loss));
+  }
+  return found;
+}
+
+Tensor Trainer::symbolic_loss(const Tensors& outputs,
+                              const std::function<Tensor(const Spec&, const std::string&)>& target) const {
+  Tensors targets;
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    const bool sparse = losses_[k].name().starts_with("sparse");
+    const Spec spec = sparse ? Spec{outputs[k].shape().without(-1), i64} : Spec{outputs[k].shape(), outputs[k].dtype()};
+    targets.push_back(target(spec, body_.graph.output_names[k] + " targets"));
+  }
+  Tensor total;
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    const Tensor loss = mean(losses_[k].per_sample(targets[k], outputs[k])) * weights_[k];
+    total = total.defined() ? total + loss : loss;
+  }
+  return total;
+}
+
+Trainer::Tally::Tally(const Trainer& trainer) : trainer_(trainer), means_(1 + trainer.losses_.size() + trainer.metrics_.size()) {}
+
+void Trainer::Tally::add(const Losses& losses, const Tensors& outputs, const Tensors& targets, std::int64_t rows) {
+  std::size_t k = 0;
+  means_[k++].add(losses.total.item<double>(), rows);
+  for (const Tensor& each : losses.each) means_[k++].add(each.item<double>(), rows);
+  for (const Watched& watched : trainer_.metrics_) {
+    const Tensor values = watched.metric.per_sample(targets[watched.output], outputs[watched.output]);
+    means_[k++].add(mean(is_floating(values.dtype()) ? values : cast(values, f32)).item<double>(), rows);
+  }
+}
+
+Logs Trainer::Tally::logs(const std::string& prefix) const {
+  Logs logs;
+  std::size_t k = 0;
+  logs.emplace_back(prefix + "loss", means_[k++].value());
+  for (std::size_t output = 0; output < trainer_.losses_.size(); ++output, ++k)
+    if (trainer_.losses_.size() > 1)
+      logs.emplace_back(prefix + trainer_.body_.graph.output_names[output] + "_loss", means_[k].value());
+  for (const Watched& watched : trainer_.metrics_) logs.emplace_back(prefix + watched.name, means_[k++].value());
+  std::sort(logs.begin(), logs.end());
+  return logs;
+}
+
+void Trainer::train_step(const Tensors& inputs, const Tensors& targets, const Tensor& weights, Tally& tally) {
+  const CallContext context{.training = true, .seed = body_.seed, .step = tensor(body_.steps_done)};
+  Tensors outputs = body_.call(inputs, context);
+  Losses found = losses(outputs, targets, weights);
+  const double total = found.total.item<double>();
+  if (!std::isfinite(total))
+    throw Error(fmt::format("the loss is {} at step {}: the weights are those of the step before", total, body_.steps_done + 1));
+  const Losses values{detach(found.total), std::move(found.each)};
+  for (Tensor& output : outputs) output = detach(output);
+  body_.compiled->optimizer.apply(backward(std::move(found.total)), parameters_);
+  ++body_.steps_done;
+  no_record([&] { tally.add(values, outputs, targets, inputs[0].shape()[0]); });
+}
+
+Logs Trainer::evaluate(const Rows& inputs, const Rows& targets, const Tensor& weights, std::int64_t batch_size,
+                       const std::string& prefix) const {
+  const RecordingScope off(false);
+  Tally tally(*this);
+  for (std::int64_t first = 0; first < inputs.count(); first += batch_size) {
+    const std::int64_t last = std::min(first + batch_size, inputs.count());
+    const Tensors outputs = body_.call(inputs.range(first, last).tensors(), {});
+    const Tensors wanted = targets.range(first, last).tensors();
+    const Tensor part = weights.defined() ? slice(weights, 0, first, last) : weights;
+    tally.add(losses(outputs, wanted, part), outputs, wanted, last - first);
+  }
+  return tally.logs(prefix);
+}
+
+}  // namespace twopass

@@ -1,0 +1,65 @@
+// One step of training and one of evaluation. For the files of this folder.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <twopass/graph/model/body.h>
+#include <twopass/graph/model/rows.h>
+
+namespace twopass {
+
+/// The compiled losses and metrics of a model, in the order of its outputs.
+class Trainer {
+ public:
+  /// Refuses a model that was not compiled.
+  Trainer(ModelBody& body, const std::string& what);
+
+  /// Data in the order of the model's inputs and outputs, cast to its dtypes.
+  Rows input_rows(const TensorList& inputs) const;
+  Rows target_rows(const TensorList& targets) const;
+  Tensor checked_weights(const Tensor& weights, std::int64_t rows) const;
+
+  struct Losses {
+    Tensor total;
+    Tensors each;  // one per output, not weighted
+  };
+  Losses losses(const Tensors& outputs, const Tensors& targets, const Tensor& weights) const;
+
+  /// The total loss of symbols: `target` makes the symbol that stands for an output's targets.
+  Tensor symbolic_loss(const Tensors& outputs,
+                       const std::function<Tensor(const Spec& output, const std::string& name)>& target) const;
+
+  /// Loss and metrics over the batches of an epoch.
+  class Tally {
+   public:
+    explicit Tally(const Trainer& trainer);
+    void add(const Losses& losses, const Tensors& outputs, const Tensors& targets, std::int64_t rows);
+    /// Sorted by name, each with `prefix` before it.
+    Logs logs(const std::string& prefix = "") const;
+
+   private:
+    const Trainer& trainer_;
+    std::vector<RunningMean> means_;
+  };
+
+  /// Forward, loss, backward, update; refuses a loss that is not finite before anything is changed.
+  void train_step(const Tensors& inputs, const Tensors& targets, const Tensor& weights, Tally& tally);
+  Logs evaluate(const Rows& inputs, const Rows& targets, const Tensor& weights, std::int64_t batch_size,
+                const std::string& prefix) const;
+
+ private:
+  struct Watched {
+    std::string name;
+    std::size_t output;
+    Metric metric;
+  };
+  ModelBody& body_;
+  std::vector<Loss> losses_;
+  std::vector<double> weights_;
+  std::vector<Watched> metrics_;
+  Parameters parameters_;
+};
+
+}  // namespace twopass

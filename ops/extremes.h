@@ -1,0 +1,11 @@
+// The reductions that compare: max, min, argmax, argmin.
+#pragma once
+#include <vector>
+
+#include <twopass/ops/op.h>
+
+namespace twopass::reduction {
+
+std::vector<const Op*> extreme_ops();
+
+}  // namespace twopass::reduction

@@ -1,0 +1,18 @@
+// The lists of the library's ops, one per family: what all_ops() joins.
+#pragma once
+#include <vector>
+
+#include <twopass/ops/op.h>
+
+namespace twopass {
+
+std::vector<const Op*> creation_ops();
+std::vector<const Op*> elementwise_ops();
+std::vector<const Op*> reduction_ops();
+std::vector<const Op*> shaping_ops();
+std::vector<const Op*> indexing_ops();
+std::vector<const Op*> product_ops();
+std::vector<const Op*> softmax_ops();
+std::vector<const Op*> random_ops();
+
+}  // namespace twopass

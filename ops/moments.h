@@ -1,0 +1,11 @@
+// The reductions that divide or take logarithms: mean, var, std, logsumexp.
+#pragma once
+#include <vector>
+
+#include <twopass/ops/op.h>
+
+namespace twopass::reduction {
+
+std::vector<const Op*> moment_ops();
+
+}  // namespace twopass::reduction

@@ -1,0 +1,141 @@
+#include <twopass/ops/op.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+
+#include <twopass/ops/families.h>
+
+namespace twopass {
+namespace {
+
+std::mutex& registry_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+std::vector<const Op*>& defined_ops() {
+  static auto* const ops = new std::vector<const Op*>;
+  return *ops;
+}
+
+// Every op of the library, in the order of the reference page.
+std::vector<const Op*> library_ops() {
+  std::vector<const Op*> ops;
+  for (const auto& family : {creation_ops(), elementwise_ops(), reduction_ops(), shaping_ops(), indexing_ops(),
+                             product_ops(), softmax_ops(), random_ops()})
+    ops.insert(ops.end(), family.begin(), family.end());
+  return ops;
+}
+
+void record_inputs(Node& node, std::span<const Tensor> inputs, Keep keep) {
+  std::uint64_t largest = 0;
+  const auto edges = node.edges();
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    Node& input = inputs[k].node();
+    const bool keeps = keeps_input(keep, k) && !input.is(Node::kSymbol);
+    if (keeps) input.take_handle();
+    else input.take_reference();
+    edges[k].bits = reinterpret_cast<std::uintptr_t>(&input) | static_cast<std::uintptr_t>(keeps);
+    largest = std::max(largest, input.number);
+  }
+  node.number = Node::next_number(largest);
+}
+
+}  // namespace
+
+Tensor Call::input(std::size_t k) const {
+  Node* node = edge(k);
+  if (!node->data && !node->is(Node::kSymbol))
+    throw Error(fmt::format("the gradient of {} reads input {}, which its record does not keep", node_.op->name(), k));
+  return Tensor(node);
+}
+
+Tensor Call::output() const {
+  if (!node_.is(Node::kKeepsOutput) && !node_.is(Node::kSymbol))
+    throw Error(fmt::format("the gradient of {} reads its output, which its record does not keep", node_.op->name()));
+  return Tensor(&node_);
+}
+
+std::string call_text(const Op& op, const Arguments* arguments, std::span<const Tensor> inputs) {
+  std::string text = op.name() + "(";
+  for (std::size_t k = 0; k < inputs.size(); ++k) text += (k ? ", " : "") + inputs[k].shape().text();
+  const std::string with = text_of(op.attributes(arguments));
+  return text + (inputs.empty() || with.empty() ? "" : ", ") + with + ")";
+}
+
+Tensor remember(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> inputs, const Spec& spec) {
+  Tensor made(Node::make(&op, std::move(arguments), spec.shape, spec.dtype, Node::kRecorded | Node::kSymbol, inputs.size()));
+  record_inputs(made.node(), inputs, Keep::input);
+  return made;
+}
+
+Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> inputs) {
+  bool symbolic = false;
+  bool recorded = false;
+  for (const Tensor& input : inputs) {
+    if (!input.defined()) throw Error(op.name() + ": an input is an undefined tensor");
+    symbolic = symbolic || input.symbolic();
+    recorded = recorded || input.recorded();
+  }
+  const Arguments* args = arguments.get();
+  try {
+    Spec spec = op.shape(args, Specs(inputs));
+    if (symbolic) return remember(op, std::move(arguments), inputs, spec);
+
+    recorded = recorded && recording() && is_floating(spec.dtype);
+    const auto flags = static_cast<std::uint8_t>(
+        recorded ? Node::kRecorded | (keeps_output(op.keeps()) ? Node::kKeepsOutput : 0) : 0);
+    Tensor made(Node::make(recorded ? &op : nullptr, {}, std::move(spec.shape), spec.dtype, flags,
+                           recorded ? inputs.size() : 0));
+    Node& node = made.node();
+    const auto offset = inputs.empty() ? std::nullopt : op.alias(args, inputs[0].shape());
+    if (offset && inputs[0].node().buffer) {
+      node.buffer = inputs[0].node().buffer;
+      node.data = inputs[0].node().data + *offset * static_cast<std::int64_t>(size_of(spec.dtype));
+    } else {
+      node.allocate_value();
+      if (offset) {
+        std::copy_n(inputs[0].node().data + *offset * static_cast<std::int64_t>(size_of(spec.dtype)), node.bytes(), node.data);
+      } else {
+        constexpr std::size_t kFew = 4;
+        std::array<View, kFew> few;
+        std::vector<View> many(inputs.size() > kFew ? inputs.size() : 0);
+        View* views = many.empty() ? few.data() : many.data();
+        for (std::size_t k = 0; k < inputs.size(); ++k)
+          views[k] = {inputs[k].node().data, &inputs[k].shape(), inputs[k].dtype()};
+        op.forward(args, Inputs(views, inputs.size()), {node.data, &node.shape, node.dtype});
+      }
+    }
+    if (recorded) {
+      node.arguments = std::move(arguments);
+      record_inputs(node, inputs, op.keeps());
+    }
+    return made;
+  } catch (const Error& reason) {
+    throw Error(call_text(op, arguments ? arguments.get() : args, inputs) + ": " + reason.what());
+  }
+}
+
+std::vector<const Op*> all_ops() {
+  std::vector<const Op*> ops = library_ops();
+  const std::lock_guard lock(registry_mutex());
+  ops.insert(ops.end(), defined_ops().begin(), defined_ops().end());
+  return ops;
+}
+
+const Op* find_op(const std::string& name) {
+  for (const Op* op : all_ops())
+    if (op->name() == name) return op;
+  return nullptr;
+}
+
+void register_op(const Op& op) {
+  if (find_op(op.name())) throw Error(fmt::format("there is an op \"{}\" already", op.name()));
+  const std::lock_guard lock(registry_mutex());
+  defined_ops().push_back(&op);
+}
+
+}  // namespace twopass

@@ -1,0 +1,310 @@
+// Ops as records: name, sentence, shape rule, forward, gradient, samples. Everything else reads the record.
+#pragma once
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <twopass/core/error.h>
+#include <twopass/core/tensor.h>
+#include <twopass/ops/arguments.h>
+#include <twopass/ops/sample.h>
+
+namespace twopass {
+
+/// The shape and dtype of a value.
+struct Spec {
+  Shape shape;
+  DType dtype;
+};
+
+/// The inputs of a call as a shape rule sees them: shapes (axes may be open) and dtypes.
+class Specs {
+ public:
+  explicit Specs(std::span<const Tensor> inputs) : inputs_(inputs) {}
+  std::size_t size() const { return inputs_.size(); }
+  Spec operator[](std::size_t k) const { return {shape(k), dtype(k)}; }
+  const Shape& shape(std::size_t k) const { return inputs_[k].shape(); }
+  DType dtype(std::size_t k) const { return inputs_[k].dtype(); }
+
+ private:
+  std::span<const Tensor> inputs_;
+};
+
+/// The elements of one input, as forward reads them.
+struct View {
+  const std::byte* bytes;
+  const Shape* of_shape;
+  DType dtype;
+  const Shape& shape() const { return *of_shape; }
+  std::int64_t elements() const { return of_shape->elements(); }
+  template <typename T>
+  const T* data() const {
+    return reinterpret_cast<const T*>(bytes);
+  }
+};
+using Inputs = std::span<const View>;
+
+/// The memory that forward fills.
+struct Output {
+  std::byte* bytes;
+  const Shape* of_shape;
+  DType dtype;
+  const Shape& shape() const { return *of_shape; }
+  std::int64_t elements() const { return of_shape->elements(); }
+  template <typename T>
+  T* data() const {
+    return reinterpret_cast<T*>(bytes);
+  }
+};
+
+/// One input of an elementwise kernel: n consecutive elements, or one that serves them all.
+struct Operand {
+  const std::byte* bytes;
+  bool splat;
+  template <typename T>
+  const T* data() const {
+    return reinterpret_cast<const T*>(bytes);
+  }
+};
+
+/// Which values the gradient of an op reads: only these are kept.
+enum class Keep : std::uint16_t {
+  none = 0, output = 1, first = 2, second = 4, third = 8, input = 0xfffe, input_and_output = 0xffff
+};
+constexpr Keep operator|(Keep a, Keep b) { return static_cast<Keep>(static_cast<unsigned>(a) | static_cast<unsigned>(b)); }
+constexpr bool keeps_output(Keep keep) { return static_cast<unsigned>(keep) & 1; }
+constexpr bool keeps_input(Keep keep, std::size_t k) { return static_cast<unsigned>(keep) >> (k < 14 ? k + 1 : 15) & 1; }
+
+/// A recorded call, as its gradient sees it.
+class Call {
+ public:
+  explicit Call(Node& node) : node_(node) {}
+  std::size_t size() const { return node_.input_count; }
+  /// Whether anybody wants the gradient of input k; an undefined Tensor may be returned where not.
+  bool wants(std::size_t k) const { return edge(k)->is(Node::kRecorded); }
+  const Shape& shape(std::size_t k) const { return edge(k)->shape; }
+  DType dtype(std::size_t k) const { return edge(k)->dtype; }
+  const Shape& output_shape() const { return node_.shape; }
+  /// The value of input k or of the output; refuses what the record does not keep.
+  Tensor input(std::size_t k) const;
+  Tensor output() const;
+
+ private:
+  Node* edge(std::size_t k) const { return node_.edges()[k].node(); }
+  Node& node_;
+};
+
+/// A record without its types: what the engine, DOT, saving and the tests see.
+class Op {
+ public:
+  struct Sample {
+    ArgumentsPointer arguments;
+    std::vector<sample::Input> inputs;
+  };
+  struct Example {
+    ArgumentsPointer arguments;
+    std::vector<sample::Literal> inputs;
+    sample::Literal output;
+  };
+  struct Refusal {
+    ArgumentsPointer arguments;
+    std::vector<sample::Input> inputs;
+    std::string message;
+  };
+
+  virtual ~Op() = default;
+  virtual const std::string& name() const = 0;
+  virtual const std::string& doc() const = 0;
+  virtual Keep keeps() const = 0;
+  /// Whether inputs are broadcast to the output, so that the engine sums gradients back.
+  virtual bool broadcasts() const = 0;
+  virtual bool elementwise() const = 0;
+  virtual bool differentiable() const = 0;
+  virtual Spec shape(const Arguments* arguments, const Specs& inputs) const = 0;
+  virtual void forward(const Arguments* arguments, Inputs inputs, Output output) const = 0;
+  /// For ops that only look at their first input's memory: where in it the output begins, in elements.
+  virtual std::optional<std::int64_t> alias(const Arguments* arguments, const Shape& input) const = 0;
+  virtual Tensors gradient(const Arguments* arguments, const Call& call, const Tensor& g) const = 0;
+  virtual Attributes attributes(const Arguments* arguments) const = 0;
+  virtual ArgumentsPointer arguments(const Attributes& attributes) const = 0;
+  virtual const std::vector<Sample>& samples() const = 0;
+  virtual const std::vector<Example>& examples() const = 0;
+  virtual const std::vector<Refusal>& refusals() const = 0;
+};
+
+/// One op. Exactly one of `forward` and `run` is given, or `alias` alone.
+template <typename Args = NoArgs>
+struct OpRecord {
+  struct Sample {
+    Args args{};
+    std::vector<sample::Input> inputs;
+  };
+  struct Example {
+    Args args{};
+    std::vector<sample::Literal> inputs;
+    sample::Literal output;
+  };
+  struct Refusal {
+    Args args{};
+    std::vector<sample::Input> inputs;
+    std::string message;
+  };
+
+  const char* name;
+  /// One sentence.
+  const char* doc;
+  /// Shape and dtype of the output; throws Error with the reason alone.
+  Spec (*shape)(const Args& args, const Specs& in);
+  /// Fills the output.
+  void (*forward)(const Args& args, Inputs in, Output out) = nullptr;
+  /// The kernel of an elementwise op: n elements, of input dtype `dtype`. An element's result may not depend on its place.
+  void (*run)(const Args& args, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) = nullptr;
+  /// For ops that only look at their input's memory.
+  std::int64_t (*alias)(const Args& args, const Shape& input) = nullptr;
+  bool broadcasts = false;
+  Keep keeps = Keep::none;
+  /// A gradient per input (undefined: none, zero), of the input's shape, or of the output's where the op broadcasts.
+  Tensors (*gradient)(const Args& args, const Call& call, const Tensor& g) = nullptr;
+  std::vector<Sample> samples = {};
+  std::vector<Example> examples = {};
+  std::vector<Refusal> refuses = {};
+};
+
+/// The driver of elementwise kernels: broadcasts the inputs to the output run by run, on several threads where large.
+using RunKernel = void (*)(const void* context, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype);
+void run_elementwise(RunKernel kernel, const void* context, Inputs in, Output out);
+
+/// A record with its argument type.
+template <typename Args>
+class TypedOp : public Op {
+ public:
+  explicit TypedOp(OpRecord<Args> record) : record_(std::move(record)), name_(record_.name), doc_(record_.doc) {
+    for (auto& each : record_.samples) samples_.push_back({boxed(each.args), each.inputs});
+    for (auto& each : record_.examples) examples_.push_back({boxed(each.args), each.inputs, each.output});
+    for (auto& each : record_.refuses) refusals_.push_back({boxed(each.args), each.inputs, each.message});
+  }
+  const std::string& name() const override { return name_; }
+  const std::string& doc() const override { return doc_; }
+  Keep keeps() const override { return record_.keeps; }
+  bool broadcasts() const override { return record_.broadcasts; }
+  bool elementwise() const override { return record_.run != nullptr; }
+  bool differentiable() const override { return record_.gradient != nullptr; }
+  Spec shape(const Arguments* arguments, const Specs& in) const override {
+    return record_.shape(unboxed<Args>(arguments), in);
+  }
+  void forward(const Arguments* arguments, Inputs in, Output out) const override {
+    const Args& args = unboxed<Args>(arguments);
+    if (record_.forward) return record_.forward(args, in, out);
+    const std::pair<const OpRecord<Args>*, const Args*> context{&record_, &args};
+    run_elementwise(
+        [](const void* both, std::span<const Operand> operands, std::byte* to, std::int64_t n, DType dtype) {
+          const auto& [record, with] = *static_cast<const std::pair<const OpRecord<Args>*, const Args*>*>(both);
+          record->run(*with, operands, to, n, dtype);
+        },
+        &context, in, out);
+  }
+  std::optional<std::int64_t> alias(const Arguments* arguments, const Shape& input) const override {
+    if (!record_.alias) return std::nullopt;
+    return record_.alias(unboxed<Args>(arguments), input);
+  }
+  Tensors gradient(const Arguments* arguments, const Call& call, const Tensor& g) const override {
+    return record_.gradient(unboxed<Args>(arguments), call, g);
+  }
+  Attributes attributes(const Arguments* arguments) const override { return attributes_of(unboxed<Args>(arguments)); }
+  ArgumentsPointer arguments(const Attributes& attributes) const override { return boxed(args_from<Args>(attributes)); }
+  const std::vector<Sample>& samples() const override { return samples_; }
+  const std::vector<Example>& examples() const override { return examples_; }
+  const std::vector<Refusal>& refusals() const override { return refusals_; }
+
+ private:
+  OpRecord<Args> record_;
+  std::string name_, doc_;
+  std::vector<Sample> samples_;
+  std::vector<Example> examples_;
+  std::vector<Refusal> refusals_;
+};
+
+/// "matmul((2, 3), (4, 5))": the head of an error message.
+std::string call_text(const Op& op, const Arguments* arguments, std::span<const Tensor> inputs);
+
+/// Computes an op on values, or runs its shape rule alone where an input is a symbol, and records the call where an input
+/// is recorded. Refuses what the op's rule refuses, with the call and its shapes before the reason.
+Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> inputs);
+inline Tensor apply(const Op& op, std::initializer_list<Tensor> inputs) {
+  return apply(op, {}, std::span<const Tensor>(inputs.begin(), inputs.size()));
+}
+template <typename Args>
+Tensor apply(const TypedOp<Args>& op, Args args, std::initializer_list<Tensor> inputs) {
+  return apply(op, boxed(std::move(args)), std::span<const Tensor>(inputs.begin(), inputs.size()));
+}
+template <typename Args>
+Tensor apply(const TypedOp<Args>& op, Args args, const Tensors& inputs) {
+  return apply(op, boxed(std::move(args)), std::span<const Tensor>(inputs));
+}
+
+/// A symbol of the given spec that remembers a call without running any rule.
+Tensor remember(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> inputs, const Spec& spec);
+
+/// Every op of the library and every one that was defined since, in that order.
+std::vector<const Op*> all_ops();
+/// The op of a name, or none.
+const Op* find_op(const std::string& name);
+/// Puts a user's op beside the library's. Refuses a name that is taken.
+void register_op(const Op& op);
+
+/// What `define` gives: calling it computes the op.
+template <typename Args>
+class OpHandle {
+ public:
+  explicit OpHandle(const TypedOp<Args>* op) : op_(op) {}
+  Tensor operator()(Args args, std::initializer_list<Tensor> inputs) const { return apply(*op_, std::move(args), inputs); }
+  Tensor operator()(std::initializer_list<Tensor> inputs) const { return apply(*op_, Args{}, inputs); }
+  operator const Op&() const { return *op_; }
+
+ private:
+  const TypedOp<Args>* op_;
+};
+
+/// Registers an op of your own, so that it is checked, saved, loaded and drawn like the library's. Refuses a name that is
+/// taken and a record without a name, a sentence, a shape rule or a forward.
+template <typename Args = NoArgs>
+OpHandle<Args> define(OpRecord<Args> record) {
+  if (!record.name || !record.doc || !record.shape || !(record.forward || record.run || record.alias))
+    throw Error("an op needs a name, a sentence, a shape rule and a forward");
+  const auto* op = new TypedOp<Args>(std::move(record));  // lives as long as the program: graphs may refer to it
+  register_op(*op);
+  return OpHandle<Args>(op);
+}
+
+/// The shape rule of ops whose output is like their first input.
+inline constexpr auto same_shape = [](const auto&, const Specs& in) -> Spec { return in[0]; };
+/// As same_shape, for f32 and f64 only.
+inline constexpr auto same_floating = [](const auto&, const Specs& in) -> Spec {
+  if (!is_floating(in.dtype(0))) throw Error(std::string("only f32 and f64 have this, not ") + std::string(name_of(in.dtype(0))));
+  return in[0];
+};
+
+/// Sets every element of the output to `f(x)`, or `f(a, b)`, of the elements of inputs of the same shape and dtype.
+template <typename F>
+void each(Inputs in, Output out, F f) {
+  const std::int64_t n = out.elements();
+  const auto go = [&]<typename T>() {
+    T* to = out.data<T>();
+    if constexpr (requires(T x) { f(x); }) {
+      const T* x = in[0].data<T>();
+      for (std::int64_t k = 0; k < n; ++k) to[k] = f(x[k]);
+    } else {
+      const T *a = in[0].data<T>(), *b = in[1].data<T>();
+      for (std::int64_t k = 0; k < n; ++k) to[k] = f(a[k], b[k]);
+    }
+  };
+  if (out.dtype == f32) go.template operator()<float>();
+  else if (out.dtype == f64) go.template operator()<double>();
+  else throw Error("each() serves f32 and f64 only");
+}
+
+}  // namespace twopass

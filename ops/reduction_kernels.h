@@ -1,0 +1,161 @@
+// The one kernel of all reductions: a fixed tree over tiles, so that results depend on sizes alone.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include <twopass/core/threads.h>
+#include <twopass/ops/op.h>
+
+namespace twopass::reduction {
+
+/// The arguments of reductions over any axes.
+struct ReduceArgs {
+  std::vector<std::int64_t> axes{};
+  bool keep = false;
+  static constexpr auto fields = std::tuple{field("axes", &ReduceArgs::axes), field("keep", &ReduceArgs::keep)};
+};
+
+/// Which axes are reduced: one flag per axis. Refuses axes that are not there or named twice.
+std::array<bool, kMaxRank> reduced_axes(const Shape& shape, const std::vector<std::int64_t>& axes);
+/// The shape that is left.
+Shape reduced_shape(const Shape& shape, const std::vector<std::int64_t>& axes, bool keep);
+/// How many elements meet in one; refuses open axes.
+std::int64_t reduced_count(const Shape& shape, const std::vector<std::int64_t>& axes);
+/// g of the reduced shape in the shape of what was reduced.
+Tensor spread(const Tensor& g, const Shape& shape, const std::vector<std::int64_t>& axes);
+/// g of the reduced shape with its reduced axes back as size 1.
+Tensor kept(const Tensor& g, const Shape& shape, const std::vector<std::int64_t>& axes);
+
+/// The elements as [outer, count, inner] with the middle axis reduced, in place or, where reduced axes lie apart, copied.
+struct Fold {
+  std::int64_t outer = 1;
+  std::int64_t count = 1;
+  std::int64_t inner = 1;
+  const std::byte* bytes = nullptr;
+  Buffer copy{};
+};
+Fold fold(const View& x, const std::vector<std::int64_t>& axes);
+
+constexpr std::int64_t kLanes = 32;     // accumulators of a contiguous run
+constexpr std::int64_t kLeaf = 512;     // elements that the leaf of the tree adds one after another, kLanes apart
+constexpr std::int64_t kLeafRows = 16;  // rows that the leaf of the tree over rows adds one after another
+constexpr std::int64_t kStrip = 128;    // columns that are reduced together
+constexpr std::int64_t kTile = 32768;   // elements of one tile
+
+// F has: `Sum zero() const`, `Sum load(T x, std::int64_t to) const` (what x counts for, in the output's element `to`) and
+// `Sum join(Sum, Sum) const`.
+template <typename Sum, typename T, typename F>
+Sum reduce_run(const F& f, const T* x, std::int64_t n, std::int64_t to) {
+  if (n > kLeaf) {
+    const std::int64_t half = (n / 2 + kLeaf - 1) / kLeaf * kLeaf;
+    const Sum left = reduce_run<Sum>(f, x, half, to);
+    return f.join(left, reduce_run<Sum>(f, x + half, n - half, to));
+  }
+  Sum result = f.zero();
+  std::int64_t k = 0;
+  if (n >= kLanes) {
+    Sum lanes[kLanes];
+    for (std::int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] = f.load(x[lane], to);
+    for (k = kLanes; k + kLanes <= n; k += kLanes)
+      for (std::int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] = f.join(lanes[lane], f.load(x[k + lane], to));
+    for (std::int64_t width = kLanes / 2; width > 0; width /= 2)
+      for (std::int64_t lane = 0; lane < width; ++lane) lanes[lane] = f.join(lanes[lane], lanes[lane + width]);
+    result = lanes[0];
+  }
+  for (; k < n; ++k) result = f.join(result, f.load(x[k], to));
+  return result;
+}
+
+template <typename Sum, typename T, typename F>
+void reduce_rows(const F& f, const T* x, std::int64_t rows, std::int64_t stride, std::int64_t width, std::int64_t to,
+                 Sum* sums) {
+  if (rows > kLeafRows) {
+    const std::int64_t half = (rows / 2 + kLeafRows - 1) / kLeafRows * kLeafRows;
+    Sum right[kStrip];
+    reduce_rows(f, x, half, stride, width, to, sums);
+    reduce_rows(f, x + half * stride, rows - half, stride, width, to, right);
+    for (std::int64_t k = 0; k < width; ++k) sums[k] = f.join(sums[k], right[k]);
+    return;
+  }
+  for (std::int64_t k = 0; k < width; ++k) sums[k] = f.zero();
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t k = 0; k < width; ++k) sums[k] = f.join(sums[k], f.load(x[row * stride + k], to + k));
+}
+
+template <typename Sum, typename F>
+struct JoinOnly {
+  const F& f;
+  Sum zero() const { return f.zero(); }
+  Sum load(Sum x, std::int64_t) const { return x; }
+  Sum join(Sum a, Sum b) const { return f.join(a, b); }
+};
+template <typename Sum, typename F>
+JoinOnly<Sum, F> join_only(const F& f) {
+  return {f};
+}
+template <typename Sum, typename F>
+JoinOnly<Sum, F> join_only(const JoinOnly<Sum, F>& f) {
+  return f;
+}
+
+/// Calls `body(unit)` for each unit, several to a tile where units are small.
+template <typename Body>
+void for_units(std::int64_t units, std::int64_t elements_each, const Body& body) {
+  const std::int64_t per_tile = std::max<std::int64_t>(1, kTile / std::max<std::int64_t>(1, elements_each));
+  parallel_for((units + per_tile - 1) / per_tile, [&](std::int64_t tile) {
+    const std::int64_t end = std::min(units, (tile + 1) * per_tile);
+    for (std::int64_t unit = tile * per_tile; unit < end; ++unit) body(unit);
+  });
+}
+
+/// Reduces x [outer, count, inner] over its middle axis; `done(result, to)` turns a result into the output's element.
+template <typename Sum, typename T, typename F, typename Result, typename Done>
+void reduce(const F& f, const T* x, std::int64_t outer, std::int64_t count, std::int64_t inner, Result* out,
+            const Done& done) {
+  const std::int64_t width = std::min(inner, kStrip);
+  if (outer == 0 || inner == 0) return;
+  const std::int64_t rows = std::max(kLeafRows, kTile / width);  // along the reduced axis in one tile
+  const std::int64_t tiles = count <= rows + rows / 2 ? 1 : (count + rows - 1) / rows;
+  const std::int64_t strips = (inner + width - 1) / width;
+  const Buffer memory = tiles > 1 ? Buffer(static_cast<std::size_t>(outer * tiles * inner) * sizeof(Sum)) : Buffer();
+  Sum* const partial = reinterpret_cast<Sum*>(memory.data());
+  for_units(outer * tiles * strips, std::min(rows, count) * width, [&](std::int64_t unit) {
+    const std::int64_t strip = unit % strips, tile = unit / strips % tiles, o = unit / strips / tiles;
+    const std::int64_t column = strip * width, wide = std::min(width, inner - column);
+    const std::int64_t first = tile * rows, high = tiles == 1 ? count : std::min(rows, count - first);
+    const T* from = x + (o * count + first) * inner + column;
+    Sum sums[kStrip];
+    if (inner == 1) sums[0] = reduce_run<Sum>(f, from, high, o);
+    else reduce_rows(f, from, high, inner, wide, o * inner + column, sums);
+    if (tiles > 1) std::copy_n(sums, wide, partial + (o * tiles + tile) * inner + column);
+    else for (std::int64_t k = 0; k < wide; ++k) out[o * inner + column + k] = done(sums[k], o * inner + column + k);
+  });
+  if (tiles > 1) reduce<Sum>(join_only<Sum>(f), partial, outer, tiles, inner, out, done);
+}
+
+/// The same with elements of type T read through a Fold.
+template <typename Sum, typename T, typename F, typename Result, typename Done>
+void reduce(const F& f, const Fold& folded, Result* out, const Done& done) {
+  reduce<Sum>(f, reinterpret_cast<const T*>(folded.bytes), folded.outer, folded.count, folded.inner, out, done);
+}
+
+struct Plain {
+  template <typename Sum>
+  Sum operator()(Sum sum, std::int64_t) const {
+    return sum;
+  }
+};
+
+template <typename Sum>
+struct Adding {
+  Sum zero() const { return 0; }
+  template <typename T>
+  Sum load(T x, std::int64_t) const {
+    return static_cast<Sum>(x);
+  }
+  Sum join(Sum a, Sum b) const { return a + b; }
+};
+
+}  // namespace twopass::reduction
