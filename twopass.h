@@ -1,5 +1,6 @@
 // Everything a user of the library needs, except the bridges core/eigen.h and core/format.h.
 #pragma once
+#include <twopass/core/build_info.h>
 #include <twopass/core/csv.h>
 #include <twopass/core/datasets.h>
 #include <twopass/core/error.h>

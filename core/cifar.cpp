@@ -20,7 +20,8 @@ std::size_t checked_records(std::string_view bytes, std::string_view name) {
   const std::size_t records = bytes.size() / kRecord;
   for (std::size_t k = 0; k < records; ++k)
     if (const int label = static_cast<unsigned char>(bytes[k * kRecord]); label > 9)
-      throw Error(fmt::format("{}: label {} at offset {} is {}, but there are 10 classes", name, k, k * kRecord, label));
+      throw Error(
+          fmt::format("{}: label {} at offset {} is {}, but there are 10 classes", name, k, k * kRecord, label));
   return records;
 }
 

@@ -35,7 +35,9 @@ std::string checked_path(std::string_view path) {
 
 void check_regular(const std::string& path, const struct stat& status) {
   if (S_ISREG(status.st_mode)) return;
-  const char* kind = S_ISDIR(status.st_mode) ? "a directory" : S_ISFIFO(status.st_mode) ? "a pipe" : "a device or socket";
+  const char* kind = S_ISDIR(status.st_mode)    ? "a directory"
+                     : S_ISFIFO(status.st_mode) ? "a pipe"
+                                                : "a device or socket";
   throw Error(fmt::format("{}: is {}, not a regular file", path, kind));
 }
 

@@ -65,8 +65,8 @@ Tensor parse_idx_labels(std::string_view bytes, std::string_view name, int class
     const std::size_t offset = kHead + static_cast<std::size_t>(k);
     const int label = static_cast<unsigned char>(bytes[offset]);
     if (label >= classes)
-      throw Error(fmt::format("{}: label {} at offset {} is {}, but there are {} classes", name, k, offset, label,
-                              classes));
+      throw Error(
+          fmt::format("{}: label {} at offset {} is {}, but there are {} classes", name, k, offset, label, classes));
     to[k] = label;
   }
   return labels;

@@ -40,7 +40,7 @@ constexpr int kSmall = 16;
 
 int class_of(std::size_t bytes) {
   if (bytes <= 256) return static_cast<int>((bytes + 15) / 16) - (bytes > 0 ? 1 : 0);
-  const int octave = std::bit_width(bytes - 1) - 1;  // 2^octave < bytes <= 2^(octave+1), octave >= 8
+  const int octave = static_cast<int>(std::bit_width(bytes - 1)) - 1;  // 2^octave < bytes <= 2^(octave+1), octave >= 8
   const auto quarter = static_cast<int>((bytes - 1) >> (octave - 2)) & 3;
   return kSmall + (octave - 8) * 4 + quarter;
 }

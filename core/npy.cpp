@@ -137,7 +137,8 @@ Header parse_header(std::string_view bytes, std::string_view name) {
     throw Error(fmt::format("{}: is no npy file: it does not begin with \\x93NUMPY and a version", name));
   const int version = static_cast<unsigned char>(bytes[6]), minor = static_cast<unsigned char>(bytes[7]);
   if (version < 1 || version > 3 || minor != 0)
-    throw Error(fmt::format("{}: npy version {}.{} at offset 6 is not known (1.0, 2.0 and 3.0 are)", name, version, minor));
+    throw Error(
+        fmt::format("{}: npy version {}.{} at offset 6 is not known (1.0, 2.0 and 3.0 are)", name, version, minor));
   const std::size_t width = version == 1 ? 2 : 4, begin = 8 + width;
   if (bytes.size() < begin) throw Error(fmt::format("{}: ends within the npy header, at {} bytes", name, bytes.size()));
   std::size_t length = 0;
@@ -145,8 +146,8 @@ Header parse_header(std::string_view bytes, std::string_view name) {
   if (length > kLongestHeader)
     throw Error(fmt::format("{}: npy header length {} is above the limit of {}", name, length, kLongestHeader));
   if (length > bytes.size() - begin)
-    throw Error(fmt::format("{}: npy header length {} goes beyond the end of the file ({} bytes)", name, length,
-                            bytes.size()));
+    throw Error(
+        fmt::format("{}: npy header length {} goes beyond the end of the file ({} bytes)", name, length, bytes.size()));
   return HeaderParser(bytes, name, begin, begin + length).parse();
 }
 
@@ -158,7 +159,8 @@ struct Stored {
 
 Stored stored_type(const std::string& descr, std::string_view name) {
   if (descr.find('O') != std::string::npos)
-    throw Error(fmt::format("{}: element type '{}' is a pickle of objects, which could run code; not read", name, descr));
+    throw Error(
+        fmt::format("{}: element type '{}' is a pickle of objects, which could run code; not read", name, descr));
   if (descr == "|b1") return {'b', 1, false};
   if (descr.size() == 3 && (descr[0] == '<' || descr[0] == '>')) {
     const std::string_view type = std::string_view(descr).substr(1);
@@ -185,7 +187,8 @@ std::vector<std::size_t> fortran_places(const Shape& shape) {
   for (std::size_t k = 0; k < count; ++k) {
     std::size_t place = 0;
     for (int axis = rank - 1; axis >= 0; --axis)
-      place = place * static_cast<std::size_t>(shape[axis]) + static_cast<std::size_t>(index[static_cast<std::size_t>(axis)]);
+      place = place * static_cast<std::size_t>(shape[axis]) +
+              static_cast<std::size_t>(index[static_cast<std::size_t>(axis)]);
     places[k] = place;
     for (int axis = rank - 1; axis >= 0; --axis) {
       if (++index[static_cast<std::size_t>(axis)] < shape[axis]) break;
@@ -226,7 +229,8 @@ Tensor parse_npy(std::string_view bytes, std::string_view name) {
   const bool swapped = stored.swapped, fortran = header.fortran_order && shape.rank() > 1;
   if (stored.kind == 'f' && stored.size == 4) return converted<float, float>(data, shape, swapped, fortran);
   if (stored.kind == 'f') return converted<double, double>(data, shape, swapped, fortran);
-  if (stored.kind == 'i' && stored.size == 4) return converted<std::int32_t, std::int64_t>(data, shape, swapped, fortran);
+  if (stored.kind == 'i' && stored.size == 4)
+    return converted<std::int32_t, std::int64_t>(data, shape, swapped, fortran);
   if (stored.kind == 'i') return converted<std::int64_t, std::int64_t>(data, shape, swapped, fortran);
   for (std::size_t k = 0; k < data.size(); ++k)
     if (static_cast<unsigned char>(data[k]) > 1)

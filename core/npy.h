@@ -8,8 +8,8 @@
 namespace twopass {
 
 /// The array of a .npy file of version 1, 2 or 3: f4 and f8 as f32 and f64, i8 and i4 as i64, b1 as bool; big-endian
-/// elements are swapped and Fortran order is transposed. Refuses everything else, pickles and structured types among it,
-/// headers beyond 10,000 bytes, and a file with fewer or more bytes than its shape needs.
+/// elements are swapped and Fortran order is transposed. Refuses everything else, pickles and structured types among
+/// it, headers beyond 10,000 bytes, and a file with fewer or more bytes than its shape needs.
 Tensor read_npy(std::string_view path);
 /// The same from bytes; `name` stands in errors.
 Tensor parse_npy(std::string_view bytes, std::string_view name);

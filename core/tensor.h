@@ -157,6 +157,7 @@ template <typename T, typename List>
 Tensor nested(std::initializer_list<List> list, DType dtype) {
   std::vector<T> values;
   std::vector<std::int64_t> sizes;
+  sizes.reserve(kMaxRank);
   flatten(list, values, sizes, 0);
   return from_values(values, Shape(sizes), dtype);
 }

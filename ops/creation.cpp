@@ -14,7 +14,8 @@ struct FullArgs {
   Shape shape{};
   double value = 0;
   DType dtype = f32;
-  static constexpr auto fields = std::tuple{field("shape", &FullArgs::shape), field("value", &FullArgs::value), field("dtype", &FullArgs::dtype)};
+  static constexpr auto fields =
+      std::tuple{field("shape", &FullArgs::shape), field("value", &FullArgs::value), field("dtype", &FullArgs::dtype)};
 };
 struct RangeArgs {
   double start = 0;
@@ -56,9 +57,11 @@ const TypedOp<FullArgs>& full_op() {
         check_holds(args.value, args.dtype);
         return {args.shape, args.dtype};
       },
-      .forward = [](const FullArgs& args, Inputs, Output out) {
-        dispatch(out.dtype, [&]<typename T>() { std::fill_n(out.data<T>(), out.elements(), static_cast<T>(args.value)); });
-      },
+      .forward =
+          [](const FullArgs& args, Inputs, Output out) {
+            dispatch(out.dtype,
+                     [&]<typename T>() { std::fill_n(out.data<T>(), out.elements(), static_cast<T>(args.value)); });
+          },
       .samples = {{{{2, 3}, 1.5, f64}, {}}},
       .examples = {{{{2}, 1.5, f64}, {}, tensor({1.5, 1.5}, f64)}},
       .refuses = {{{{2}, 1.5, i64}, {}, "1.5 is not an i64 number"}},
@@ -71,12 +74,13 @@ const TypedOp<RangeArgs>& arange_op() {
       .name = "arange",
       .doc = "start, start + step, … below stop (above, for a negative step).",
       .shape = range_rule,
-      .forward = [](const RangeArgs& args, Inputs, Output out) {
-        dispatch(out.dtype, [&]<typename T>() {
-          for (std::int64_t k = 0; k < out.elements(); ++k)
-            out.data<T>()[k] = static_cast<T>(args.start + static_cast<double>(k) * args.step);
-        });
-      },
+      .forward =
+          [](const RangeArgs& args, Inputs, Output out) {
+            dispatch(out.dtype, [&]<typename T>() {
+              for (std::int64_t k = 0; k < out.elements(); ++k)
+                out.data<T>()[k] = static_cast<T>(args.start + static_cast<double>(k) * args.step);
+            });
+          },
       .samples = {{{0, 1, 0.25, f64}, {}}},
       .examples = {{{1, 3, 0.5, f64}, {}, tensor({1.0, 1.5, 2.0, 2.5}, f64)}, {{3, 0, -2, i64}, {}, tensor({3, 1})}},
       .refuses = {{{0, 1, 0, f32}, {}, "step of 0"}, {{0, 1, 0.5, i64}, {}, "0.5 is not an i64 number"}},
@@ -92,12 +96,13 @@ const TypedOp<EyeArgs>& eye_op() {
         if (args.n < 0) throw Error(fmt::format("a matrix cannot have {} rows", args.n));
         return {{args.n, args.n}, args.dtype};
       },
-      .forward = [](const EyeArgs& args, Inputs, Output out) {
-        dispatch(out.dtype, [&]<typename T>() {
-          std::fill_n(out.data<T>(), out.elements(), static_cast<T>(0));
-          for (std::int64_t k = 0; k < args.n; ++k) out.data<T>()[k * args.n + k] = static_cast<T>(1);
-        });
-      },
+      .forward =
+          [](const EyeArgs& args, Inputs, Output out) {
+            dispatch(out.dtype, [&]<typename T>() {
+              std::fill_n(out.data<T>(), out.elements(), static_cast<T>(0));
+              for (std::int64_t k = 0; k < args.n; ++k) out.data<T>()[k * args.n + k] = static_cast<T>(1);
+            });
+          },
       .samples = {{{3, f64}, {}}},
       .examples = {{{2, f64}, {}, tensor({{1.0, 0.0}, {0.0, 1.0}}, f64)}},
       .refuses = {{{-1, f32}, {}, "a matrix cannot have -1 rows"}},
@@ -107,7 +112,9 @@ const TypedOp<EyeArgs>& eye_op() {
 
 }  // namespace
 
-Tensor full(const Shape& shape, double value, DType dtype) { return apply(full_op(), FullArgs{shape, value, dtype}, {}); }
+Tensor full(const Shape& shape, double value, DType dtype) {
+  return apply(full_op(), FullArgs{shape, value, dtype}, {});
+}
 Tensor zeros(const Shape& shape, DType dtype) { return full(shape, 0, dtype); }
 Tensor ones(const Shape& shape, DType dtype) { return full(shape, 1, dtype); }
 Tensor zeros_like(const Tensor& x) { return zeros(x.shape(), x.dtype()); }

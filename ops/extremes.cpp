@@ -39,8 +39,10 @@ template <typename T, bool kLargest>
 struct Extreme : Adding<T> {
   T zero() const {
     using Limits = std::numeric_limits<T>;
-    if constexpr (Limits::has_infinity) return kLargest ? -Limits::infinity() : Limits::infinity();
-    else return kLargest ? Limits::min() : Limits::max();
+    if constexpr (Limits::has_infinity)
+      return kLargest ? -Limits::infinity() : Limits::infinity();
+    else
+      return kLargest ? Limits::min() : Limits::max();
   }
   T join(T a, T b) const { return (kLargest ? a > b : a < b) || a != a ? a : b; }
 };
@@ -70,9 +72,12 @@ const TypedOp<ReduceArgs>& max_op() {
       .forward = extreme_forward<true>,
       .keeps = Keep::first | Keep::output,
       .gradient = extreme_gradient,
-      .samples = {{{}, {sample::distinct({2, 3})}}, {{{0}, true}, {sample::distinct({3, 4})}}, {{{0, 2}, false}, {sample::distinct({2, 3, 2})}}},
+      .samples = {{{}, {sample::distinct({2, 3})}},
+                  {{{0}, true}, {sample::distinct({3, 4})}},
+                  {{{0, 2}, false}, {sample::distinct({2, 3, 2})}}},
       .examples = {{{{1}, false}, {tensor({{1.0, 5.0}, {4.0, 3.0}}, f64)}, tensor({5.0, 4.0}, f64)}},
-      .refuses = {{{{1}, false}, {sample::uniform({2, 0})}, "axis 1 has size 0"}, {{}, {sample::truths({2})}, "bool elements have no order"}},
+      .refuses = {{{{1}, false}, {sample::uniform({2, 0})}, "axis 1 has size 0"},
+                  {{}, {sample::truths({2})}, "bool elements have no order"}},
   });
   return op;
 }
@@ -129,7 +134,8 @@ const TypedOp<PlaceArgs>& argmax_op() {
       .forward = place_forward<true>,
       .samples = {{{1, false}, {sample::distinct({3, 4})}}},
       .examples = {{{-1, false}, {tensor({{1.0, 5.0, 5.0}, {4.0, 3.0, 2.0}}, f64)}, tensor({1, 0})}},
-      .refuses = {{{0, false}, {sample::uniform({0, 2})}, "axis 0 has size 0"}, {{2, false}, {sample::uniform({2, 2})}, "axis 2 is out of range"}},
+      .refuses = {{{0, false}, {sample::uniform({0, 2})}, "axis 0 has size 0"},
+                  {{2, false}, {sample::uniform({2, 2})}, "axis 2 is out of range"}},
   });
   return op;
 }
@@ -149,10 +155,18 @@ const TypedOp<PlaceArgs>& argmin_op() {
 
 }  // namespace
 
-Tensor max(const Tensor& x, const Axes& axes, KeepAxis keep) { return apply(max_op(), ReduceArgs{axes.list(), keep == keep_axis}, {x}); }
-Tensor min(const Tensor& x, const Axes& axes, KeepAxis keep) { return apply(min_op(), ReduceArgs{axes.list(), keep == keep_axis}, {x}); }
-Tensor argmax(const Tensor& x, int axis, KeepAxis keep) { return apply(argmax_op(), PlaceArgs{axis, keep == keep_axis}, {x}); }
-Tensor argmin(const Tensor& x, int axis, KeepAxis keep) { return apply(argmin_op(), PlaceArgs{axis, keep == keep_axis}, {x}); }
+Tensor max(const Tensor& x, const Axes& axes, KeepAxis keep) {
+  return apply(max_op(), ReduceArgs{axes.list(), keep == keep_axis}, {x});
+}
+Tensor min(const Tensor& x, const Axes& axes, KeepAxis keep) {
+  return apply(min_op(), ReduceArgs{axes.list(), keep == keep_axis}, {x});
+}
+Tensor argmax(const Tensor& x, int axis, KeepAxis keep) {
+  return apply(argmax_op(), PlaceArgs{axis, keep == keep_axis}, {x});
+}
+Tensor argmin(const Tensor& x, int axis, KeepAxis keep) {
+  return apply(argmin_op(), PlaceArgs{axis, keep == keep_axis}, {x});
+}
 
 namespace reduction {
 

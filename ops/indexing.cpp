@@ -44,7 +44,8 @@ Spec scatter_rule(const ScatterArgs& args, const Specs& in) {
   if (args.size < 0) throw Error(fmt::format("an axis cannot have the size {}", args.size));
   if (in.dtype(0) == boolean) throw Error("bool elements do not add up: cast first");
   const int rank = g.rank() - indices.rank() + 1;
-  if (args.axis < 0 || args.axis >= rank) throw Error(fmt::format("axis {} is out of range for rank {}", args.axis, rank));
+  if (args.axis < 0 || args.axis >= rank)
+    throw Error(fmt::format("axis {} is out of range for rank {}", args.axis, rank));
   std::vector<std::int64_t> sizes(g.begin(), g.begin() + args.axis);
   if (!std::equal(indices.begin(), indices.end(), g.begin() + args.axis))
     throw Error(fmt::format("axes from {} on are not those of the indices", args.axis));
@@ -66,19 +67,20 @@ const TypedOp<GatherArgs>& gather_op() {
         sizes.insert(sizes.end(), x.begin() + axis + 1, x.end());
         return {Shape(sizes), in.dtype(0)};
       },
-      .forward = [](const GatherArgs& args, Inputs in, Output out) {
-        const auto x = shaping::around(in[0].shape(), in[0].shape().axis(args.axis));
-        check_range(in[1], -x.size, x.size, "index");
-        const auto run = x.inner * static_cast<std::int64_t>(size_of(out.dtype));
-        const std::int64_t count = in[1].elements();
-        const std::int64_t* index = in[1].data<std::int64_t>();
-        if (run == 0) return;
-        for (std::int64_t o = 0; o < x.outer; ++o)
-          for (std::int64_t k = 0; k < count; ++k)
-            std::memcpy(out.bytes + (o * count + k) * run,
-                        in[0].bytes + (o * x.size + index[k] + (index[k] < 0 ? x.size : 0)) * run,
-                        static_cast<std::size_t>(run));
-      },
+      .forward =
+          [](const GatherArgs& args, Inputs in, Output out) {
+            const auto x = shaping::around(in[0].shape(), in[0].shape().axis(args.axis));
+            check_range(in[1], -x.size, x.size, "index");
+            const auto run = x.inner * static_cast<std::int64_t>(size_of(out.dtype));
+            const std::int64_t count = in[1].elements();
+            const std::int64_t* index = in[1].data<std::int64_t>();
+            if (run == 0) return;
+            for (std::int64_t o = 0; o < x.outer; ++o)
+              for (std::int64_t k = 0; k < count; ++k)
+                std::memcpy(out.bytes + (o * count + k) * run,
+                            in[0].bytes + (o * x.size + index[k] + (index[k] < 0 ? x.size : 0)) * run,
+                            static_cast<std::size_t>(run));
+          },
       .keeps = Keep::second,
       // dx_i = Σ g over the places whose index is i
       .gradient = [](const GatherArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -99,23 +101,24 @@ const TypedOp<ScatterArgs>& scatter_add_op() {
       .name = "scatter_add",
       .doc = "Zeros into which slices are added at i64 indices along an axis: the transpose of gather.",
       .shape = scatter_rule,
-      .forward = [](const ScatterArgs& args, Inputs in, Output out) {
-        check_range(in[1], -args.size, args.size, "index");
-        const auto y = shaping::around(out.shape(), static_cast<int>(args.axis));
-        const std::int64_t count = in[1].elements();
-        const std::int64_t* index = in[1].data<std::int64_t>();
-        dispatch(out.dtype, [&]<typename T>() {
-          if constexpr (!std::is_same_v<T, bool>) {
-            std::fill_n(out.data<T>(), out.elements(), T(0));
-            for (std::int64_t o = 0; o < y.outer; ++o)
-              for (std::int64_t k = 0; k < count; ++k) {
-                const T* from = in[0].data<T>() + (o * count + k) * y.inner;
-                T* to = out.data<T>() + (o * y.size + index[k] + (index[k] < 0 ? y.size : 0)) * y.inner;
-                for (std::int64_t i = 0; i < y.inner; ++i) to[i] += from[i];
+      .forward =
+          [](const ScatterArgs& args, Inputs in, Output out) {
+            check_range(in[1], -args.size, args.size, "index");
+            const auto y = shaping::around(out.shape(), static_cast<int>(args.axis));
+            const std::int64_t count = in[1].elements();
+            const std::int64_t* index = in[1].data<std::int64_t>();
+            dispatch(out.dtype, [&]<typename T>() {
+              if constexpr (!std::is_same_v<T, bool>) {
+                std::fill_n(out.data<T>(), out.elements(), T(0));
+                for (std::int64_t o = 0; o < y.outer; ++o)
+                  for (std::int64_t k = 0; k < count; ++k) {
+                    const T* from = in[0].data<T>() + (o * count + k) * y.inner;
+                    T* to = out.data<T>() + (o * y.size + index[k] + (index[k] < 0 ? y.size : 0)) * y.inner;
+                    for (std::int64_t i = 0; i < y.inner; ++i) to[i] += from[i];
+                  }
               }
-          }
-        });
-      },
+            });
+          },
       .keeps = Keep::second,
       // dx = g at the indices
       .gradient = [](const ScatterArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -135,17 +138,20 @@ const TypedOp<OneHotArgs>& one_hot_op() {
       .doc = "1 at the label, 0 elsewhere, along a new last axis.",
       .shape = [](const OneHotArgs& args, const Specs& in) -> Spec {
         if (in.dtype(0) != i64) throw Error(fmt::format("labels must be i64, not {}", name_of(in.dtype(0))));
-        if (args.classes < 1) throw Error(fmt::format("the number of classes must be at least 1, not {}", args.classes));
+        if (args.classes < 1)
+          throw Error(fmt::format("the number of classes must be at least 1, not {}", args.classes));
         return {in.shape(0).inserted(-1, args.classes), args.dtype};
       },
-      .forward = [](const OneHotArgs& args, Inputs in, Output out) {
-        check_range(in[0], 0, args.classes, "label");
-        dispatch(out.dtype, [&]<typename T>() {
-          std::fill_n(out.data<T>(), out.elements(), static_cast<T>(0));
-          const std::int64_t* label = in[0].data<std::int64_t>();
-          for (std::int64_t k = 0; k < in[0].elements(); ++k) out.data<T>()[k * args.classes + label[k]] = static_cast<T>(1);
-        });
-      },
+      .forward =
+          [](const OneHotArgs& args, Inputs in, Output out) {
+            check_range(in[0], 0, args.classes, "label");
+            dispatch(out.dtype, [&]<typename T>() {
+              std::fill_n(out.data<T>(), out.elements(), static_cast<T>(0));
+              const std::int64_t* label = in[0].data<std::int64_t>();
+              for (std::int64_t k = 0; k < in[0].elements(); ++k)
+                out.data<T>()[k * args.classes + label[k]] = static_cast<T>(1);
+            });
+          },
       .samples = {{{3, f64}, {sample::integers({4}, 0, 3)}}},
       .examples = {{{3, f64}, {tensor({2, 0})}, tensor({{0.0, 0.0, 1.0}, {1.0, 0.0, 0.0}}, f64)}},
       .refuses = {{{10, f32}, {tensor({0, 1, 2, 12})}, "label 12 at place 3 is outside 0…9"},
@@ -156,7 +162,9 @@ const TypedOp<OneHotArgs>& one_hot_op() {
 
 }  // namespace
 
-Tensor gather(const Tensor& x, const Tensor& indices, int axis) { return apply(gather_op(), GatherArgs{axis}, {x, indices}); }
+Tensor gather(const Tensor& x, const Tensor& indices, int axis) {
+  return apply(gather_op(), GatherArgs{axis}, {x, indices});
+}
 Tensor scatter_add(const Tensor& g, const Tensor& indices, std::int64_t size, int axis) {
   const int from_end = axis < 0 ? g.rank() - indices.rank() + 1 : 0;
   return apply(scatter_add_op(), ScatterArgs{axis + from_end, size}, {g, indices});

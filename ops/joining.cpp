@@ -36,11 +36,15 @@ Spec concat_rule(const ConcatArgs& args, const Specs& in) {
     for (int other = 0; other < first.rank(); ++other) {
       std::int64_t& size = sizes[static_cast<std::size_t>(other)];
       if (other == axis || part[other] == size || part[other] == kOpen) continue;
-      if (size != kOpen) throw Error(fmt::format("axis {} of part {} has size {} but that of the first has {}", other, k, part[other], size));
+      if (size != kOpen)
+        throw Error(
+            fmt::format("axis {} of part {} has size {} but that of the first has {}", other, k, part[other], size));
       size = part[other];
     }
-    if (total == kOpen || part[axis] == kOpen) total = kOpen;
-    else if (__builtin_add_overflow(total, part[axis], &total)) throw Error("the joined axis is longer than 2^63");
+    if (total == kOpen || part[axis] == kOpen)
+      total = kOpen;
+    else if (__builtin_add_overflow(total, part[axis], &total))
+      throw Error("the joined axis is longer than 2^63");
   }
   return {Shape(sizes), in.dtype(0)};
 }
@@ -50,19 +54,20 @@ const TypedOp<ConcatArgs>& concat_op() {
       .name = "concat",
       .doc = "Tensors joined along an axis.",
       .shape = concat_rule,
-      .forward = [](const ConcatArgs& args, Inputs in, Output out) {
-        const int axis = out.shape().axis(args.axis);
-        const auto y = shaping::around(out.shape(), axis);
-        const auto run = static_cast<std::size_t>(y.inner) * size_of(out.dtype);
-        std::byte* to = out.bytes;
-        for (std::int64_t o = 0; o < y.outer; ++o)
-          for (const View& part : in) {
-            const std::size_t bytes = static_cast<std::size_t>(part.shape()[axis]) * run;
-            if (bytes == 0) continue;
-            std::memcpy(to, part.bytes + static_cast<std::size_t>(o) * bytes, bytes);
-            to += bytes;
-          }
-      },
+      .forward =
+          [](const ConcatArgs& args, Inputs in, Output out) {
+            const int axis = out.shape().axis(args.axis);
+            const auto y = shaping::around(out.shape(), axis);
+            const auto run = static_cast<std::size_t>(y.inner) * size_of(out.dtype);
+            std::byte* to = out.bytes;
+            for (std::int64_t o = 0; o < y.outer; ++o)
+              for (const View& part : in) {
+                const std::size_t bytes = static_cast<std::size_t>(part.shape()[axis]) * run;
+                if (bytes == 0) continue;
+                std::memcpy(to, part.bytes + static_cast<std::size_t>(o) * bytes, bytes);
+                to += bytes;
+              }
+          },
       // dx_k = g's slice at part k
       .gradient = [](const ConcatArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const int axis = g.shape().axis(args.axis);
@@ -79,7 +84,9 @@ const TypedOp<ConcatArgs>& concat_op() {
                   {{-1}, {sample::uniform({2, 2}), sample::uniform({2, 0}), sample::uniform({2, 1})}}},
       .examples = {{{0}, {tensor({1.0}, f64), tensor({2.0, 3.0}, f64)}, tensor({1.0, 2.0, 3.0}, f64)}},
       .refuses = {{{0}, {sample::uniform({2, 3}), sample::uniform({3})}, "part 1 has 1 axes but the first has 2"},
-                  {{0}, {sample::uniform({2, 3}), sample::uniform({2, 4})}, "axis 1 of part 1 has size 4 but that of the first has 3"}},
+                  {{0},
+                   {sample::uniform({2, 3}), sample::uniform({2, 4})},
+                   "axis 1 of part 1 has size 4 but that of the first has 3"}},
   });
   return op;
 }
@@ -92,7 +99,8 @@ Spec pad_rule(const PadArgs& args, const Specs& in) {
     const std::int64_t width = args.widths[k];
     if (width < 0) throw Error(fmt::format("axis {} has the negative width {}", k / 2, width));
     if (width == 0) continue;
-    if (sizes[k / 2] == kOpen) throw Error(fmt::format("axis {} of {} is open: it cannot be padded", k / 2, in.shape(0).text()));
+    if (sizes[k / 2] == kOpen)
+      throw Error(fmt::format("axis {} of {} is open: it cannot be padded", k / 2, in.shape(0).text()));
     if (__builtin_add_overflow(sizes[k / 2], width, &sizes[k / 2])) throw Error("a padded axis is longer than 2^63");
   }
   return {Shape(sizes), in.dtype(0)};
@@ -118,9 +126,8 @@ const TypedOp<PadArgs>& pad_op() {
       .name = "pad",
       .doc = "A value put before and after the elements of each axis.",
       .shape = pad_rule,
-      .forward = [](const PadArgs& args, Inputs in, Output out) {
-        dispatch(out.dtype, [&]<typename T>() { pad_into<T>(args, in[0], out); });
-      },
+      .forward = [](const PadArgs& args, Inputs in,
+                    Output out) { dispatch(out.dtype, [&]<typename T>() { pad_into<T>(args, in[0], out); }); },
       // dx = g without the border
       .gradient = [](const PadArgs& args, const Call& call, const Tensor& g) -> Tensors {
         Tensor inside = g;
@@ -147,7 +154,8 @@ Tensor stack(const Tensors& parts, int axis) {
   Tensors rows;
   for (const Tensor& part : parts) {
     if (!(part.shape() == parts[0].shape()))
-      throw Error(fmt::format("stack: part {} has shape {} but the first has {}", rows.size(), part.shape().text(), parts[0].shape().text()));
+      throw Error(fmt::format("stack: part {} has shape {} but the first has {}", rows.size(), part.shape().text(),
+                              parts[0].shape().text()));
     rows.push_back(expand_dims(part, axis));
   }
   return concat(rows, axis);

@@ -19,14 +19,16 @@ struct VarArgs {
   std::vector<std::int64_t> axes{};
   bool keep = false;
   std::int64_t correction = 0;
-  static constexpr auto fields =
-      std::tuple{field("axes", &VarArgs::axes), field("keep", &VarArgs::keep), field("correction", &VarArgs::correction)};
+  static constexpr auto fields = std::tuple{field("axes", &VarArgs::axes), field("keep", &VarArgs::keep),
+                                            field("correction", &VarArgs::correction)};
 };
 
 template <typename F>
 void dispatch_floating(DType dtype, const F& f) {
-  if (dtype == f32) f.template operator()<float>();
-  else f.template operator()<double>();
+  if (dtype == f32)
+    f.template operator()<float>();
+  else
+    f.template operator()<double>();
 }
 
 void check_floating(DType dtype) {
@@ -48,13 +50,14 @@ const TypedOp<ReduceArgs>& mean_op() {
       .name = "mean",
       .doc = "The mean over axes (all where none is named); refused over nothing and of integers.",
       .shape = mean_rule,
-      .forward = [](const ReduceArgs& args, Inputs in, Output out) {
-        const Fold x = fold(in[0], args.axes);
-        dispatch_floating(out.dtype, [&]<typename T>() {
-          const T n = static_cast<T>(x.count);
-          reduce<T, T>(Adding<T>(), x, out.data<T>(), [n](T total, std::int64_t) { return total / n; });
-        });
-      },
+      .forward =
+          [](const ReduceArgs& args, Inputs in, Output out) {
+            const Fold x = fold(in[0], args.axes);
+            dispatch_floating(out.dtype, [&]<typename T>() {
+              const T n = static_cast<T>(x.count);
+              reduce<T, T>(Adding<T>(), x, out.data<T>(), [n](T total, std::int64_t) { return total / n; });
+            });
+          },
       // y = Σ x / n:  dx = g / n, broadcast
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const auto n = static_cast<double>(reduced_count(call.shape(0), args.axes));
@@ -72,11 +75,13 @@ Spec var_rule(const VarArgs& args, const Specs& in) {
   const Shape& shape = in.shape(0);
   const auto reduced = reduced_axes(shape, args.axes);
   bool open = false;
-  for (int axis = 0; axis < shape.rank(); ++axis) open = open || (reduced[static_cast<std::size_t>(axis)] && shape[axis] == kOpen);
+  for (int axis = 0; axis < shape.rank(); ++axis)
+    open = open || (reduced[static_cast<std::size_t>(axis)] && shape[axis] == kOpen);
   if (!open) {
     const std::int64_t count = reduced_count(shape, args.axes);
     if (count - args.correction <= 0)
-      throw Error(fmt::format("{} elements with a correction of {} leave {} to divide by", count, args.correction, count - args.correction));
+      throw Error(fmt::format("{} elements with a correction of {} leave {} to divide by", count, args.correction,
+                              count - args.correction));
   }
   return {reduced_shape(shape, args.axes, args.keep), in.dtype(0)};
 }
@@ -95,7 +100,9 @@ template <typename Done>
 void squared_distances(const VarArgs& args, const Inputs& in, const Output& out, const Done& done) {
   const Fold x = fold(in[0], args.axes);
   const auto n = static_cast<double>(x.count), divisor = static_cast<double>(x.count - args.correction);
-  if (divisor <= 0) throw Error(fmt::format("{} elements with a correction of {} leave {} to divide by", x.count, args.correction, divisor));
+  if (divisor <= 0)
+    throw Error(
+        fmt::format("{} elements with a correction of {} leave {} to divide by", x.count, args.correction, divisor));
   dispatch_floating(out.dtype, [&]<typename T>() {
     const auto outputs = static_cast<std::size_t>(x.outer * x.inner);
     const Buffer memory(2 * outputs * sizeof(double));
@@ -118,9 +125,8 @@ const TypedOp<VarArgs>& var_op() {
       .name = "var",
       .doc = "The variance over axes: squared distances to the mean, added and divided by n - correction.",
       .shape = var_rule,
-      .forward = [](const VarArgs& args, Inputs in, Output out) {
-        squared_distances(args, in, out, [](double variance) { return variance; });
-      },
+      .forward = [](const VarArgs& args, Inputs in,
+                    Output out) { squared_distances(args, in, out, [](double variance) { return variance; }); },
       .keeps = Keep::first,
       // y = Σ (x - m)² / (n - c):  dx = 2 g (x - m) / (n - c)
       .gradient = [](const VarArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -128,8 +134,11 @@ const TypedOp<VarArgs>& var_op() {
         const Tensor scaled = kept(g, x.shape(), args.axes) * (2 / divisor_of(args, call));
         return {mul(scaled, sub(x, mean(x, args.axes, keep_axis)))};
       },
-      .samples = {{{}, {sample::uniform({4})}}, {{{1}, true, 1}, {sample::uniform({2, 3})}}, {{{0, 2}, false, 0}, {sample::uniform({2, 2, 3})}}},
-      .examples = {{{}, {tensor({1.0, 2.0, 3.0, 4.0}, f64)}, tensor(1.25, f64)}, {{{}, false, 1}, {tensor({1.0, 2.0, 3.0}, f64)}, tensor(1.0, f64)}},
+      .samples = {{{}, {sample::uniform({4})}},
+                  {{{1}, true, 1}, {sample::uniform({2, 3})}},
+                  {{{0, 2}, false, 0}, {sample::uniform({2, 2, 3})}}},
+      .examples = {{{}, {tensor({1.0, 2.0, 3.0, 4.0}, f64)}, tensor(1.25, f64)},
+                   {{{}, false, 1}, {tensor({1.0, 2.0, 3.0}, f64)}, tensor(1.0, f64)}},
       .refuses = {{{{}, false, 1}, {sample::uniform({1})}, "1 elements with a correction of 1 leave 0 to divide by"}},
   });
   return op;
@@ -140,9 +149,10 @@ const TypedOp<VarArgs>& std_op() {
       .name = "std",
       .doc = "The root of the variance; the gradient of a constant is 0.",
       .shape = var_rule,
-      .forward = [](const VarArgs& args, Inputs in, Output out) {
-        squared_distances(args, in, out, [](double variance) { return std::sqrt(variance); });
-      },
+      .forward =
+          [](const VarArgs& args, Inputs in, Output out) {
+            squared_distances(args, in, out, [](double variance) { return std::sqrt(variance); });
+          },
       .keeps = Keep::first | Keep::output,
       // y = sqrt(var):  dx = g (x - m) / ((n - c) y), 0 where y is 0
       .gradient = [](const VarArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -180,16 +190,18 @@ const TypedOp<ReduceArgs>& logsumexp_op() {
         check_floating(in.dtype(0));
         return {reduced_shape(in.shape(0), args.axes, args.keep), in.dtype(0)};
       },
-      .forward = [](const ReduceArgs& args, Inputs in, Output out) {
-        const Fold x = fold(in[0], args.axes);
-        dispatch_floating(out.dtype, [&]<typename T>() {
-          const Buffer memory(static_cast<std::size_t>(x.outer * x.inner) * sizeof(T));
-          T* const shifts = reinterpret_cast<T*>(memory.data());
-          reduce<T, T>(Largest<T>(), x, shifts, [](T most, std::int64_t) { return std::isfinite(most) ? most : T(0); });
-          reduce<T, T>(Exponentials<T>{{}, shifts}, x, out.data<T>(),
-                       [shifts](T total, std::int64_t to) { return shifts[to] + std::log(total); });
-        });
-      },
+      .forward =
+          [](const ReduceArgs& args, Inputs in, Output out) {
+            const Fold x = fold(in[0], args.axes);
+            dispatch_floating(out.dtype, [&]<typename T>() {
+              const Buffer memory(static_cast<std::size_t>(x.outer * x.inner) * sizeof(T));
+              T* const shifts = reinterpret_cast<T*>(memory.data());
+              reduce<T, T>(Largest<T>(), x, shifts,
+                           [](T most, std::int64_t) { return std::isfinite(most) ? most : T(0); });
+              reduce<T, T>(Exponentials<T>{{}, shifts}, x, out.data<T>(),
+                           [shifts](T total, std::int64_t to) { return shifts[to] + std::log(total); });
+            });
+          },
       .keeps = Keep::first,
       // dx = g e^(x - m) / Σ e^(x - m) with m the maximum (0 where that is infinite); 0 where the sum is 0
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -202,17 +214,22 @@ const TypedOp<ReduceArgs>& logsumexp_op() {
         const Tensor divisor = where(equal(total, scalar_like(0, total)), scalar_like(1, total), total);
         return {mul(kept(g, x.shape(), args.axes), div(powers, divisor))};
       },
-      .samples = {{{}, {sample::uniform({4})}}, {{{0}, true}, {sample::uniform({3, 2})}}, {{{0, 2}, false}, {sample::uniform({2, 2, 2})}}},
+      .samples = {{{}, {sample::uniform({4})}},
+                  {{{0}, true}, {sample::uniform({3, 2})}},
+                  {{{0, 2}, false}, {sample::uniform({2, 2, 2})}}},
       .examples = {{{}, {tensor({0.0, 0.0}, f64)}, tensor(0.6931471805599453, f64)},
                    {{}, {tensor({1000.0, 1000.0}, f64)}, tensor(1000.6931471805599453, f64)}},
-      .refuses = {{{{1}, false}, {sample::uniform({2})}, "axis 1 is out of range for rank 1"}, {{}, {sample::integers({3}, 0, 5)}, "not i64"}},
+      .refuses = {{{{1}, false}, {sample::uniform({2})}, "axis 1 is out of range for rank 1"},
+                  {{}, {sample::integers({3}, 0, 5)}, "not i64"}},
   });
   return op;
 }
 
 }  // namespace
 
-Tensor mean(const Tensor& x, const Axes& axes, KeepAxis keep) { return apply(mean_op(), ReduceArgs{axes.list(), keep == keep_axis}, {x}); }
+Tensor mean(const Tensor& x, const Axes& axes, KeepAxis keep) {
+  return apply(mean_op(), ReduceArgs{axes.list(), keep == keep_axis}, {x});
+}
 Tensor logsumexp(const Tensor& x, const Axes& axes, KeepAxis keep) {
   return apply(logsumexp_op(), ReduceArgs{axes.list(), keep == keep_axis}, {x});
 }

@@ -82,13 +82,14 @@ const TypedOp<ReduceArgs>& sum_op() {
       .shape = [](const ReduceArgs& args, const Specs& in) -> Spec {
         return {reduced_shape(in.shape(0), args.axes, args.keep), in.dtype(0) == boolean ? i64 : in.dtype(0)};
       },
-      .forward = [](const ReduceArgs& args, Inputs in, Output out) {
-        const Fold x = fold(in[0], args.axes);
-        dispatch(in[0].dtype, [&]<typename T>() {
-          using Sum = std::conditional_t<std::is_same_v<T, bool>, std::int64_t, T>;
-          reduce<Sum, T>(Adding<Sum>(), x, out.data<Sum>(), Plain());
-        });
-      },
+      .forward =
+          [](const ReduceArgs& args, Inputs in, Output out) {
+            const Fold x = fold(in[0], args.axes);
+            dispatch(in[0].dtype, [&]<typename T>() {
+              using Sum = std::conditional_t<std::is_same_v<T, bool>, std::int64_t, T>;
+              reduce<Sum, T>(Adding<Sum>(), x, out.data<Sum>(), Plain());
+            });
+          },
       // y = Σ x:  dx = g, broadcast
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {spread(g, call.shape(0), args.axes)};
@@ -109,12 +110,13 @@ const TypedOp<ReduceArgs>& prod_op() {
       .name = "prod",
       .doc = "The product over axes (all where none is named); 1 over nothing.",
       .shape = arithmetic_rule,
-      .forward = [](const ReduceArgs& args, Inputs in, Output out) {
-        const Fold x = fold(in[0], args.axes);
-        dispatch(in[0].dtype, [&]<typename T>() {
-          if constexpr (!std::is_same_v<T, bool>) reduce<T, T>(Multiplying<T>(), x, out.data<T>(), Plain());
-        });
-      },
+      .forward =
+          [](const ReduceArgs& args, Inputs in, Output out) {
+            const Fold x = fold(in[0], args.axes);
+            dispatch(in[0].dtype, [&]<typename T>() {
+              if constexpr (!std::is_same_v<T, bool>) reduce<T, T>(Multiplying<T>(), x, out.data<T>(), Plain());
+            });
+          },
       .keeps = Keep::first,
       // y = Π x:  dx_i = g Π_{j≠i} x_j
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -135,9 +137,8 @@ const TypedOp<ReduceArgs>& any_op() {
       .name = "any",
       .doc = "Whether any element of a bool tensor is true along axes; false over nothing.",
       .shape = truth_rule,
-      .forward = [](const ReduceArgs& args, Inputs in, Output out) {
-        reduce<bool, bool>(Either(), fold(in[0], args.axes), out.data<bool>(), Plain());
-      },
+      .forward = [](const ReduceArgs& args, Inputs in,
+                    Output out) { reduce<bool, bool>(Either(), fold(in[0], args.axes), out.data<bool>(), Plain()); },
       .samples = {{{{1}, false}, {sample::truths({3, 2})}}},
       .examples = {{{{1}, false}, {tensor({{true, false}, {false, false}})}, tensor({true, false})}},
       .refuses = {{{}, {sample::uniform({2})}, "only bool"}},
@@ -150,9 +151,8 @@ const TypedOp<ReduceArgs>& all_op() {
       .name = "all",
       .doc = "Whether all elements of a bool tensor are true along axes; true over nothing.",
       .shape = truth_rule,
-      .forward = [](const ReduceArgs& args, Inputs in, Output out) {
-        reduce<bool, bool>(Both(), fold(in[0], args.axes), out.data<bool>(), Plain());
-      },
+      .forward = [](const ReduceArgs& args, Inputs in,
+                    Output out) { reduce<bool, bool>(Both(), fold(in[0], args.axes), out.data<bool>(), Plain()); },
       .samples = {{{{0}, true}, {sample::truths({3, 2})}}},
       .examples = {{{{1}, false}, {tensor({{true, false}, {true, true}})}, tensor({false, true})}},
       .refuses = {{{}, {sample::uniform({2})}, "only bool"}},
@@ -182,8 +182,10 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
     throw Error("sum_to" + x.shape().text() + ": " + shape.text() + " does not broadcast to it");
   std::vector<std::int64_t> leading, ones;
   for (int axis = 0; axis < x.rank(); ++axis)
-    if (axis < extra) leading.push_back(axis);
-    else if (shape[axis - extra] == 1 && x.shape()[axis] != 1) ones.push_back(axis);
+    if (axis < extra)
+      leading.push_back(axis);
+    else if (shape[axis - extra] == 1 && x.shape()[axis] != 1)
+      ones.push_back(axis);
   if (ones.empty()) return sum(x, leading);
   const Tensor summed = sum(x, ones, keep_axis);
   return leading.empty() ? summed : sum(summed, leading);
@@ -191,7 +193,8 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 
 std::vector<const Op*> reduction_ops() {
   std::vector<const Op*> ops{&sum_op(), &prod_op(), &any_op(), &all_op()};
-  for (const auto& more : {reduction::extreme_ops(), reduction::moment_ops()}) ops.insert(ops.end(), more.begin(), more.end());
+  for (const auto& more : {reduction::extreme_ops(), reduction::moment_ops()})
+    ops.insert(ops.end(), more.begin(), more.end());
   return ops;
 }
 

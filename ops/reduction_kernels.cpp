@@ -24,8 +24,10 @@ Shape reduced_shape(const Shape& shape, const std::vector<std::int64_t>& axes, b
   std::array<std::int64_t, kMaxRank> sizes;
   std::size_t rank = 0;
   for (int axis = 0; axis < shape.rank(); ++axis)
-    if (!reduced[static_cast<std::size_t>(axis)]) sizes[rank++] = shape[axis];
-    else if (keep) sizes[rank++] = 1;
+    if (!reduced[static_cast<std::size_t>(axis)])
+      sizes[rank++] = shape[axis];
+    else if (keep)
+      sizes[rank++] = 1;
   return Shape(sizes.data(), rank);
 }
 
@@ -68,9 +70,12 @@ Fold fold(const View& x, const std::vector<std::int64_t>& axes) {
   result.bytes = x.bytes;
   bool apart = false;
   for (int axis = 0; axis < shape.rank(); ++axis) {
-    if (reduced[static_cast<std::size_t>(axis)]) result.count *= shape[axis];
-    else if (axis < first) result.outer *= shape[axis];
-    else result.inner *= shape[axis];
+    if (reduced[static_cast<std::size_t>(axis)])
+      result.count *= shape[axis];
+    else if (axis < first)
+      result.outer *= shape[axis];
+    else
+      result.inner *= shape[axis];
     apart = apart || (axis > first && axis < last && shape[axis] != 1 && !reduced[static_cast<std::size_t>(axis)]);
   }
   if (first < 0) {  // nothing to reduce: one contiguous sweep

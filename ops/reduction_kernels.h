@@ -28,7 +28,8 @@ Tensor spread(const Tensor& g, const Shape& shape, const std::vector<std::int64_
 /// g of the reduced shape with its reduced axes back as size 1.
 Tensor kept(const Tensor& g, const Shape& shape, const std::vector<std::int64_t>& axes);
 
-/// The elements as [outer, count, inner] with the middle axis reduced, in place or, where reduced axes lie apart, copied.
+/// The elements as [outer, count, inner] with the middle axis reduced, in place or, where reduced axes lie apart,
+/// copied.
 struct Fold {
   std::int64_t outer = 1;
   std::int64_t count = 1;
@@ -44,8 +45,8 @@ constexpr std::int64_t kLeafRows = 16;  // rows that the leaf of the tree over r
 constexpr std::int64_t kStrip = 128;    // columns that are reduced together
 constexpr std::int64_t kTile = 32768;   // elements of one tile
 
-// F has: `Sum zero() const`, `Sum load(T x, std::int64_t to) const` (what x counts for, in the output's element `to`) and
-// `Sum join(Sum, Sum) const`.
+// F has: `Sum zero() const`, `Sum load(T x, std::int64_t to) const` (what x counts for, in the output's element `to`)
+// and `Sum join(Sum, Sum) const`.
 template <typename Sum, typename T, typename F>
 Sum reduce_run(const F& f, const T* x, std::int64_t n, std::int64_t to) {
   if (n > kLeaf) {
@@ -127,10 +128,14 @@ void reduce(const F& f, const T* x, std::int64_t outer, std::int64_t count, std:
     const std::int64_t first = tile * rows, high = tiles == 1 ? count : std::min(rows, count - first);
     const T* from = x + (o * count + first) * inner + column;
     Sum sums[kStrip];
-    if (inner == 1) sums[0] = reduce_run<Sum>(f, from, high, o);
-    else reduce_rows(f, from, high, inner, wide, o * inner + column, sums);
-    if (tiles > 1) std::copy_n(sums, wide, partial + (o * tiles + tile) * inner + column);
-    else for (std::int64_t k = 0; k < wide; ++k) out[o * inner + column + k] = done(sums[k], o * inner + column + k);
+    if (inner == 1)
+      sums[0] = reduce_run<Sum>(f, from, high, o);
+    else
+      reduce_rows(f, from, high, inner, wide, o * inner + column, sums);
+    if (tiles > 1)
+      std::copy_n(sums, wide, partial + (o * tiles + tile) * inner + column);
+    else
+      for (std::int64_t k = 0; k < wide; ++k) out[o * inner + column + k] = done(sums[k], o * inner + column + k);
   });
   if (tiles > 1) reduce<Sum>(join_only<Sum>(f), partial, outer, tiles, inner, out, done);
 }

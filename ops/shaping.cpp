@@ -34,12 +34,15 @@ Shape resolved(const Shape& from, const Shape& asked) {
   int opens = 0, asks = 0, place = 0;
   for (const std::int64_t size : from) (size == kOpen ? opens += 1 : known *= size);
   for (int axis = 0; axis < asked.rank(); ++axis)
-    if (asked[axis] == kOpen) ++asks, place = axis;
-    else product *= asked[axis];
+    if (asked[axis] == kOpen)
+      ++asks, place = axis;
+    else
+      product *= asked[axis];
   if (asks > 1) throw Error(fmt::format("only one size may be -1, not {}", asks));
   if (opens > 1 || (opens == 1 && asks == 0)) static_cast<void>(from.elements());  // refuses
   if (asks == 0) {
-    if (product != known) throw Error(fmt::format("{} elements do not fill {}, which has {}", known, asked.text(), product));
+    if (product != known)
+      throw Error(fmt::format("{} elements do not fill {}, which has {}", known, asked.text(), product));
     return asked;
   }
   if (product == 0) throw Error("a -1 beside a size of 0 is ambiguous");
@@ -49,7 +52,8 @@ Shape resolved(const Shape& from, const Shape& asked) {
 
 Shape flattened(const Shape& shape, std::int64_t from) {
   const std::int64_t first = from < 0 ? from + shape.rank() : from;
-  if (first < 0 || first > shape.rank()) throw Error(fmt::format("axis {} is out of range for rank {}", from, shape.rank()));
+  if (first < 0 || first > shape.rank())
+    throw Error(fmt::format("axis {} is out of range for rank {}", from, shape.rank()));
   std::vector<std::int64_t> sizes(shape.begin(), shape.begin() + first);
   const std::vector<std::int64_t> joined(shape.begin() + first, shape.end());
   sizes.push_back(Shape(joined).elements());
@@ -140,7 +144,8 @@ const TypedOp<AxisArgs>& squeeze_op() {
         const int axis = in.shape(0).axis(args.axis);
         const std::int64_t size = in.shape(0)[axis];
         if (size != 1)
-          throw Error(fmt::format("axis {} has {} and not size 1", axis, size == kOpen ? "an open size" : fmt::format("size {}", size)));
+          throw Error(fmt::format("axis {} has {} and not size 1", axis,
+                                  size == kOpen ? "an open size" : fmt::format("size {}", size)));
         return {in.shape(0).without(axis), in.dtype(0)};
       },
       .alias = whole,
@@ -164,18 +169,23 @@ const TypedOp<OrderArgs>& transpose_op() {
         for (const int axis : full_order(in.shape(0), args.order)) sizes.push_back(in.shape(0)[axis]);
         return {Shape(sizes), in.dtype(0)};
       },
-      .forward = [](const OrderArgs& args, Inputs in, Output out) {
-        shaping::permute(in[0].bytes, in[0].shape(), full_order(in[0].shape(), args.order), size_of(out.dtype), out.bytes);
-      },
+      .forward =
+          [](const OrderArgs& args, Inputs in, Output out) {
+            shaping::permute(in[0].bytes, in[0].shape(), full_order(in[0].shape(), args.order), size_of(out.dtype),
+                             out.bytes);
+          },
       // dx = g with the axes put back
       .gradient = [](const OrderArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const auto order = full_order(call.shape(0), args.order);
         std::vector<std::int64_t> back(order.size());
-        for (std::size_t k = 0; k < order.size(); ++k) back[static_cast<std::size_t>(order[k])] = static_cast<std::int64_t>(k);
+        for (std::size_t k = 0; k < order.size(); ++k)
+          back[static_cast<std::size_t>(order[k])] = static_cast<std::int64_t>(k);
         return {transpose(g, back)};
       },
       .samples = {{{}, {sample::uniform({2, 3})}}, {{{1, 2, 0}}, {sample::uniform({2, 3, 4})}}},
-      .examples = {{{}, {tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}}, f64)}, tensor({{1.0, 4.0}, {2.0, 5.0}, {3.0, 6.0}}, f64)}},
+      .examples = {{{},
+                    {tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}}, f64)},
+                    tensor({{1.0, 4.0}, {2.0, 5.0}, {3.0, 6.0}}, f64)}},
       .refuses = {{{{0, 0}}, {sample::uniform({2, 3})}, "axis 0 is named twice"},
                   {{{0}}, {sample::uniform({2, 3})}, "an order of 1 axes does not fit rank 2"}},
   });
@@ -199,19 +209,22 @@ const TypedOp<ReshapeArgs>& broadcast_to_op() {
         if (!fits) throw Error(fmt::format("{} does not broadcast to {}", from.text(), args.shape.text()));
         return {Shape(sizes), in.dtype(0)};
       },
-      .forward = [](const ReshapeArgs&, Inputs in, Output out) {
-        const Shape& from = in[0].shape();
-        const int extra = out.shape().rank() - from.rank();
-        std::vector<std::int64_t> strides(static_cast<std::size_t>(out.shape().rank()), 0);
-        std::int64_t step = 1;
-        for (int axis = from.rank() - 1; axis >= 0; step *= from[axis--])
-          if (from[axis] != 1) strides[static_cast<std::size_t>(axis + extra)] = step;
-        shaping::copy_strided(in[0].bytes, out.shape().sizes(), strides, size_of(out.dtype), out.bytes);
-      },
+      .forward =
+          [](const ReshapeArgs&, Inputs in, Output out) {
+            const Shape& from = in[0].shape();
+            const int extra = out.shape().rank() - from.rank();
+            std::vector<std::int64_t> strides(static_cast<std::size_t>(out.shape().rank()), 0);
+            std::int64_t step = 1;
+            for (int axis = from.rank() - 1; axis >= 0; step *= from[axis--])
+              if (from[axis] != 1) strides[static_cast<std::size_t>(axis + extra)] = step;
+            shaping::copy_strided(in[0].bytes, out.shape().sizes(), strides, size_of(out.dtype), out.bytes);
+          },
       .broadcasts = true,
       // dx = g, which the engine sums back
       .gradient = [](const ReshapeArgs&, const Call&, const Tensor& g) -> Tensors { return {g}; },
-      .samples = {{{{2, 3}}, {sample::uniform({3})}}, {{{2, 3, 2}}, {sample::uniform({2, 1, 2})}}, {{{2, 2}}, {sample::uniform({})}}},
+      .samples = {{{{2, 3}}, {sample::uniform({3})}},
+                  {{{2, 3, 2}}, {sample::uniform({2, 1, 2})}},
+                  {{{2, 2}}, {sample::uniform({})}}},
       .examples = {{{{2, 2}}, {tensor({{1.0}, {2.0}}, f64)}, tensor({{1.0, 1.0}, {2.0, 2.0}}, f64)}},
       .refuses = {{{{3, 2}}, {sample::uniform({3})}, "(3,) does not broadcast to (3, 2)"}},
   });
@@ -222,7 +235,9 @@ const TypedOp<ReshapeArgs>& broadcast_to_op() {
 
 Tensor reshape(const Tensor& x, const Shape& shape) { return apply(reshape_op(), ReshapeArgs{shape}, {x}); }
 Tensor flatten(const Tensor& x, int axis) { return apply(flatten_op(), AxisArgs{axis}, {x}); }
-Tensor transpose(const Tensor& x, const std::vector<std::int64_t>& order) { return apply(transpose_op(), OrderArgs{order}, {x}); }
+Tensor transpose(const Tensor& x, const std::vector<std::int64_t>& order) {
+  return apply(transpose_op(), OrderArgs{order}, {x});
+}
 Tensor expand_dims(const Tensor& x, int axis) { return apply(expand_dims_op(), AxisArgs{axis}, {x}); }
 Tensor squeeze(const Tensor& x, int axis) { return apply(squeeze_op(), AxisArgs{axis}, {x}); }
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
@@ -231,8 +246,10 @@ Tensor broadcast_to(const Tensor& x, const Shape& shape) {
 }
 
 std::vector<const Op*> shaping_ops() {
-  std::vector<const Op*> ops{&reshape_op(), &flatten_op(), &transpose_op(), &expand_dims_op(), &squeeze_op(), &broadcast_to_op()};
-  for (const auto& more : {shaping::slicing_ops(), shaping::joining_ops()}) ops.insert(ops.end(), more.begin(), more.end());
+  std::vector<const Op*> ops{&reshape_op(),     &flatten_op(), &transpose_op(),
+                             &expand_dims_op(), &squeeze_op(), &broadcast_to_op()};
+  for (const auto& more : {shaping::slicing_ops(), shaping::joining_ops()})
+    ops.insert(ops.end(), more.begin(), more.end());
   return ops;
 }
 

@@ -68,8 +68,10 @@ void copy_strided(const std::byte* from, std::vector<std::int64_t> sizes, std::v
   for (std::size_t k = 0; k < sizes.size(); ++k) {
     if (sizes[k] == 0) return;
     if (sizes[k] == 1) continue;
-    if (!axes.empty() && axes.back().from == strides[k] * sizes[k]) axes.back() = {axes.back().size * sizes[k], strides[k], 0};
-    else axes.push_back({sizes[k], strides[k], 0});
+    if (!axes.empty() && axes.back().from == strides[k] * sizes[k])
+      axes.back() = {axes.back().size * sizes[k], strides[k], 0};
+    else
+      axes.push_back({sizes[k], strides[k], 0});
   }
   std::int64_t step = 1;
   for (std::size_t k = axes.size(); k-- > 0; step *= axes[k].size) axes[k].to = step;
@@ -87,12 +89,16 @@ void copy_strided(const std::byte* from, std::vector<std::int64_t> sizes, std::v
   const auto go = [&]<typename T>() {
     copy_axes(reinterpret_cast<const T*>(from), reinterpret_cast<T*>(to), axes, rows, columns);
   };
-  if (bytes_each == 8) go.template operator()<std::uint64_t>();
-  else if (bytes_each == 4) go.template operator()<std::uint32_t>();
-  else go.template operator()<std::uint8_t>();
+  if (bytes_each == 8)
+    go.template operator()<std::uint64_t>();
+  else if (bytes_each == 4)
+    go.template operator()<std::uint32_t>();
+  else
+    go.template operator()<std::uint8_t>();
 }
 
-void permute(const std::byte* from, const Shape& shape, const std::vector<int>& order, std::size_t bytes_each, std::byte* to) {
+void permute(const std::byte* from, const Shape& shape, const std::vector<int>& order, std::size_t bytes_each,
+             std::byte* to) {
   std::vector<std::int64_t> strides(order.size()), sizes, read;
   std::int64_t step = 1;
   for (int axis = shape.rank() - 1; axis >= 0; step *= shape[axis--]) strides[static_cast<std::size_t>(axis)] = step;

@@ -17,7 +17,8 @@ struct Around {
 Around around(const Shape& shape, int axis);
 
 /// The elements of a tensor of `shape`, `bytes_each` wide, written with its axes in another order.
-void permute(const std::byte* from, const Shape& shape, const std::vector<int>& order, std::size_t bytes_each, std::byte* to);
+void permute(const std::byte* from, const Shape& shape, const std::vector<int>& order, std::size_t bytes_each,
+             std::byte* to);
 
 /// Elements written along the axes of `sizes`, read with these strides (0 repeats); both lists outermost first.
 void copy_strided(const std::byte* from, std::vector<std::int64_t> sizes, std::vector<std::int64_t> strides,

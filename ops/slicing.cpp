@@ -56,11 +56,13 @@ Range range_of(std::int64_t size, std::int64_t start, std::int64_t stop, std::in
 }
 
 std::int64_t known_size(const Shape& shape, int axis) {
-  if (shape[axis] == kOpen) throw Error(fmt::format("axis {} of {} is open: a slice of it needs its size", axis, shape.text()));
+  if (shape[axis] == kOpen)
+    throw Error(fmt::format("axis {} of {} is open: a slice of it needs its size", axis, shape.text()));
   return shape[axis];
 }
 
-void copy_every(const std::byte* from, std::byte* to, std::int64_t count, std::size_t run, std::int64_t read, std::int64_t write) {
+void copy_every(const std::byte* from, std::byte* to, std::int64_t count, std::size_t run, std::int64_t read,
+                std::int64_t write) {
   for (std::int64_t k = 0; k < count; ++k)
     std::memcpy(to + k * write * static_cast<std::int64_t>(run), from + k * read * static_cast<std::int64_t>(run), run);
 }
@@ -76,19 +78,22 @@ const TypedOp<SliceArgs>& slice_op() {
         const Range range = range_of(known_size(in.shape(0), axis), args.start, args.stop, args.step);
         return {in.shape(0).with(axis, range.count), in.dtype(0)};
       },
-      .forward = [](const SliceArgs& args, Inputs in, Output out) {
-        const int axis = in[0].shape().axis(args.axis);
-        const auto x = shaping::around(in[0].shape(), axis);
-        const Range range = range_of(x.size, args.start, args.stop, args.step);
-        const auto run = static_cast<std::size_t>(x.inner) * size_of(out.dtype);
-        if (range.count == 0 || run == 0) return;
-        for (std::int64_t o = 0; o < x.outer; ++o) {
-          const std::byte* from = in[0].bytes + (o * x.size + range.start) * static_cast<std::int64_t>(run);
-          std::byte* to = out.bytes + o * range.count * static_cast<std::int64_t>(run);
-          if (args.step == 1) std::memcpy(to, from, static_cast<std::size_t>(range.count) * run);
-          else copy_every(from, to, range.count, run, range.count == 1 ? 0 : args.step, 1);
-        }
-      },
+      .forward =
+          [](const SliceArgs& args, Inputs in, Output out) {
+            const int axis = in[0].shape().axis(args.axis);
+            const auto x = shaping::around(in[0].shape(), axis);
+            const Range range = range_of(x.size, args.start, args.stop, args.step);
+            const auto run = static_cast<std::size_t>(x.inner) * size_of(out.dtype);
+            if (range.count == 0 || run == 0) return;
+            for (std::int64_t o = 0; o < x.outer; ++o) {
+              const std::byte* from = in[0].bytes + (o * x.size + range.start) * static_cast<std::int64_t>(run);
+              std::byte* to = out.bytes + o * range.count * static_cast<std::int64_t>(run);
+              if (args.step == 1)
+                std::memcpy(to, from, static_cast<std::size_t>(range.count) * run);
+              else
+                copy_every(from, to, range.count, run, range.count == 1 ? 0 : args.step, 1);
+            }
+          },
       // dx = g at its places, 0 elsewhere
       .gradient = [](const SliceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const int axis = call.shape(0).axis(args.axis);
@@ -114,7 +119,8 @@ const TypedOp<RowsArgs>& rows_op() {
       .doc = "Consecutive rows start … stop-1 of the first axis, in the same memory.",
       .shape = [](const RowsArgs& args, const Specs& in) -> Spec {
         const int axis = in.shape(0).axis(0);
-        return {in.shape(0).with(0, range_of(known_size(in.shape(0), axis), args.start, args.stop, 1).count), in.dtype(0)};
+        return {in.shape(0).with(0, range_of(known_size(in.shape(0), axis), args.start, args.stop, 1).count),
+                in.dtype(0)};
       },
       .alias = [](const RowsArgs& args, const Shape& x) -> std::int64_t {
         return range_of(x[0], args.start, args.stop, 1).start * (x[0] ? x.elements() / x[0] : 0);
@@ -139,28 +145,32 @@ const TypedOp<UnsliceArgs>& unslice_op() {
         const int axis = in.shape(0).axis(args.axis);
         const std::int64_t count = known_size(in.shape(0), axis);
         const std::int64_t reach = args.size < 0 || args.step == 0 ? 0
-                                   : args.step > 0 ? args.size - args.start
-                                                   : args.start + 1;
+                                   : args.step > 0                 ? args.size - args.start
+                                                                   : args.start + 1;
         const std::int64_t stride = args.step < 0 ? -args.step : args.step;
         if (count > 0 && (args.start < 0 || args.start >= args.size || reach < 1 || (count - 1) > (reach - 1) / stride))
-          throw Error(fmt::format("{} elements from {} in steps of {} do not lie in a size of {}", count, args.start, args.step, args.size));
+          throw Error(fmt::format("{} elements from {} in steps of {} do not lie in a size of {}", count, args.start,
+                                  args.step, args.size));
         return {in.shape(0).with(axis, args.size), in.dtype(0)};
       },
-      .forward = [](const UnsliceArgs& args, Inputs in, Output out) {
-        const int axis = in[0].shape().axis(args.axis);
-        const auto g = shaping::around(in[0].shape(), axis);
-        const auto run = static_cast<std::size_t>(g.inner) * size_of(out.dtype);
-        const std::size_t total = static_cast<std::size_t>(out.elements()) * size_of(out.dtype);
-        if (total == 0) return;
-        std::memset(out.bytes, 0, total);
-        if (g.size == 0) return;
-        for (std::int64_t o = 0; o < g.outer; ++o) {
-          const std::byte* from = in[0].bytes + o * g.size * static_cast<std::int64_t>(run);
-          std::byte* to = out.bytes + (o * args.size + args.start) * static_cast<std::int64_t>(run);
-          if (args.step == 1) std::memcpy(to, from, static_cast<std::size_t>(g.size) * run);
-          else copy_every(from, to, g.size, run, 1, g.size == 1 ? 0 : args.step);
-        }
-      },
+      .forward =
+          [](const UnsliceArgs& args, Inputs in, Output out) {
+            const int axis = in[0].shape().axis(args.axis);
+            const auto g = shaping::around(in[0].shape(), axis);
+            const auto run = static_cast<std::size_t>(g.inner) * size_of(out.dtype);
+            const std::size_t total = static_cast<std::size_t>(out.elements()) * size_of(out.dtype);
+            if (total == 0) return;
+            std::memset(out.bytes, 0, total);
+            if (g.size == 0) return;
+            for (std::int64_t o = 0; o < g.outer; ++o) {
+              const std::byte* from = in[0].bytes + o * g.size * static_cast<std::int64_t>(run);
+              std::byte* to = out.bytes + (o * args.size + args.start) * static_cast<std::int64_t>(run);
+              if (args.step == 1)
+                std::memcpy(to, from, static_cast<std::size_t>(g.size) * run);
+              else
+                copy_every(from, to, g.size, run, 1, g.size == 1 ? 0 : args.step);
+            }
+          },
       // dx = g at the places
       .gradient = [](const UnsliceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const std::int64_t count = call.shape(0)[call.shape(0).axis(args.axis)];
@@ -195,8 +205,8 @@ Tensors split(const Tensor& x, const std::vector<std::int64_t>& sizes, int axis)
     total += size;
   }
   if (total != x.shape()[along])
-    throw Error(fmt::format("split({}): sizes {} add up to {}, not to the {} of axis {}", x.shape().text(), sizes, total,
-                            x.shape()[along], along));
+    throw Error(fmt::format("split({}): sizes {} add up to {}, not to the {} of axis {}", x.shape().text(), sizes,
+                            total, x.shape()[along], along));
   Tensors parts;
   std::int64_t start = 0;
   for (const std::int64_t size : sizes) {

@@ -1,0 +1,260 @@
+#include <twopass/graph/autodiff/backward.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <queue>
+#include <utility>
+
+#include <twopass/core/error.h>
+#include <twopass/graph/autodiff/node_map.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/op.h>
+#include <twopass/ops/reduction.h>
+
+namespace twopass {
+
+struct Gradients::Found {
+  struct Entry {
+    NodeReference node;
+    std::uint64_t parameter;
+    Tensor gradient;
+  };
+  std::vector<Entry> entries;
+  NodeMap places;  // node -> entry
+  bool intermediates = false;
+  std::int64_t visited = 0;
+
+  const Tensor* of(const Node& node) const {
+    const std::uint32_t* place = places.find(&node);
+    return place ? &entries[*place].gradient : nullptr;
+  }
+};
+
+namespace {
+
+// What a rule returned must be what its inputs can take.
+Tensor checked(const Op& op, const Node& input, std::size_t k, Tensor gradient) {
+  if (gradient.dtype() != input.dtype)
+    throw Error(fmt::format("the gradient of {} returned {} for input {}, which is {}", op.name(), name_of(gradient.dtype()), k, name_of(input.dtype)));
+  if (gradient.shape() == input.shape) return gradient;
+  bool fits = op.broadcasts();
+  if (fits) {
+    try {
+      fits = broadcast(gradient.shape(), input.shape) == gradient.shape();
+    } catch (const Error&) {
+      fits = false;
+    }
+  }
+  if (!fits)
+    throw Error(fmt::format("the gradient of {} returned shape {} for input {} of shape {}", op.name(), gradient.shape().text(), k, input.shape.text()));
+  return sum_to(gradient, input.shape);
+}
+
+Tensor seed_of_pass(const Tensor& y, const Tensor& seed) {
+  if (!y.recorded())
+    throw Error(fmt::format("backward({}): the tensor is not recorded: no variable, parameter or input led to it", y.shape().text()));
+  if (!seed.defined()) {
+    if (y.elements() != 1)
+      throw Error(fmt::format("backward({}): a tensor of {} elements needs a seed: the gradient of it", y.shape().text(), y.elements()));
+    return full(y.shape(), 1, y.dtype());
+  }
+  if (seed.shape() != y.shape() || seed.dtype() != y.dtype())
+    throw Error(fmt::format("backward({}): the seed is {} {} but the tensor {} {}", y.shape().text(), name_of(seed.dtype()), seed.shape().text(),
+                            name_of(y.dtype()), y.shape().text()));
+  return seed;
+}
+
+}  // namespace
+
+// One pass: nodes wait in a heap, newest first, so that all who use a value have been visited before it is.
+class BackwardPass {
+ public:
+  BackwardPass(bool intermediates, bool record) : found_(std::make_shared<Gradients::Found>()), scope_(record) {
+    found_->intermediates = intermediates;
+  }
+
+  // Restricts the pass to nodes through which one of `wanted` is reached from `y`.
+  void restrict_to(const Tensors& wanted, Node& y) {
+    restricted_ = true;
+    std::uint64_t oldest = ~std::uint64_t{0};
+    for (const Tensor& x : wanted) {
+      wanted_.insert(&x.node(), 0);
+      oldest = std::min(oldest, x.node().number);
+    }
+    // Everything behind y that is not older, then, oldest first, whether an input leads on.
+    std::vector<Node*> behind{&y}, open{&y};
+    NodeMap seen;
+    seen.insert(&y, 0);
+    while (!open.empty()) {
+      Node* node = open.back();
+      open.pop_back();
+      for (const Node::Edge& edge : node->edges()) {
+        Node* input = edge.node();
+        if (!input->is(Node::kRecorded) || input->number < oldest || seen.find(input)) continue;
+        seen.insert(input, 0);
+        behind.push_back(input);
+        open.push_back(input);
+      }
+    }
+    std::sort(behind.begin(), behind.end(), [](const Node* a, const Node* b) { return a->number < b->number; });
+    for (Node* node : behind) {
+      bool leads = wanted_.find(node) != nullptr;
+      for (const Node::Edge& edge : node->edges()) leads = leads || leading_.find(edge.node()) != nullptr;
+      if (leads) leading_.insert(node, 0);
+    }
+  }
+
+  Gradients run(NodeReference root, Tensor seed) {
+    meet(std::move(root), std::move(seed));
+    while (!waiting_.empty()) {
+      const std::uint32_t place = waiting_.top().place;
+      waiting_.pop();
+      NodeReference node = std::move(slots_[place].node);
+      Tensor g = std::move(slots_[place].gradient);
+      places_.erase(node.get());
+      free_.push_back(place);
+      ++found_->visited;
+      if (node->is(Node::kLeaf) || (restricted_ ? wanted_.find(node.get()) != nullptr : found_->intermediates)) keep(node, g);
+      if (!node->is(Node::kLeaf)) spread(*node, g);
+    }
+    Gradients result;
+    result.found_ = std::move(found_);
+    return result;
+  }
+
+ private:
+  struct Slot {
+    NodeReference node;
+    Tensor gradient;
+  };
+  struct Waiting {
+    std::uint64_t number;
+    std::uint64_t arrival;
+    std::uint32_t place;
+    // Newest first; of equal numbers (from several threads, unrelated then) the first met.
+    bool operator<(const Waiting& other) const {
+      return number != other.number ? number < other.number : arrival > other.arrival;
+    }
+  };
+
+  bool matters(const Node* node) const { return node->is(Node::kRecorded) && (!restricted_ || leading_.find(node)); }
+
+  void keep(const NodeReference& node, const Tensor& g) {
+    const LeafArguments* leaf = node->leaf();
+    found_->places.insert(node.get(), static_cast<std::uint32_t>(found_->entries.size()));
+    found_->entries.push_back({node, leaf ? leaf->parameter : 0, g});
+  }
+
+  void meet(NodeReference node, Tensor g) {
+    if (const std::uint32_t* known = places_.find(node.get())) {
+      Tensor& sum = slots_[*known].gradient;
+      sum = add(sum, g);
+      return;
+    }
+    std::uint32_t place = 0;
+    if (free_.empty()) {
+      place = static_cast<std::uint32_t>(slots_.size());
+      slots_.emplace_back();
+    } else {
+      place = free_.back();
+      free_.pop_back();
+    }
+    places_.insert(node.get(), place);
+    waiting_.push({node->number, arrivals_++, place});
+    slots_[place] = {std::move(node), std::move(g)};
+  }
+
+  void spread(Node& node, const Tensor& g) {
+    const Op& op = *node.op;
+    bool wanted = false;
+    for (const Node::Edge& edge : node.edges()) wanted = wanted || matters(edge.node());
+    if (!wanted) return;
+    if (!op.differentiable()) throw Error(fmt::format("{} has no gradient, but a derivative through it is asked for", op.name()));
+    Tensors gradients;
+    try {
+      gradients = op.gradient(node.arguments.get(), Call(node), g);
+    } catch (const Error& error) {
+      throw error.within(fmt::format("in the gradient of {}", op.name()));
+    }
+    const auto edges = node.edges();
+    if (gradients.size() != edges.size())
+      throw Error(fmt::format("the gradient of {} returned {} gradients for {} inputs", op.name(), gradients.size(), edges.size()));
+    for (std::size_t k = 0; k < edges.size(); ++k) {
+      Node* input = edges[k].node();
+      if (!gradients[k].defined() || !matters(input)) continue;
+      meet(NodeReference(input), checked(op, *input, k, std::move(gradients[k])));
+    }
+  }
+
+  std::shared_ptr<Gradients::Found> found_;
+  RecordingScope scope_;
+  bool restricted_ = false;
+  NodeMap wanted_, leading_;
+  NodeMap places_;
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_;
+  std::priority_queue<Waiting> waiting_;
+  std::uint64_t arrivals_ = 0;
+};
+
+Gradients backward(const Tensor& y, const BackwardOptions& options) {
+  Tensor seed = seed_of_pass(y, options.seed);
+  return BackwardPass(options.intermediates, options.record).run(NodeReference(&y.node()), std::move(seed));
+}
+
+Gradients backward(Tensor&& y, const BackwardOptions& options) {
+  Tensor seed = seed_of_pass(y, options.seed);
+  NodeReference root(&y.node());
+  y = Tensor();  // from here on the pass alone holds the record
+  return BackwardPass(options.intermediates, options.record).run(std::move(root), std::move(seed));
+}
+
+Tensors gradients(const Tensor& y, const Tensors& of, const GradientsOptions& options) {
+  for (const Tensor& x : of)
+    if (!x.recorded()) throw Error(fmt::format("gradients: a tensor of shape {} is not recorded", x.shape().text()));
+  Tensor seed = seed_of_pass(y, options.seed);
+  BackwardPass pass(false, options.record);
+  pass.restrict_to(of, y.node());
+  const Gradients found = pass.run(NodeReference(&y.node()), std::move(seed));
+  Tensors result;
+  for (std::size_t k = 0; k < of.size(); ++k) {
+    if (found.contains(of[k])) {
+      result.push_back(found[of[k]]);
+    } else {
+      if (options.unreachable == Unreachable::refuse)
+        throw Error(fmt::format("gradients: the output does not depend on tensor {} of shape {}", k, of[k].shape().text()));
+      result.push_back(zeros(of[k].shape(), of[k].dtype()));
+    }
+  }
+  return result;
+}
+
+Tensor Gradients::operator[](const Tensor& x) const {
+  if (!x.recorded()) throw Error(fmt::format("no gradient of a tensor of shape {}: it is not recorded", x.shape().text()));
+  if (found_) {
+    if (const Tensor* gradient = found_->of(x.node())) return *gradient;
+    if (!x.node().is(Node::kLeaf) && !found_->intermediates)
+      throw Error(fmt::format("the gradient of a tensor of shape {} was not kept: it is no leaf; backward(y, {{.intermediates = true}}) keeps it", x.shape().text()));
+  }
+  return zeros(x.shape(), x.dtype());
+}
+
+Tensor Gradients::operator[](const Parameter& parameter) const {
+  Tensor total;
+  if (found_)
+    for (const auto& entry : found_->entries)
+      if (entry.parameter == parameter.id()) total = total.defined() ? add(total, entry.gradient) : entry.gradient;
+  return total.defined() ? total : zeros(parameter.shape(), parameter.dtype());
+}
+
+bool Gradients::contains(const Tensor& x) const { return found_ && found_->of(x.node()) != nullptr; }
+
+bool Gradients::contains(const Parameter& parameter) const {
+  return found_ && std::any_of(found_->entries.begin(), found_->entries.end(), [&](const auto& entry) { return entry.parameter == parameter.id(); });
+}
+
+std::int64_t Gradients::visited() const { return found_ ? found_->visited : 0; }
+
+}  // namespace twopass

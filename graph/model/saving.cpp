@@ -1,0 +1,286 @@
+// Model files: safetensors whose metadata hold the architecture as JSON.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include <twopass/core/error.h>
+#include <twopass/core/safetensors.h>
+#include <twopass/graph/layers/layers.h>
+#include <twopass/graph/model/body.h>
+
+namespace twopass {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kFormat = 1;
+constexpr int kDeepest = 64;  // models inside models
+
+// ---- attributes: numbers that JSON has no text for are strings in objects ----
+
+json json_of(const Attributes& attributes) {
+  json object = json::object();
+  for (const auto& [name, value] : attributes)
+    std::visit([&](const auto& held) {
+      if constexpr (std::is_same_v<std::decay_t<decltype(held)>, double>) {
+        if (!std::isfinite(held)) {
+          object[name] = {{"number", fmt::format("{}", held)}};
+          return;
+        }
+      }
+      object[name] = held;
+    }, value);
+  return object;
+}
+
+double special_number(const json& value) {
+  const std::string text = value.is_object() && value.size() == 1 && value.contains("number") && value["number"].is_string() ? value["number"].get<std::string>() : "";
+  if (text == "inf") return std::numeric_limits<double>::infinity();
+  if (text == "-inf") return -std::numeric_limits<double>::infinity();
+  if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
+  throw Error("an attribute is no value");
+}
+
+Attributes attributes_from(const json& object) {
+  if (!object.is_object()) throw Error("attributes are no object");
+  Attributes attributes;
+  for (const auto& [name, value] : object.items()) {
+    if (value.is_boolean()) attributes.emplace_back(name, value.get<bool>());
+    else if (value.is_number_integer()) attributes.emplace_back(name, value.get<std::int64_t>());
+    else if (value.is_number()) attributes.emplace_back(name, value.get<double>());
+    else if (value.is_string()) attributes.emplace_back(name, value.get<std::string>());
+    else if (value.is_array()) {
+      for (const json& each : value)
+        if (!each.is_number_integer()) throw Error(fmt::format("attribute \"{}\" is no list of integers", name));
+      attributes.emplace_back(name, value.get<std::vector<std::int64_t>>());
+    } else attributes.emplace_back(name, special_number(value));
+  }
+  return attributes;
+}
+
+// ---- writing ----
+
+// Layers that stand in several places, in nested models too, are written once and referred to by number.
+struct Writer {
+  std::map<const Layer*, std::size_t> numbers;
+  json layers = json::array();
+  std::vector<std::pair<std::string, Tensor>> constants;
+
+  std::size_t layer(const LayerPointer& layer, const std::string& name) {
+    if (const auto known = numbers.find(layer.get()); known != numbers.end()) return known->second;
+    json written = {{"type", layer->type()}, {"name", layer->name()}, {"trainable", layer->trainable()}};
+    if (const auto* nested = dynamic_cast<const ModelBody*>(layer.get())) {
+      written["model"] = model(*nested);
+    } else {
+      if (!layer->savable())
+        throw Error(fmt::format("layer \"{}\" ({}) can't be saved: no file can hold its code; save_weights() saves its weights", name, layer->type()));
+      written["attributes"] = json_of(layer->attributes());
+    }
+    numbers[layer.get()] = layers.size();
+    layers.push_back(std::move(written));
+    return layers.size() - 1;
+  }
+
+  json step(const ModelStep& step) {
+    json inputs = json::array();
+    for (const auto& source : step.inputs) inputs.push_back({source.step, source.output});
+    switch (step.kind) {
+      case ModelStep::Kind::input:
+        return {{"input", step.name}, {"shape", step.outputs[0].shape.sizes()}, {"dtype", name_of(step.outputs[0].dtype)}};
+      case ModelStep::Kind::layer:
+        return {{"layer", layer(step.layer, step.name)}, {"name", step.name}, {"inputs", inputs}};
+      case ModelStep::Kind::op:
+        if (find_op(step.op->name()) != step.op)
+          throw Error(fmt::format("op \"{}\" can't be saved: it was not made by define()", step.op->name()));
+        return {{"op", step.op->name()}, {"attributes", json_of(step.op->attributes(step.arguments.get()))}, {"inputs", inputs}};
+      case ModelStep::Kind::constant:
+        constants.emplace_back(fmt::format("constant {}", constants.size()), step.constant);
+        return {{"constant", constants.back().first}};
+      case ModelStep::Kind::parameter:
+        constants.emplace_back(fmt::format("parameter {}", constants.size()), step.parameter.value());
+        return {{"parameter", constants.back().first}, {"name", step.parameter.name()}};
+    }
+    throw Error("a step of no kind can't be saved");
+  }
+
+  json model(const ModelBody& body) {
+    json steps = json::array(), outputs = json::array();
+    for (const ModelStep& each : body.graph.steps) steps.push_back(step(each));
+    for (const auto& source : body.graph.outputs) outputs.push_back({source.step, source.output});
+    json written = {{"name", body.name()}, {"steps", steps}, {"inputs", body.graph.inputs}, {"outputs", outputs}};
+    if (body.seed_given) written["seed"] = body.seed;
+    return written;
+  }
+};
+
+// ---- reading ----
+
+const json& member(const json& object, const char* name) {
+  if (!object.is_object() || !object.contains(name)) throw Error(fmt::format("\"{}\" is missing", name));
+  return object[name];
+}
+
+std::string text_member(const json& object, const char* name) {
+  const json& value = member(object, name);
+  if (!value.is_string()) throw Error(fmt::format("\"{}\" is no string", name));
+  return value.get<std::string>();
+}
+
+std::size_t number_below(const json& value, std::size_t bound, const char* what) {
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= bound)
+    throw Error(fmt::format("{} {} does not exist: there are {}", what, value.dump().substr(0, 40), bound));
+  return value.get<std::size_t>();
+}
+
+const json& list_member(const json& object, const char* name) {
+  const json& value = member(object, name);
+  if (!value.is_array()) throw Error(fmt::format("\"{}\" is no list", name));
+  return value;
+}
+
+struct Reader {
+  const Safetensors& file;
+  std::vector<LayerPointer> layers{};
+  Parameters caught{};  // holds the cells of caught parameters until a model does
+
+  Tensor tensor_named(const std::string& name) const {
+    for (const auto& [key, tensor] : file.tensors)
+      if (key == name) return tensor;
+    throw Error(fmt::format("tensor \"{}\" is missing", name));
+  }
+
+  LayerPointer layer(const json& written, int depth) {
+    LayerPointer made;
+    if (written.is_object() && written.contains("model")) made = model(written["model"], depth + 1).pointer();
+    else made = layer_from(text_member(written, "type"), attributes_from(member(written, "attributes")));
+    made->set_name(text_member(written, "name"));
+    return made;
+  }
+
+  Tensors step(const json& written, const std::vector<Tensors>& values) {
+    if (!written.is_object()) throw Error("is no object");
+    if (written.contains("input")) {
+      const json& sizes = list_member(written, "shape");
+      for (const json& size : sizes)
+        if (!size.is_number_integer()) throw Error("\"shape\" is no list of sizes");
+      return {symbol(Shape(sizes.get<std::vector<std::int64_t>>()), attribute::dtype_named(text_member(written, "dtype")), text_member(written, "input"))};
+    }
+    if (written.contains("constant")) return {tensor_named(text_member(written, "constant"))};
+    if (written.contains("parameter")) {
+      caught.emplace_back(tensor_named(text_member(written, "parameter")), text_member(written, "name"));
+      return {caught.back().tensor()};
+    }
+    Tensors inputs;
+    for (const json& source : list_member(written, "inputs")) {
+      if (!source.is_array() || source.size() != 2) throw Error("an input is no pair of numbers");
+      const Tensors& given = values[number_below(source[0], values.size(), "step")];
+      inputs.push_back(given[number_below(source[1], given.size(), "output")]);
+    }
+    if (written.contains("layer"))
+      return LayerHandle(layers[number_below(written["layer"], layers.size(), "layer")]).call(inputs);
+    const std::string name = text_member(written, "op");
+    const Op* op = find_op(name);
+    if (!op) throw Error(fmt::format("op \"{}\" is not known here: define() it before load()", name));
+    return {apply(*op, op->arguments(attributes_from(member(written, "attributes"))), inputs)};
+  }
+
+  Model model(const json& written, int depth) {
+    if (depth > kDeepest) throw Error(fmt::format("models are nested more than {} deep", kDeepest));
+    std::vector<Tensors> values;
+    const json& steps = list_member(written, "steps");
+    for (std::size_t k = 0; k < steps.size(); ++k) {
+      try {
+        values.push_back(step(steps[k], values));
+      } catch (const Error& error) {
+        throw Error(fmt::format("step {}: {}", k, error.what()));
+      }
+    }
+    Tensors inputs, outputs;
+    for (const json& each : list_member(written, "inputs")) inputs.push_back(values[number_below(each, values.size(), "step")].at(0));
+    for (const json& source : list_member(written, "outputs")) {
+      if (!source.is_array() || source.size() != 2) throw Error("an output is no pair of numbers");
+      const Tensors& given = values[number_below(source[0], values.size(), "step")];
+      outputs.push_back(given[number_below(source[1], given.size(), "output")]);
+    }
+    ModelOptions options{.name = text_member(written, "name")};
+    if (written.contains("seed") && written["seed"].is_number_unsigned()) options.seed = written["seed"].get<std::uint64_t>();
+    return Model(inputs, outputs, options);
+  }
+};
+
+std::vector<std::pair<std::string, Tensor>> weights_of(const Model& model) {
+  std::vector<std::pair<std::string, Tensor>> weights;
+  for (const auto& [path, parameter] : model.named_parameters()) weights.emplace_back("weights/" + path, parameter.value());
+  return weights;
+}
+
+// Everything that does not fit is told in one message, before anything is set.
+void set_weights(const Model& model, const Safetensors& file, std::string_view path) {
+  std::map<std::string, Tensor> given;
+  for (const auto& [name, tensor] : file.tensors)
+    if (name.starts_with("weights/")) given.emplace(name.substr(8), tensor);
+  std::string problems;
+  const auto parameters = model.named_parameters();
+  for (const auto& [name, parameter] : parameters) {
+    const auto found = given.find(name);
+    if (found == given.end()) problems += fmt::format("\n  \"{}\" is missing", name);
+    else if (found->second.shape() != parameter.shape() || found->second.dtype() != parameter.dtype())
+      problems += fmt::format("\n  \"{}\" is {} {} where the model has {} {}", name, name_of(found->second.dtype()), found->second.shape().text(),
+                              name_of(parameter.dtype()), parameter.shape().text());
+  }
+  for (const auto& [name, tensor] : given)
+    if (std::none_of(parameters.begin(), parameters.end(), [&](const auto& each) { return each.first == name; }))
+      problems += fmt::format("\n  \"{}\" is unknown to the model", name);
+  if (!problems.empty()) throw Error(fmt::format("{}: the weights do not fit model \"{}\":{}", path, model.name(), problems));
+  for (const auto& [name, parameter] : parameters) parameter.set(given.at(name));
+}
+
+}  // namespace
+
+void Model::save(std::string_view path) const {
+  Writer writer;
+  const json architecture = writer.model(body());
+  const json whole = {{"format", kFormat}, {"layers", writer.layers}, {"model", architecture}};
+  Safetensors file{weights_of(*this), {{"twopass", whole.dump()}}};
+  file.tensors.insert(file.tensors.end(), writer.constants.begin(), writer.constants.end());
+  write_safetensors(path, file);
+}
+
+void Model::save_weights(std::string_view path) const { write_safetensors(path, {weights_of(*this), {}}); }
+
+void Model::load_weights(std::string_view path) { set_weights(*this, read_safetensors(path), path); }
+
+Model load(std::string_view path) {
+  const Safetensors file = read_safetensors(path);
+  const auto found = std::find_if(file.metadata.begin(), file.metadata.end(), [](const auto& each) { return each.first == "twopass"; });
+  if (found == file.metadata.end()) throw Error(fmt::format("{}: holds weights but no model: build the model and load_weights()", path));
+  try {
+    const json whole = json::parse(found->second);
+    if (!member(whole, "format").is_number_integer() || whole["format"].get<std::int64_t>() != kFormat)
+      throw Error(fmt::format("has format {}: this program reads format {}", whole["format"].dump().substr(0, 20), kFormat));
+    Reader reader{file};
+    const json& layers = list_member(whole, "layers");
+    for (std::size_t k = 0; k < layers.size(); ++k) {
+      try {
+        reader.layers.push_back(reader.layer(layers[k], 0));
+      } catch (const Error& error) {
+        throw Error(fmt::format("layer {}: {}", k, error.what()));
+      }
+    }
+    Model model = reader.model(member(whole, "model"), 0);
+    set_weights(model, file, path);
+    for (std::size_t k = 0; k < layers.size(); ++k)
+      if (layers[k].contains("trainable") && layers[k]["trainable"] == false) reader.layers[k]->set_trainable(false);
+    return model;
+  } catch (const json::exception& error) {
+    throw Error(fmt::format("{}: the architecture is no JSON: {}", path, error.what()));
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: {}", path, error.what()));
+  }
+}
+
+}  // namespace twopass

@@ -1,0 +1,213 @@
+#include <twopass/optim/loss.h>
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include <twopass/core/error.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/indexing.h>
+#include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
+#include <twopass/ops/softmax.h>
+
+namespace twopass {
+
+struct Loss::Body {
+  std::string name;
+  Attributes attributes;
+  Function function;
+  bool own;
+};
+
+struct LossMaker {
+  static Loss make(std::string name, Attributes attributes, Loss::Function function, bool own = false) {
+    return Loss(std::make_shared<const Loss::Body>(
+        Loss::Body{std::move(name), std::move(attributes), std::move(function), own}));
+  }
+};
+
+namespace {
+
+constexpr double kEpsilon = 1e-7;
+
+bool same_size(std::int64_t a, std::int64_t b) { return a == b || a == kOpen || b == kOpen; }
+
+bool same_shape_or_open(const Shape& a, const Shape& b) {
+  if (a.rank() != b.rank()) return false;
+  for (int k = 0; k < a.rank(); ++k)
+    if (!same_size(a[k], b[k])) return false;
+  return true;
+}
+
+void check_predictions(const Tensor& predictions) {
+  if (!is_floating(predictions.dtype()))
+    throw Error(fmt::format("predictions are f32 or f64, not {}", name_of(predictions.dtype())));
+  if (predictions.rank() == 0) throw Error("predictions have no batch axis");
+}
+
+Tensor targets_like(const Tensor& targets, const Tensor& predictions) {
+  if (!same_shape_or_open(targets.shape(), predictions.shape()))
+    throw Error(fmt::format("targets have shape {} but predictions {}", targets.shape().text(), predictions.shape().text()));
+  return targets.dtype() == predictions.dtype() ? targets : cast(targets, predictions.dtype());
+}
+
+Tensor mean_of_last(const Tensor& x) { return x.rank() > 1 ? mean(x, -1) : x; }
+
+// One sweep over the values, where there are any yet.
+void check_range(const Tensor& predictions, double low, double high, const char* advice) {
+  if (predictions.symbolic()) return;
+  dispatch(predictions.dtype(), [&]<typename T>() {
+    const T* values = predictions.data<T>();
+    const std::int64_t n = predictions.elements();
+    const T least = static_cast<T>(low), most = static_cast<T>(high);
+    for (std::int64_t k = 0; k < n; ++k)
+      if (values[k] < least || values[k] > most)
+        throw Error(fmt::format("prediction {} at flat index {} is no probability: {}", values[k], k, advice));
+  });
+}
+
+constexpr const char* kLogitsAdvice = "say .from_logits = true where they are logits";
+
+Tensor log_probabilities(const Tensor& predictions) {
+  check_range(predictions, 0, INFINITY, kLogitsAdvice);
+  return log(clip(predictions / sum(predictions, -1, keep_axis), kEpsilon, 1 - kEpsilon));
+}
+
+void check_smoothing(double smoothing) {
+  if (!(smoothing >= 0 && smoothing <= 1)) throw Error(fmt::format("label_smoothing is {}, not in [0, 1]", smoothing));
+}
+
+void check_classes(const Tensor& predictions) {
+  if (predictions.rank() < 2 || predictions.shape().back() == 1)
+    throw Error(fmt::format("predictions of shape {} have one class only: binary_crossentropy is the loss for those",
+                            predictions.shape().text()));
+}
+
+// (n, 1) labels stand for (n,): Keras's rule.
+Tensor labels_for(const Tensor& targets, const Tensor& predictions) {
+  const Shape wanted = predictions.shape().without(-1);
+  if (targets.dtype() != i64) {
+    const char* one_hot = same_shape_or_open(targets.shape(), predictions.shape())
+                              ? ": one-hot targets are for categorical_crossentropy"
+                              : "";
+    throw Error(fmt::format("labels are i64, not {} {}{}", name_of(targets.dtype()), targets.shape().text(), one_hot));
+  }
+  if (same_shape_or_open(targets.shape(), wanted)) return targets;
+  if (targets.rank() == predictions.rank() && targets.shape().back() == 1 &&
+      same_shape_or_open(targets.shape().without(-1), wanted))
+    return squeeze(targets, -1);
+  const char* one_hot = same_shape_or_open(targets.shape(), predictions.shape())
+                            ? ": one-hot targets are for categorical_crossentropy"
+                            : "";
+  throw Error(fmt::format("labels have shape {} where predictions {} need {}{}", targets.shape().text(),
+                          predictions.shape().text(), wanted.text(), one_hot));
+}
+
+double number(const Attributes& attributes, const char* name, double otherwise) {
+  for (const auto& [key, value] : attributes)
+    if (key == name) return attribute::as_double(value, name);
+  return otherwise;
+}
+
+bool truth(const Attributes& attributes, const char* name) {
+  for (const auto& [key, value] : attributes)
+    if (key == name) return attribute::as_bool(value, name);
+  return false;
+}
+
+}  // namespace
+
+const std::string& Loss::name() const { return body_->name; }
+const Attributes& Loss::attributes() const { return body_->attributes; }
+bool Loss::saveable() const { return !body_->own; }
+
+Tensor Loss::per_sample(const Tensor& targets, const Tensor& predictions) const {
+  try {
+    check_predictions(predictions);
+    return body_->function(targets, predictions);
+  } catch (const Error& reason) {
+    throw Error(fmt::format("{}({}, {}): {}", name(), targets.shape().text(), predictions.shape().text(), reason.what()));
+  }
+}
+
+Loss categorical_crossentropy(const CrossentropyOptions& options) {
+  check_smoothing(options.label_smoothing);
+  return LossMaker::make(
+      "categorical_crossentropy", {{"from_logits", options.from_logits}, {"label_smoothing", options.label_smoothing}},
+      [options](const Tensor& targets, const Tensor& p) {
+        check_classes(p);
+        if (targets.rank() + 1 == p.rank() || targets.shape().back() == 1)
+          throw Error("labels are for sparse_categorical_crossentropy; this takes one-hot targets");
+        Tensor t = targets_like(targets, p);
+        const double s = options.label_smoothing;
+        if (s > 0) t = t * (1 - s) + s / static_cast<double>(p.shape().back());
+        return options.from_logits ? softmax_cross_entropy(p, t) : -sum(t * log_probabilities(p), -1);
+      });
+}
+
+Loss sparse_categorical_crossentropy(const SparseCrossentropyOptions& options) {
+  return LossMaker::make("sparse_categorical_crossentropy", {{"from_logits", options.from_logits}},
+                         [options](const Tensor& targets, const Tensor& p) {
+                           check_classes(p);
+                           const Tensor labels = labels_for(targets, p);
+                           if (options.from_logits) return sparse_softmax_cross_entropy(p, labels);
+                           return -sum(one_hot(labels, p.shape().back(), p.dtype()) * log_probabilities(p), -1);
+                         });
+}
+
+Loss binary_crossentropy(const CrossentropyOptions& options) {
+  check_smoothing(options.label_smoothing);
+  return LossMaker::make(
+      "binary_crossentropy", {{"from_logits", options.from_logits}, {"label_smoothing", options.label_smoothing}},
+      [options](const Tensor& targets, const Tensor& predictions) {
+        Tensor t = targets_like(targets, predictions);
+        const double s = options.label_smoothing;
+        if (s > 0) t = t * (1 - s) + s / 2;
+        if (options.from_logits) return mean_of_last(sigmoid_cross_entropy(predictions, t));
+        check_range(predictions, 0, 1, kLogitsAdvice);
+        const Tensor p = clip(predictions, kEpsilon, 1 - kEpsilon);
+        return mean_of_last(-(t * log(p) + (1.0 - t) * log(1.0 - p)));
+      });
+}
+
+Loss mean_squared_error() {
+  return LossMaker::make("mean_squared_error", {}, [](const Tensor& targets, const Tensor& p) {
+    return mean_of_last(square(p - targets_like(targets, p)));
+  });
+}
+
+Loss mean_absolute_error() {
+  return LossMaker::make("mean_absolute_error", {}, [](const Tensor& targets, const Tensor& p) {
+    return mean_of_last(abs(p - targets_like(targets, p)));
+  });
+}
+
+Loss huber(const HuberOptions& options) {
+  if (!(options.delta > 0) || std::isinf(options.delta)) throw Error(fmt::format("huber: delta is {}, not positive", options.delta));
+  return LossMaker::make("huber", {{"delta", options.delta}}, [delta = options.delta](const Tensor& targets, const Tensor& p) {
+    const Tensor error = p - targets_like(targets, p);
+    const Tensor size = abs(error);
+    return mean_of_last(where(size <= delta, square(error) * 0.5, size * delta - 0.5 * delta * delta));
+  });
+}
+
+Loss loss(const std::string& name, Loss::Function function) {
+  if (name.empty() || !function) throw Error("a loss needs a name and a function");
+  return LossMaker::make(name, {}, std::move(function), true);
+}
+
+Loss loss_from(const std::string& name, const Attributes& attributes) {
+  const CrossentropyOptions options{truth(attributes, "from_logits"), number(attributes, "label_smoothing", 0)};
+  if (name == "categorical_crossentropy") return categorical_crossentropy(options);
+  if (name == "sparse_categorical_crossentropy") return sparse_categorical_crossentropy({options.from_logits});
+  if (name == "binary_crossentropy") return binary_crossentropy(options);
+  if (name == "mean_squared_error") return mean_squared_error();
+  if (name == "mean_absolute_error") return mean_absolute_error();
+  if (name == "huber") return huber({number(attributes, "delta", 1)});
+  throw Error(fmt::format("there is no loss \"{}\": there are categorical_crossentropy, sparse_categorical_crossentropy, "
+                          "binary_crossentropy, mean_squared_error, mean_absolute_error and huber", name));
+}
+
+}  // namespace twopass

@@ -1,0 +1,197 @@
+#include <twopass/optim/optimizer.h>
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include <twopass/core/error.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/optim/clipping.h>
+
+namespace twopass {
+
+struct Optimizer::Body {
+  UpdateRule rule;
+  UpdateOptions options;
+  LearningRate learning_rate;
+  std::int64_t iterations = 0;
+  std::map<std::uint64_t, Tensors> slots{};  // by the parameter's id
+  std::mutex mutex{};
+
+  Body(UpdateRule a_rule, LearningRate rate, const UpdateOptions& with)
+      : rule(std::move(a_rule)), options(with), learning_rate(std::move(rate)) {}
+
+  Tensors clipped(const Tensors& gradients) const {
+    if (options.clipnorm > 0) return clip_by_norm(gradients, options.clipnorm);
+    if (options.clipvalue > 0) return clip_by_value(gradients, options.clipvalue);
+    if (options.global_clipnorm > 0) return clip_by_global_norm(gradients, options.global_clipnorm);
+    return gradients;
+  }
+  Tensors slots_of(const Parameter& parameter) const {
+    if (const auto found = slots.find(parameter.id()); found != slots.end()) return found->second;
+    Tensors fresh;
+    for (const Slot& slot : rule.slots) fresh.push_back(full(parameter.shape(), slot.initial, parameter.dtype()));
+    return fresh;
+  }
+};
+
+namespace {
+
+void check_option(const std::string& what, double value) {
+  if (!(value >= 0) || std::isinf(value)) throw Error(fmt::format("{} is {}: it is finite and not negative", what, value));
+}
+
+bool all_finite(const Tensor& x) {
+  return dispatch(x.dtype(), [&]<typename T>() {
+    const T* values = x.data<T>();
+    const std::int64_t n = x.elements();
+    bool finite = true;
+    for (std::int64_t k = 0; k < n; ++k) finite &= std::abs(static_cast<double>(values[k])) <= 1.7976931348623157e308;
+    return finite;
+  });
+}
+
+}  // namespace
+
+Optimizer::Optimizer(UpdateRule rule, LearningRate learning_rate, const UpdateOptions& options) {
+  if (rule.name.empty() || !rule.update) throw Error("an optimizer needs a name and an update");
+  check_option(rule.name + ": weight_decay", options.weight_decay);
+  check_option(rule.name + ": clipnorm", options.clipnorm);
+  check_option(rule.name + ": clipvalue", options.clipvalue);
+  check_option(rule.name + ": global_clipnorm", options.global_clipnorm);
+  if ((options.clipnorm > 0) + (options.clipvalue > 0) + (options.global_clipnorm > 0) > 1)
+    throw Error(rule.name + ": only one of clipnorm, clipvalue and global_clipnorm can be given");
+  body_ = std::make_shared<Body>(std::move(rule), std::move(learning_rate), options);
+}
+
+const std::string& Optimizer::name() const { return body_->rule.name; }
+const UpdateRule& Optimizer::rule() const { return body_->rule; }
+const UpdateOptions& Optimizer::options() const { return body_->options; }
+std::int64_t Optimizer::iterations() const { return body_->iterations; }
+double Optimizer::learning_rate() const { return body_->learning_rate.schedule()(body_->iterations); }
+
+void Optimizer::set_learning_rate(double rate) const {
+  if (!body_->learning_rate.is_constant())
+    throw Error(fmt::format("{}: the learning rate follows {} and cannot be set", name(), body_->learning_rate.schedule().name()));
+  body_->learning_rate = LearningRate(rate);
+}
+
+Attributes Optimizer::attributes() const {
+  Attributes all = body_->rule.attributes;
+  const UpdateOptions& options = body_->options;
+  all.emplace_back("weight_decay", options.weight_decay);
+  all.emplace_back("clipnorm", options.clipnorm);
+  all.emplace_back("clipvalue", options.clipvalue);
+  all.emplace_back("global_clipnorm", options.global_clipnorm);
+  const Schedule& schedule = body_->learning_rate.schedule();
+  all.emplace_back("schedule", schedule.name());
+  for (const auto& [key, value] : schedule.attributes()) all.emplace_back("schedule." + key, value);
+  return all;
+}
+
+void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) const {
+  if (gradients.size() != parameters.size())
+    throw Error(fmt::format("{}: {} gradients for {} parameters", name(), gradients.size(), parameters.size()));
+  const RecordingScope off(false);
+  const std::lock_guard lock(body_->mutex);
+  Tensors found;
+  Parameters changed;
+  std::set<std::uint64_t> seen;
+  for (std::size_t k = 0; k < gradients.size(); ++k) {
+    const Parameter& parameter = parameters[k];
+    if (!gradients[k].defined() || !parameter.trainable() || !seen.insert(parameter.id()).second) continue;
+    if (gradients[k].shape() != parameter.shape() || gradients[k].dtype() != parameter.dtype() || gradients[k].symbolic())
+      throw Error(fmt::format("{}: the gradient of parameter \"{}\" is {} {} but the parameter {} {}", name(), parameter.name(),
+                              name_of(gradients[k].dtype()), gradients[k].shape().text(), name_of(parameter.dtype()),
+                              parameter.shape().text()));
+    found.push_back(detach(gradients[k]));
+    changed.push_back(parameter);
+  }
+  if (changed.empty()) throw Error(fmt::format("{}: none of {} parameters is trainable and has a gradient", name(), parameters.size()));
+  found = body_->clipped(found);
+
+  const double rate = learning_rate();
+  const Tensor rate_tensor = tensor(rate, f64), number = tensor(static_cast<double>(body_->iterations + 1), f64);
+  std::vector<Tensors> made;
+  for (std::size_t k = 0; k < changed.size(); ++k) {
+    Tensor value = changed[k].value();
+    if (body_->options.weight_decay > 0) value = value - value * (body_->options.weight_decay * rate);
+    made.push_back(body_->rule.update({value, found[k], body_->slots_of(changed[k]), rate_tensor, number}));
+    if (made[k].size() != body_->rule.slots.size() + 1)
+      throw Error(fmt::format("{}: the rule gives {} tensors where 1 parameter and {} slots are updated", name(), made[k].size(),
+                              body_->rule.slots.size()));
+    for (const Tensor& each : made[k]) {
+      if (each.shape() != changed[k].shape() || each.dtype() != changed[k].dtype())
+        throw Error(fmt::format("{}: the rule gives {} {} for parameter \"{}\" of {} {}", name(), name_of(each.dtype()),
+                                each.shape().text(), changed[k].name(), name_of(changed[k].dtype()), changed[k].shape().text()));
+      if (!all_finite(each))
+        throw Error(fmt::format("{}: update {} of parameter \"{}\" is not finite; nothing was changed", name(),
+                                body_->iterations + 1, changed[k].name()));
+    }
+  }
+  for (std::size_t k = 0; k < changed.size(); ++k) {
+    changed[k].set(made[k][0]);
+    if (made[k].size() > 1) body_->slots[changed[k].id()] = Tensors(made[k].begin() + 1, made[k].end());
+  }
+  ++body_->iterations;
+}
+
+Optimizer::NamedTensors Optimizer::state(const NamedParameters& parameters) const {
+  const std::lock_guard lock(body_->mutex);
+  NamedTensors all{{"iterations", tensor(body_->iterations)}};
+  if (body_->learning_rate.is_constant()) all.emplace_back("learning_rate", tensor(body_->learning_rate.schedule()(0), f64));
+  for (const auto& [path, parameter] : parameters) {
+    const auto found = body_->slots.find(parameter.id());
+    if (found == body_->slots.end()) continue;
+    for (std::size_t k = 0; k < found->second.size(); ++k)
+      all.emplace_back(body_->rule.slots[k].name + "/" + path, found->second[k]);
+  }
+  return all;
+}
+
+void Optimizer::set_state(const NamedTensors& state, const NamedParameters& parameters) const {
+  std::map<std::string, Tensor> given(state.begin(), state.end());
+  if (given.size() != state.size()) throw Error(fmt::format("{}: a name comes twice in the state", name()));
+  const auto take_scalar = [&](const char* key, DType dtype) {
+    const auto found = given.find(key);
+    if (found == given.end()) throw Error(fmt::format("{}: the state has no \"{}\"", name(), key));
+    const Tensor value = found->second;
+    if (value.dtype() != dtype || value.rank() != 0)
+      throw Error(fmt::format("{}: \"{}\" is {} {} and not a scalar of {}", name(), key, name_of(value.dtype()),
+                              value.shape().text(), name_of(dtype)));
+    given.erase(found);
+    return value;
+  };
+  const auto iterations = take_scalar("iterations", i64).item<std::int64_t>();
+  if (iterations < 0) throw Error(fmt::format("{}: iterations is {}, below 0", name(), iterations));
+  LearningRate rate = body_->learning_rate;
+  if (rate.is_constant()) rate = LearningRate(take_scalar("learning_rate", f64).item<double>());
+  std::map<std::uint64_t, Tensors> slots;
+  for (const auto& [path, parameter] : parameters) {
+    Tensors own;
+    for (const Slot& slot : body_->rule.slots) {
+      const auto found = given.find(slot.name + "/" + path);
+      if (found == given.end()) continue;
+      if (found->second.shape() != parameter.shape() || found->second.dtype() != parameter.dtype())
+        throw Error(fmt::format("{}: \"{}\" is {} {} where the parameter is {} {}", name(), found->first,
+                                name_of(found->second.dtype()), found->second.shape().text(), name_of(parameter.dtype()),
+                                parameter.shape().text()));
+      own.push_back(detach(found->second));
+      given.erase(found);
+    }
+    if (!own.empty() && own.size() != body_->rule.slots.size())
+      throw Error(fmt::format("{}: the state has {} of {} slots of \"{}\"", name(), own.size(), body_->rule.slots.size(), path));
+    if (!own.empty()) slots[parameter.id()] = std::move(own);
+  }
+  if (!given.empty()) throw Error(fmt::format("{}: the state has \"{}\", which nothing takes", name(), given.begin()->first));
+  const std::lock_guard lock(body_->mutex);
+  body_->iterations = iterations;
+  body_->learning_rate = std::move(rate);
+  body_->slots = std::move(slots);
+}
+
+}  // namespace twopass

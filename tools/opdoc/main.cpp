@@ -1,0 +1,59 @@
+// Prints docs/ops.md: the reference of the ops, from their records.
+#include <fmt/format.h>
+#include <twopass/core/format.h>
+#include <twopass/ops/families.h>
+
+#include <string>
+#include <vector>
+
+using namespace twopass;
+
+namespace {
+
+std::string one_line(const Tensor& x) {
+  std::string text = x.text();
+  for (char& c : text)
+    if (c == '\n') c = ' ';
+  return text;
+}
+
+std::string kept(Keep keep) {
+  if (keep == Keep::none) return "nothing";
+  if (keep == Keep::input_and_output) return "inputs and output";
+  std::string text = keeps_output(keep) ? "output" : "";
+  if (keep == Keep::input) return "inputs";
+  for (std::size_t k = 0; k < 3; ++k)
+    if (keeps_input(keep, k)) text += (text.empty() ? "" : ", ") + fmt::format("input {}", k);
+  return text;
+}
+
+void print_op(const Op& op) {
+  fmt::print("\n### {}\n\n{}\n\n", op.name(), op.doc());
+  fmt::print("- gradient: {}\n", op.differentiable() ? "yes; keeps " + kept(op.keeps()) : "none");
+  if (!op.samples().empty()) {
+    const std::string arguments = text_of(op.attributes(op.samples()[0].arguments.get()));
+    if (!arguments.empty()) fmt::print("- arguments, as in a sample: `{}`\n", arguments);
+  }
+  if (!op.examples().empty()) {
+    const Op::Example& example = op.examples()[0];
+    std::string inputs;
+    for (const auto& input : example.inputs) inputs += (inputs.empty() ? "" : ", ") + one_line(input.tensor());
+    const std::string arguments = text_of(op.attributes(example.arguments.get()));
+    fmt::print("- example: `{}({}{}{})` is `{}`\n", op.name(), inputs, inputs.empty() || arguments.empty() ? "" : ", ", arguments, one_line(example.output.tensor()));
+  }
+  for (const Op::Refusal& refusal : op.refusals()) fmt::print("- refuses: “{}”\n", refusal.message);
+}
+
+}  // namespace
+
+int main() {
+  fmt::print("# Ops\n\nMade from the records by `twopass_opdoc`; do not edit. Each is checked to second order against numerical\n"
+             "differentiation, against its examples, and for what it refuses.\n");
+  const std::pair<const char*, std::vector<const Op*>> families[] = {
+      {"Creation", creation_ops()}, {"Elementwise", elementwise_ops()}, {"Reductions", reduction_ops()}, {"Shapes", shaping_ops()},
+      {"Indexing", indexing_ops()}, {"Products", product_ops()}, {"Softmax and cross-entropy", softmax_ops()}, {"Random", random_ops()}};
+  for (const auto& [title, ops] : families) {
+    fmt::print("\n## {}\n", title);
+    for (const Op* op : ops) print_op(*op);
+  }
+}

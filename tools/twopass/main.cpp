@@ -1,0 +1,224 @@
+// The twopass program: trains, evaluates, checks, draws.
+#include <fmt/format.h>
+#include <twopass/twopass.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "plot.h"
+#include "recipes.h"
+
+using namespace twopass;
+
+namespace {
+
+struct Choice {
+  std::string model, data = "glyphs", data_dir, out, file;
+  int epochs = 0, verbose = 1;
+  std::int64_t batch_size = 0;
+  std::uint64_t seed = 7;
+  std::string level = "layer", op;
+  std::int64_t features = 784;
+};
+
+std::string names() {
+  std::string list;
+  for (const Recipe& recipe : recipes()) list += fmt::format("\n  {:<12} {}", recipe.name, recipe.about);
+  return list;
+}
+
+void print_result(const Recipe& recipe, Model& model, const Data& data) {
+  const Evaluation result = model.evaluate(data.test.inputs, data.test.targets, {.batch_size = 256});
+  for (const auto& [name, value] : result.values())
+    if (name != "loss" && name != accuracy_name(recipe)) fmt::print("test {} {:.4f}\n", name, value);
+  fmt::print("test loss {:.4f} accuracy {:.4f}\n", result["loss"], result[accuracy_name(recipe)]);
+}
+
+int train(const Choice& choice) {
+  const Recipe& recipe = recipe_named(choice.model);
+  const Data data = data_for(recipe, choice.data, choice.data_dir, choice.seed);
+  Model model = recipe.build(data.features, choice.seed);
+  model.compile(recipe.compile());
+  model.summary();
+  const auto begin = std::chrono::steady_clock::now();
+  const History history = model.fit(data.train.inputs, data.train.targets,
+                                    {.epochs = choice.epochs ? choice.epochs : recipe.epochs,
+                                     .batch_size = choice.batch_size ? choice.batch_size : recipe.batch_size,
+                                     .validation_split = 0.2,
+                                     .verbose = choice.verbose});
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  fmt::print("trained in {:.1f} s\n", seconds);
+  if (!choice.out.empty()) {
+    std::filesystem::create_directories(choice.out);
+    const std::string base = (std::filesystem::path(choice.out) / recipe.name).string();
+    model.save(base + ".twopass");
+    history.save_csv(base + ".csv");
+    std::ofstream(base + ".dot") << to_dot(model);
+    fmt::print("wrote {0}.twopass, {0}.csv and {0}.dot\n", base);
+  }
+  print_result(recipe, model, data);
+  return 0;
+}
+
+int evaluate(const Choice& choice) {
+  Model model = load(choice.file);
+  const Recipe& recipe = recipe_named(model.name());
+  const Data data = data_for(recipe, choice.data, choice.data_dir, choice.seed);
+  model.compile(recipe.compile());
+  print_result(recipe, model, data);
+  return 0;
+}
+
+int check(const Choice& choice) {
+  bool found = false, good = true;
+  for (const Op* op : all_ops()) {
+    if (!choice.op.empty() && op->name() != choice.op) continue;
+    found = true;
+    if (!op->differentiable()) {
+      fmt::print("{:<32} has no gradient\n", op->name());
+      continue;
+    }
+    const GradcheckReport report = gradcheck(*op);
+    good = good && report.ok();
+    if (!choice.op.empty() || !report.ok()) fmt::print("{}\n", report.text());
+    fmt::print("{:<32} {}\n", op->name(), report.ok() ? "ok" : "WRONG");
+  }
+  if (!found) throw Error(fmt::format("there is no op \"{}\": `twopass gradcheck` lists them all", choice.op));
+  return good ? 0 : 1;
+}
+
+int draw(const Choice& choice) {
+  const Recipe& recipe = recipe_named(choice.model);
+  Model model = recipe.build(choice.features, choice.seed);
+  model.compile(recipe.compile());
+  const DotLevel level = choice.level == "layer" ? DotLevel::layer : choice.level == "op" ? DotLevel::op : DotLevel::backward;
+  const std::string dot = to_dot(model, {.level = level});
+  if (choice.out.empty()) fmt::print("{}", dot);
+  else render(dot, choice.out);
+  return 0;
+}
+
+int plot(const Choice& choice) {
+  if (choice.file.ends_with(".csv")) {
+    plot_history(choice.file, choice.out);
+    return 0;
+  }
+  const Model model = load(choice.file);
+  for (const auto& [path, parameter] : model.named_parameters()) {
+    if (parameter.shape().rank() != 2 || parameter.shape()[1] > 10) continue;
+    plot_templates(parameter.value(), choice.data == "cifar10"
+                                          ? std::vector<std::string>{"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"}
+                                          : std::vector<std::string>{},
+                   choice.out);
+    return 0;
+  }
+  throw Error(fmt::format("{}: no weights of at most ten classes are in it: plot draws those of `linear`", choice.file));
+}
+
+int info() {
+  fmt::print("twopass {}\n", TWOPASS_VERSION);
+  fmt::print("compiled with {} {}, C++{}\n",
+#ifdef __clang__
+             "clang", __clang_version__,
+#else
+             "g++", __VERSION__,
+#endif
+             __cplusplus / 100 % 100);
+  fmt::print("products: {}\n", products_library());
+  fmt::print("instruction set of kernels: {}\n", kernel_instruction_set());
+  fmt::print("libraries: fmt {}.{}.{}, CLI11 {}\n", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100, CLI11_VERSION);
+  fmt::print("threads: {}\n", threads::count());
+  fmt::print("ops: {}\n", all_ops().size());
+  fmt::print("data: {}\n", data::directory_of());
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"twopass: computation graphs, gradients in two passes, Keras-style models"};
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App* of, const CLI::Error& error) {
+    return fmt::format("twopass: {}\nrun with --help for the options of {}\n", error.what(), of->get_name().empty() ? "twopass" : of->get_name());
+  });
+  app.set_version_flag("--version", std::string("twopass ") + TWOPASS_VERSION);
+  app.footer("examples:\n  twopass train mlp --data mnist\n  twopass dot residual --level layer -o residual.svg\n  twopass gradcheck --op matmul");
+  Choice choice;
+  int count = 0;
+  app.add_option("--threads", count, "how many threads compute (default: one per processor)")->check(CLI::Range(1, 1024));
+
+  const auto with_data = [&](CLI::App* command) {
+    command->add_option("--data", choice.data, "cifar10, mnist, or glyphs (built in, the default)")->check(CLI::IsMember({"cifar10", "mnist", "glyphs"}));
+    command->add_option("--data-dir", choice.data_dir, "the folder of the data sets (default: $TWOPASS_DATA or the cache folder)");
+    command->add_option("--seed", choice.seed, "what weights, shuffling, dropout and drawn digits follow from (7)");
+  };
+  const auto with_model = [&](CLI::App* command) {
+    command->add_option("model", choice.model, "which model")->required();
+    command->footer("models:" + names() + "\n\n" + command->get_footer());
+  };
+
+  CLI::App* command = app.add_subcommand("train", "train a model and test it");
+  command->footer("examples:\n  twopass train lecture --data cifar10\n  twopass train mlp --data mnist --out runs --verbose 2");
+  with_model(command);
+  with_data(command);
+  command->add_option("--epochs", choice.epochs, "instead of the model's own number")->check(CLI::PositiveNumber);
+  command->add_option("--batch-size", choice.batch_size, "instead of 128")->check(CLI::PositiveNumber);
+  command->add_option("--out", choice.out, "a folder for the model, its history and its DOT file");
+  command->add_option("--verbose", choice.verbose, "0 quiet, 1 a progress bar, 2 a line an epoch")->check(CLI::Range(0, 2));
+
+  command = app.add_subcommand("evaluate", "test a saved model");
+  command->add_option("file", choice.file, "what train --out wrote")->required();
+  with_data(command);
+  command->footer("example:\n  twopass evaluate runs/mlp.twopass --data mnist");
+
+  command = app.add_subcommand("gradcheck", "check the gradients of ops against numerical differentiation");
+  command->add_option("--op", choice.op, "one op, in detail");
+  command->footer("example:\n  twopass gradcheck --op softmax");
+
+  command = app.add_subcommand("dot", "draw a model");
+  command->footer("example:\n  twopass dot multi-label --level backward -o backward.svg");
+  with_model(command);
+  command->add_option("--level", choice.level, "layer, op or backward")->check(CLI::IsMember({"layer", "op", "backward"}));
+  command->add_option("-o,--out", choice.out, "a .dot, .svg, .png or .pdf file (default: DOT on stdout)");
+  command->add_option("--features", choice.features, "the size of the input (784)")->check(CLI::PositiveNumber);
+
+  command = app.add_subcommand("summary", "print a model's layers");
+  command->footer("example:\n  twopass summary ensemble");
+  with_model(command);
+  command->add_option("--features", choice.features, "the size of the input (784)")->check(CLI::PositiveNumber);
+
+  command = app.add_subcommand("plot", "draw a history's curves, or a linear classifier's weights as images");
+  command->add_option("file", choice.file, "a history (.csv) or a saved model (.twopass)")->required();
+  command->add_option("-o,--out", choice.out, "a .svg or .png file")->required();
+  command->add_option("--data", choice.data, "cifar10 puts its classes' names over the images");
+  command->footer("examples:\n  twopass plot runs/linear.csv -o curves.svg\n  twopass plot runs/linear.twopass -o templates.png");
+
+  app.add_subcommand("info", "print version, libraries, threads and instruction set");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : 2;
+  }
+  try {
+    if (count) threads::set_count(count);
+    const std::string name = app.get_subcommands().at(0)->get_name();
+    if (name == "train") return train(choice);
+    if (name == "evaluate") return evaluate(choice);
+    if (name == "gradcheck") return check(choice);
+    if (name == "dot") return draw(choice);
+    if (name == "plot") return plot(choice);
+    if (name == "info") return info();
+    recipe_named(choice.model).build(choice.features, choice.seed).summary();
+    return 0;
+  } catch (const std::exception& error) {
+    std::fflush(stdout);
+    fmt::print(stderr, "twopass: {}\n", error.what());
+    return 1;
+  }
+}
