@@ -68,6 +68,12 @@ Tensor minimum(const Tensor& a, const Tensor& b);
 /// g d, but exactly 0 where g is 0, whatever d is; its own derivatives are the product rule's. For elementwise gradients.
 Tensor strong_mul(const Tensor& g, const Tensor& d);
 
+/// g where y > 0, else 0: what passes back through a relu whose output is y.
+Tensor gate(const Tensor& g, const Tensor& y);
+/// g (1 - y²) and g y (1 - y), 0 where g is 0: what passes back through tanh and sigmoid whose output is y.
+Tensor tanh_gradient(const Tensor& g, const Tensor& y);
+Tensor sigmoid_gradient(const Tensor& g, const Tensor& y);
+
 /// bool tensors.
 Tensor equal(const Tensor& a, const Tensor& b);
 Tensor not_equal(const Tensor& a, const Tensor& b);

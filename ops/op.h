@@ -179,7 +179,7 @@ using RunKernel = void (*)(const void* context, std::span<const Operand> in, std
 void run_elementwise(RunKernel kernel, const void* context, Inputs in, Output out);
 
 /// A record with its argument type.
-template <typename Args>
+template <typename Args = NoArgs>
 class TypedOp : public Op {
  public:
   explicit TypedOp(OpRecord<Args> record) : record_(std::move(record)), name_(record_.name), doc_(record_.doc) {

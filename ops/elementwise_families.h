@@ -1,0 +1,15 @@
+// The parts of the elementwise family, one a file. For the .cpp files of this folder.
+#pragma once
+#include <vector>
+
+#include <twopass/ops/op.h>
+
+namespace twopass {
+
+std::vector<const Op*> unary_ops();
+std::vector<const Op*> activation_ops();
+std::vector<const Op*> binary_ops();
+std::vector<const Op*> comparison_ops();
+std::vector<const Op*> conversion_ops();
+
+}  // namespace twopass

@@ -1,0 +1,109 @@
+#include <twopass/ops/gemm.h>
+
+#include <Eigen/Core>
+
+#include <algorithm>
+
+#include <twopass/core/memory.h>
+#include <twopass/core/threads.h>
+
+namespace twopass {
+namespace {
+
+template <typename T>
+using Matrix = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, Eigen::Unaligned,
+                          Eigen::OuterStride<>>;
+template <typename T>
+using Result =
+    Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, Eigen::Unaligned, Eigen::OuterStride<>>;
+template <typename T>
+using Turned = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>>;
+
+constexpr std::int64_t kTileWork = 4 << 20;  // multiply-adds of one tile, at least: 8 MFLOP
+constexpr std::int64_t kSmall = 1 << 20;     // multiply-adds below which a product is never cut: 2 MFLOP
+constexpr std::int64_t kTileStep = 96;       // tiles end at multiples of Eigen's block of rows, for AVX2 and AVX-512
+constexpr std::int64_t kNarrow = 24;         // columns that fill few vector lanes
+
+template <typename T>
+struct Product {
+  bool transpose_a, transpose_b;
+  std::int64_t m, n, k;
+  const T* a;
+  std::int64_t lda;
+  const T* b;
+  std::int64_t ldb;
+  T* c;
+  std::int64_t ldc;
+
+  template <typename To>
+  void into(To& to) const {
+    const Matrix<T> left(a, transpose_a ? k : m, transpose_a ? m : k, Eigen::OuterStride<>(lda));
+    const Matrix<T> right(b, transpose_b ? n : k, transpose_b ? k : n, Eigen::OuterStride<>(ldb));
+    if (transpose_a && transpose_b)
+      to.noalias() = left.transpose() * right.transpose();
+    else if (transpose_a)
+      to.noalias() = left.transpose() * right;
+    else if (transpose_b)
+      to.noalias() = left * right.transpose();
+    else
+      to.noalias() = left * right;
+  }
+
+  // Eigen fills vector lanes along the columns of a row-major result. Where those are few and many rows lie side by side
+  // in memory (the weight gradient of a narrow layer), the transposed result is half as fast again, even with the turn.
+  bool better_turned() const { return transpose_a && n > 1 && n <= kNarrow && m >= 4 * n; }
+
+  void run() const {
+    Result<T> to(c, m, n, Eigen::OuterStride<>(ldc));
+    if (!better_turned()) return into(to);
+    const Buffer memory(static_cast<std::size_t>(m * n) * sizeof(T));
+    Turned<T> turned(reinterpret_cast<T*>(memory.data()), m, n);
+    into(turned);
+    to = turned;
+  }
+
+  Product rows(std::int64_t first, std::int64_t count) const {
+    Product part = *this;
+    part.m = count;
+    part.a += transpose_a ? first : first * lda;
+    part.c += first * ldc;
+    return part;
+  }
+  Product columns(std::int64_t first, std::int64_t count) const {
+    Product part = *this;
+    part.n = count;
+    part.b += transpose_b ? first * ldb : first;
+    part.c += first;
+    return part;
+  }
+};
+
+}  // namespace
+
+template <typename T>
+void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
+          std::int64_t lda, const T* b, std::int64_t ldb, T* c, std::int64_t ldc) {
+  if (m == 0 || n == 0) return;
+  if (k == 0) {
+    for (std::int64_t row = 0; row < m; ++row) std::fill_n(c + row * ldc, n, T{0});
+    return;
+  }
+  const Product<T> whole{transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc};
+  const bool by_rows = m >= n;
+  const std::int64_t length = by_rows ? m : n;
+  const std::int64_t work_each = (by_rows ? n : m) * k;  // of one row or column
+  const std::int64_t least = m * n <= kSmall / k ? length : std::max<std::int64_t>(1, kTileWork / work_each);
+  const std::int64_t step = std::max<std::int64_t>(1, (least + kTileStep - 1) / kTileStep) * kTileStep;
+  if (step >= length) return whole.run();
+  parallel_for((length + step - 1) / step, [&](std::int64_t tile) {
+    const std::int64_t first = tile * step, count = std::min(step, length - first);
+    (by_rows ? whole.rows(first, count) : whole.columns(first, count)).run();
+  });
+}
+
+template void gemm(bool, bool, std::int64_t, std::int64_t, std::int64_t, const float*, std::int64_t, const float*,
+                   std::int64_t, float*, std::int64_t);
+template void gemm(bool, bool, std::int64_t, std::int64_t, std::int64_t, const double*, std::int64_t, const double*,
+                   std::int64_t, double*, std::int64_t);
+
+}  // namespace twopass
