@@ -14,15 +14,16 @@ template <typename T>
 using Matrix = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, Eigen::Unaligned,
                           Eigen::OuterStride<>>;
 template <typename T>
-using Result =
-    Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, Eigen::Unaligned, Eigen::OuterStride<>>;
+using Result = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, Eigen::Unaligned,
+                          Eigen::OuterStride<>>;
 template <typename T>
 using Turned = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>>;
 
-constexpr std::int64_t kTileWork = 4 << 20;  // multiply-adds of one tile, at least: 8 MFLOP
-constexpr std::int64_t kSmall = 1 << 20;     // multiply-adds below which a product is never cut: 2 MFLOP
-constexpr std::int64_t kTileStep = 96;       // tiles end at multiples of Eigen's block of rows, for AVX2 and AVX-512
-constexpr std::int64_t kNarrow = 24;         // columns that fill few vector lanes
+constexpr std::int64_t kTileWork = 4 << 20;   // multiply-adds of one tile: an eighth of all, between these two,
+constexpr std::int64_t kMostWork = 32 << 20;  // as each tile packs the uncut operand again
+constexpr std::int64_t kSmall = 1 << 20;      // multiply-adds below which a product is never cut: 2 MFLOP
+constexpr std::int64_t kTileStep = 96;        // tiles end at multiples of Eigen's block of rows, for AVX2 and AVX-512
+constexpr std::int64_t kNarrow = 24;          // columns that fill few vector lanes
 
 template <typename T>
 struct Product {
@@ -49,8 +50,9 @@ struct Product {
       to.noalias() = left * right;
   }
 
-  // Eigen fills vector lanes along the columns of a row-major result. Where those are few and many rows lie side by side
-  // in memory (the weight gradient of a narrow layer), the transposed result is half as fast again, even with the turn.
+  // Eigen fills vector lanes along the columns of a row-major result. Where those are few and many rows lie side by
+  // side in memory (the weight gradient of a narrow layer), the transposed result is half as fast again, even with the
+  // turn.
   bool better_turned() const { return transpose_a && n > 1 && n <= kNarrow && m >= 4 * n; }
 
   void run() const {
@@ -92,7 +94,8 @@ void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, st
   const bool by_rows = m >= n;
   const std::int64_t length = by_rows ? m : n;
   const std::int64_t work_each = (by_rows ? n : m) * k;  // of one row or column
-  const std::int64_t least = m * n <= kSmall / k ? length : std::max<std::int64_t>(1, kTileWork / work_each);
+  const std::int64_t tile_work = std::clamp(length * work_each / 8, kTileWork, kMostWork);
+  const std::int64_t least = m * n <= kSmall / k ? length : std::max<std::int64_t>(1, tile_work / work_each);
   const std::int64_t step = std::max<std::int64_t>(1, (least + kTileStep - 1) / kTileStep) * kTileStep;
   if (step >= length) return whole.run();
   parallel_for((length + step - 1) / step, [&](std::int64_t tile) {

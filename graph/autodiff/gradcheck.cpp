@@ -60,7 +60,9 @@ void compare(const Many& f, const Tensors& inputs, int order, const GradcheckOpt
     if (!is_floating(inputs[k].dtype())) continue;
     const std::vector<double> ours = found[variables[k]].values<double>();
     const std::vector<double> theirs = numerical.gradients[k].values<double>();
-    GradcheckReport::Line line{k < options.names.size() ? options.names[k] : fmt::format("input {}", k), order};
+    GradcheckReport::Line line;
+    line.input = k < options.names.size() ? options.names[k] : fmt::format("input {}", k);
+    line.order = order;
     line.elements = static_cast<std::int64_t>(ours.size());
     double worst = -1;
     for (std::size_t place = 0; place < ours.size(); ++place) {

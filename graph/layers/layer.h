@@ -40,6 +40,9 @@ class Layer {
   /// Layers inside (of a nested model), with their names.
   virtual std::vector<std::pair<std::string, std::shared_ptr<Layer>>> parts() const { return {}; }
 
+  /// Parameters that are its own beside those of add_weight.
+  virtual std::vector<std::pair<std::string, Parameter>> own_parameters() const { return {}; }
+
   /// The parameters of this layer and of those inside, each once, with their paths ("kernel", "dense/kernel").
   std::vector<std::pair<std::string, Parameter>> named_parameters() const;
   Parameters parameters() const;

@@ -16,6 +16,7 @@ class ModelBody : public Layer {
   Tensors call(const Tensors& inputs, const CallContext& context) override;
   std::string type() const override { return "Model"; }
   std::vector<std::pair<std::string, LayerPointer>> parts() const override;
+  std::vector<std::pair<std::string, Parameter>> own_parameters() const override;
   /// Seeds every part that has no value yet from `seed` and its path.
   void seed_parts(std::uint64_t seed, const std::string& path, bool fixed);
 

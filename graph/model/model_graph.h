@@ -17,15 +17,15 @@ struct ModelStep {
     std::size_t output;
   };
   Kind kind;
-  std::string name;  // unique in the model for inputs and layers ("dense_1"), the op's name for ops ("add", "add_1")
-  LayerPointer layer;
+  std::string name = {};  // unique in the model for inputs and layers ("dense_1"), the op's name for ops ("add", "add_1")
+  LayerPointer layer = {};
   const Op* op = nullptr;
-  ArgumentsPointer arguments;
-  Tensor constant;
-  Parameter parameter;
-  std::vector<Source> inputs;
-  std::vector<Spec> outputs;
-  Tensors symbols;  // the tensors of the user's graph that this step gave
+  ArgumentsPointer arguments = {};
+  Tensor constant = {};
+  Parameter parameter = {};
+  std::vector<Source> inputs = {};
+  std::vector<Spec> outputs = {};
+  Tensors symbols = {};  // the tensors of the user's graph that this step gave
 };
 
 /// Steps in the order in which they run.

@@ -1,0 +1,177 @@
+#include <twopass/graph/layers/layer.h>
+
+#include <cxxabi.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <typeinfo>
+#include <unordered_set>
+
+#include <twopass/core/error.h>
+
+namespace twopass {
+namespace {
+
+std::string shapes_text(const Shapes& shapes) {
+  std::string text;
+  for (const Shape& shape : shapes) text += (text.empty() ? "" : ", ") + shape.text();
+  return text;
+}
+
+// "layer "dense"", or before it has a name "a Dense layer on "image"".
+std::string title_of(const Layer& layer, const Tensors& inputs) {
+  if (!layer.name().empty()) return fmt::format("layer \"{}\"", layer.name());
+  const std::string on = inputs.empty() || !inputs[0].defined() ? "" : inputs[0].name();
+  return fmt::format("a {} layer{}", layer.type(), on.empty() ? "" : fmt::format(" on \"{}\"", on));
+}
+
+// Sizes beyond the batch must be those that the parameters were made for.
+bool fits(const Shape& built, const Shape& given) {
+  if (built.rank() != given.rank()) return false;
+  for (int axis = 1; axis < built.rank(); ++axis)
+    if (built[axis] != kOpen && given[axis] != kOpen && built[axis] != given[axis]) return false;
+  return true;
+}
+
+class LayerCallOp : public Op {
+ public:
+  const std::string& name() const override { return name_; }
+  const std::string& doc() const override { return doc_; }
+  Keep keeps() const override { return Keep::none; }
+  bool broadcasts() const override { return false; }
+  bool elementwise() const override { return false; }
+  bool differentiable() const override { return false; }
+  Spec shape(const Arguments* arguments, const Specs&) const override {
+    const auto& call = *static_cast<const LayerCallArguments*>(arguments);
+    return call.call->outputs[call.output];
+  }
+  void forward(const Arguments*, Inputs, Output) const override { refuse(); }
+  std::optional<std::int64_t> alias(const Arguments*, const Shape&) const override { return std::nullopt; }
+  Tensors gradient(const Arguments*, const Call&, const Tensor&) const override { refuse(); }
+  Attributes attributes(const Arguments*) const override { return {}; }
+  ArgumentsPointer arguments(const Attributes&) const override { refuse(); }
+  const std::vector<Sample>& samples() const override { return samples_; }
+  const std::vector<Example>& examples() const override { return examples_; }
+  const std::vector<Refusal>& refusals() const override { return refusals_; }
+
+ private:
+  [[noreturn]] static void refuse() { throw Error("a layer call on symbols has no value: make a Model of it and call that"); }
+  std::string name_ = "layer call", doc_ = "What a layer gives for symbols.";
+  std::vector<Sample> samples_;
+  std::vector<Example> examples_;
+  std::vector<Refusal> refusals_;
+};
+
+}  // namespace
+
+const Op& layer_call_op() {
+  static const LayerCallOp op;
+  return op;
+}
+
+const LayerCallArguments* layer_call_of(const Node& node) {
+  return node.op == &layer_call_op() ? static_cast<const LayerCallArguments*>(node.arguments.get()) : nullptr;
+}
+
+void Layer::build(const Shapes&) {}
+
+std::string Layer::type() const {
+  int status = 0;
+  char* plain = abi::__cxa_demangle(typeid(*this).name(), nullptr, nullptr, &status);
+  std::string name = plain ? plain : typeid(*this).name();
+  std::free(plain);
+  const std::size_t scope = name.rfind("::");
+  return scope == std::string::npos ? name : name.substr(scope + 2);
+}
+
+std::vector<std::pair<std::string, Parameter>> Layer::named_parameters() const {
+  std::vector<std::pair<std::string, Parameter>> named = weights_;
+  for (const auto& each : own_parameters()) named.push_back(each);
+  for (const auto& [name, part] : parts())
+    for (const auto& [path, parameter] : part->named_parameters()) named.emplace_back(name + "/" + path, parameter);
+  std::unordered_set<std::uint64_t> seen;
+  std::erase_if(named, [&](const auto& each) { return !seen.insert(each.second.id()).second; });
+  return named;
+}
+
+Parameters Layer::parameters() const {
+  Parameters parameters;
+  for (const auto& each : named_parameters()) parameters.push_back(each.second);
+  return parameters;
+}
+
+void Layer::set_trainable(bool trainable) {
+  trainable_ = trainable;
+  for (const auto& each : weights_) each.second.set_trainable(trainable);
+  for (const auto& each : parts()) each.second->set_trainable(trainable);
+}
+
+Parameter Layer::add_weight(const std::string& name, const Shape& shape, Initializer initializer) {
+  Parameter parameter(name, shape, f32, std::move(initializer));
+  parameter.set_trainable(trainable_);
+  weights_.emplace_back(name, parameter);
+  return parameter;
+}
+
+Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
+  for (const Tensor& input : inputs)
+    if (!input.defined()) throw Error(fmt::format("{}: an input is an undefined tensor", title_of(*this, {})));
+  if (!built_) {
+    Shapes shapes;
+    for (const Tensor& input : inputs) shapes.push_back(input.shape());
+    try {
+      build(shapes);
+    } catch (const Error& error) {
+      weights_.clear();
+      throw error.within("in " + title_of(*this, inputs));
+    }
+    built_ = true;
+    built_for_ = std::move(shapes);
+  } else if (!weights_.empty()) {
+    bool right = inputs.size() == built_for_.size();
+    for (std::size_t k = 0; right && k < inputs.size(); ++k) right = fits(built_for_[k], inputs[k].shape());
+    if (!right) {
+      Shapes found;
+      for (const Tensor& input : inputs) found.push_back(input.shape());
+      throw Error(fmt::format("{} ({}) was built for {} and is given {}: what follows the batch axis must be equal", title_of(*this, inputs), type(),
+                              shapes_text(built_for_), shapes_text(found)));
+    }
+  }
+  try {
+    return call(inputs, context);
+  } catch (const Error& error) {
+    const std::string place = "in " + title_of(*this, inputs);
+    if (std::string_view(error.what()).find(place) != std::string_view::npos) throw;
+    throw error.within(place);
+  }
+}
+
+Tensors LayerHandle::call(const TensorList& inputs, const CallContext& context) const {
+  const bool symbolic = std::any_of(inputs.tensors().begin(), inputs.tensors().end(), [](const Tensor& x) { return x.defined() && x.symbolic(); });
+  if (!symbolic) return layer_->run(inputs.tensors(), context);
+  // Run once on stand-ins, to learn the outputs' shapes and to build; what is remembered is the call itself.
+  Tensors stand_ins;
+  for (const Tensor& x : inputs.tensors()) stand_ins.push_back(x.defined() ? symbol(x.shape(), x.dtype(), x.name()) : x);
+  const auto remembered = std::make_shared<LayerCall>();
+  remembered->layer = layer_;
+  remembered->inputs = inputs.tensors();
+  for (const Tensor& y : layer_->run(stand_ins, context)) remembered->outputs.push_back({y.shape(), y.dtype()});
+  Tensors outputs;
+  for (std::size_t k = 0; k < remembered->outputs.size(); ++k)
+    outputs.push_back(remember(layer_call_op(), ArgumentsPointer(new LayerCallArguments(remembered, k)), inputs.tensors(), remembered->outputs[k]));
+  return outputs;
+}
+
+Tensor LayerHandle::operator()(const TensorList& inputs, const CallContext& context) const {
+  Tensors outputs = call(inputs, context);
+  if (outputs.size() != 1)
+    throw Error(fmt::format("{} has {} outputs: call() gives them", title_of(*layer_, inputs.tensors()), outputs.size()));
+  return std::move(outputs[0]);
+}
+
+Tensor input(const Shape& shape, const std::string& name, DType dtype) {
+  return symbol(shape.inserted(0, kOpen), dtype, name);
+}
+
+}  // namespace twopass

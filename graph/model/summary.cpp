@@ -1,0 +1,131 @@
+// Keras's table of a model.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <unordered_map>
+#include <unordered_set>
+
+#include <twopass/graph/model/body.h>
+#include <twopass/graph/model/model.h>
+
+namespace twopass {
+namespace {
+
+using Row = std::vector<std::string>;
+
+std::string with_commas(std::int64_t count) {
+  std::string digits = std::to_string(count);
+  for (std::size_t at = digits.size(); at > 3;) digits.insert(at -= 3, ",");
+  return digits;
+}
+
+std::string size_text(std::int64_t bytes) {
+  double size = static_cast<double>(bytes);
+  const char* units[] = {"B", "KB", "MB", "GB", "TB"};
+  std::size_t unit = 0;
+  while (size >= 1024 && unit < 4) size /= 1024, ++unit;
+  return fmt::format("{:.2f} {}", size, units[unit]);
+}
+
+// Characters, not bytes: names may be UTF-8.
+std::size_t width_of(const std::string& text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+std::string fitted(std::string text, std::size_t width) {
+  if (width_of(text) > width) {
+    while (width_of(text) > width - 1) {
+      while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0) == 0x80) text.pop_back();
+      text.pop_back();
+    }
+    text += "…";
+  }
+  return text + std::string(width - width_of(text), ' ');
+}
+
+std::string rule(const std::vector<std::size_t>& widths, const char* left, const char* line, const char* cross, const char* right) {
+  std::string text = left;
+  for (std::size_t k = 0; k < widths.size(); ++k) {
+    for (std::size_t c = 0; c < widths[k] + 2; ++c) text += line;
+    text += k + 1 < widths.size() ? cross : right;
+  }
+  return text + "\n";
+}
+
+std::string row_text(const Row& row, const std::vector<std::size_t>& widths, const char* bar) {
+  std::string text = bar;
+  for (std::size_t k = 0; k < row.size(); ++k) text += fmt::format(" {} {}", fitted(row[k], widths[k]), bar);
+  return text + "\n";
+}
+
+std::string table(const std::vector<Row>& rows, const std::vector<std::size_t>& widths) {
+  std::string text = rule(widths, "┏", "━", "┳", "┓") + row_text(rows[0], widths, "┃") + rule(widths, "┡", "━", "╇", "┩");
+  for (std::size_t k = 1; k < rows.size(); ++k) {
+    if (k > 1) text += rule(widths, "├", "─", "┼", "┤");
+    text += row_text(rows[k], widths, "│");
+  }
+  return text + rule(widths, "└", "─", "┴", "┘");
+}
+
+// A chain is shown without the column that says what is connected to what.
+bool is_chain(const ModelGraph& graph) {
+  for (std::size_t k = 0; k < graph.steps.size(); ++k) {
+    const auto& inputs = graph.steps[k].inputs;
+    if (k == 0 ? !inputs.empty() : inputs.size() != 1 || inputs[0].step != k - 1) return false;
+  }
+  return graph.outputs.size() == 1;
+}
+
+}  // namespace
+
+std::string Model::summary_text() const {
+  const ModelGraph& own = graph();
+  const bool chain = is_chain(own);
+  std::vector<Row> rows = {{"Layer (type)", "Output Shape", "Param #"}};
+  if (!chain) rows[0].push_back("Connected to");
+  // How often each layer has been called before a step: the first number in "dense[1][0]".
+  std::vector<std::size_t> calls(own.steps.size(), 0);
+  std::unordered_map<const Layer*, std::size_t> called;
+  std::unordered_set<const Layer*> counted;
+  for (std::size_t k = 0; k < own.steps.size(); ++k) {
+    const ModelStep& step = own.steps[k];
+    if (step.layer) calls[k] = called[step.layer.get()]++;
+    if (step.kind == ModelStep::Kind::constant || step.kind == ModelStep::Kind::parameter) continue;
+    std::string shapes, sources;
+    for (const Spec& spec : step.outputs) shapes += (shapes.empty() ? "" : ", ") + spec.shape.text();
+    std::int64_t parameters = 0;
+    std::string type = step.kind == ModelStep::Kind::input ? "Input" : step.kind == ModelStep::Kind::op ? "Op" : step.layer->type();
+    if (step.layer && counted.insert(step.layer.get()).second)
+      for (const Parameter& each : step.layer->parameters()) parameters += each.shape().elements();
+    for (const auto& source : step.inputs) {
+      const ModelStep& from = own.steps[source.step];
+      if (from.kind == ModelStep::Kind::parameter) parameters += from.parameter.shape().elements();
+      if (from.kind == ModelStep::Kind::constant) continue;
+      sources += fmt::format("{}{}[{}][{}]", sources.empty() ? "" : ", ", from.name, calls[source.step], source.output);
+    }
+    if (std::find(own.unused_inputs.begin(), own.unused_inputs.end(), k) != own.unused_inputs.end()) sources = "(unused)";
+    Row row = {fmt::format("{} ({})", step.name, type), shapes, with_commas(parameters)};
+    if (!chain) row.push_back(sources.empty() ? "-" : sources);
+    rows.push_back(std::move(row));
+  }
+  const std::vector<std::size_t> widths = chain ? std::vector<std::size_t>{31, 24, 15} : std::vector<std::size_t>{27, 20, 12, 34};
+
+  std::int64_t total = 0, trainable = 0, bytes = 0, trainable_bytes = 0;
+  for (const Parameter& each : parameters()) {
+    const std::int64_t count = each.shape().elements(), size = count * static_cast<std::int64_t>(size_of(each.dtype()));
+    total += count;
+    bytes += size;
+    if (each.trainable()) trainable += count, trainable_bytes += size;
+  }
+  return fmt::format("Model: \"{}\"\n{} Total params: {} ({})\n Trainable params: {} ({})\n Non-trainable params: {} ({})\n", name(), table(rows, widths),
+                     with_commas(total), size_text(bytes), with_commas(trainable), size_text(trainable_bytes), with_commas(total - trainable),
+                     size_text(bytes - trainable_bytes));
+}
+
+void Model::summary() const {
+  const std::string text = summary_text();
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+}  // namespace twopass

@@ -1,0 +1,88 @@
+#include <fmt/format.h>
+
+#include <twopass/core/random.h>
+#include <twopass/ops/families.h>
+#include <twopass/ops/random.h>
+#include <twopass/ops/reduction_kernels.h>
+
+namespace twopass {
+namespace {
+
+struct DropoutArgs {
+  double rate = 0;
+  std::int64_t key = 0;
+  static constexpr auto fields = std::tuple{field("rate", &DropoutArgs::rate), field("key", &DropoutArgs::key)};
+};
+
+Spec dropout_rule(const DropoutArgs& args, const Specs& in) {
+  if (!(args.rate >= 0 && args.rate <= 1)) throw Error(fmt::format("rate {} is outside [0, 1]", args.rate));
+  if (in.dtype(1) != i64 || in.shape(1).rank() != 0)
+    throw Error(fmt::format("step must be an i64 scalar, not {} {}", name_of(in.dtype(1)), in.shape(1).text()));
+  return same_floating(args, in);
+}
+
+std::uint32_t low_word(std::int64_t x) { return static_cast<std::uint32_t>(static_cast<std::uint64_t>(x)); }
+std::uint32_t high_word(std::int64_t x) { return static_cast<std::uint32_t>(static_cast<std::uint64_t>(x) >> 32); }
+
+// Word w of the Philox block of (block, step) under the key decides about element 4 block + w: kept where the word is
+// at least rate 2^32. Dropped elements are written, not multiplied: 0 inf would be NaN.
+template <typename T>
+void drop(const DropoutArgs& args, std::int64_t step, const T* x, T* y, std::int64_t n) {
+  const auto threshold = static_cast<std::uint64_t>(args.rate * 0x1p32 + 0.5);
+  const T scale = static_cast<T>(1 / (1 - args.rate));
+  const std::array<std::uint32_t, 2> key{low_word(args.key), high_word(args.key)};
+  reduction::for_units((n + 3) / 4, 16, [&](std::int64_t block) {
+    const auto words = philox({low_word(block), high_word(block), low_word(step), high_word(step)}, key);
+    const std::int64_t first = block * 4, count = std::min<std::int64_t>(4, n - first);
+    for (std::int64_t k = 0; k < count; ++k)
+      y[first + k] = words[static_cast<std::size_t>(k)] >= threshold ? x[first + k] * scale : T{0};
+  });
+}
+
+const TypedOp<DropoutArgs>& dropout_op();
+
+// Linear in x:  dx = dropout(g) with the same mask
+Tensors dropout_gradient(const DropoutArgs& args, const Call& call, const Tensor& g) {
+  return {apply(dropout_op(), args, {g, call.input(1)}), {}};
+}
+
+const TypedOp<DropoutArgs>& dropout_op() {
+  static const TypedOp<DropoutArgs> op({
+      .name = "dropout",
+      .doc = "x / (1 - rate) where the mask of (key, step) keeps it, which it does with probability 1 - rate, else 0.",
+      .shape = dropout_rule,
+      .forward =
+          [](const DropoutArgs& args, Inputs in, Output out) {
+            const std::int64_t step = *in[1].data<std::int64_t>();
+            if (out.dtype == f32)
+              drop(args, step, in[0].data<float>(), out.data<float>(), out.elements());
+            else
+              drop(args, step, in[0].data<double>(), out.data<double>(), out.elements());
+          },
+      .keeps = Keep::second,
+      .gradient = dropout_gradient,
+      .samples = {{{0.5, 7}, {sample::uniform({3, 5}), tensor(std::int64_t{3})}},
+                  {{0, 7}, {sample::uniform({5}), tensor(std::int64_t{0})}}},
+      // The block of counter 0 and key 0 is 6627e8d5 e169c58d bc57ac4c 9b00dbd8 (kat_vectors of Random123).
+      .examples = {{{0.5, 0}, {{1, 2, 3, 4}, tensor(std::int64_t{0})}, {0, 4, 6, 8}},
+                   {{0.75, 0}, {{1, 2, 3, 4}, tensor(std::int64_t{0})}, {0, 8, 0, 0}},
+                   {{1, 0}, {{1, 2}, tensor(std::int64_t{0})}, {0, 0}},
+                   {{0, 0}, {{1, 2}, tensor(std::int64_t{0})}, {1, 2}}},
+      .refuses = {{{1.5, 0}, {sample::uniform({2}), tensor(std::int64_t{0})}, "rate 1.5 is outside [0, 1]"},
+                  {{0.5, 0},
+                   {sample::uniform({2}), sample::integers({2}, 0, 3)},
+                   "step must be an i64 scalar, not i64 (2,)"},
+                  {{0.5, 0}, {sample::integers({2}, 0, 3), tensor(std::int64_t{0})}, "not i64"}},
+  });
+  return op;
+}
+
+}  // namespace
+
+Tensor dropout(const Tensor& x, double rate, std::uint64_t key, const Tensor& step) {
+  return apply(dropout_op(), DropoutArgs{rate, static_cast<std::int64_t>(key)}, {x, step});
+}
+
+std::vector<const Op*> random_ops() { return {&dropout_op()}; }
+
+}  // namespace twopass

@@ -1,0 +1,142 @@
+#include <twopass/ops/softmax.h>
+
+#include <fmt/format.h>
+
+#include <twopass/ops/cross_entropy.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/families.h>
+#include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping_kernels.h>
+#include <twopass/ops/softmax_kernels.h>
+
+namespace twopass {
+namespace {
+
+using classes::dispatch_floating;
+
+struct SoftmaxArgs {
+  std::int64_t axis = -1;
+  static constexpr auto fields = std::tuple{field("axis", &SoftmaxArgs::axis)};
+};
+
+Spec softmax_rule(const SoftmaxArgs& args, const Specs& in) {
+  if (in.shape(0).rank() == 0) throw Error("a scalar has no axis to be shared out along");
+  in.shape(0).axis(args.axis);
+  return same_floating(args, in);
+}
+
+template <typename T>
+void log_softmax_rows(const T* x, T* y, std::int64_t rows, std::int64_t n) {
+  classes::shifted_exponentials(x, y, rows, n);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const T most = classes::largest(x + row * n, n), scale = std::log(classes::total(y + row * n, n));
+    // the shift first: log(sum) would drown in a large one
+    for (std::int64_t k = row * n; k < (row + 1) * n; ++k) y[k] = x[k] - most - scale;
+  }
+}
+
+// Along an axis that others follow: columns of `size` elements, `inner` apart, a strip of them at a time.
+template <bool kLog, typename T>
+void strip_of_columns(const T* x, T* y, std::int64_t size, std::int64_t inner, std::int64_t width) {
+  T most[reduction::kStrip], sums[reduction::kStrip];
+  std::copy_n(x, width, most);
+  for (std::int64_t row = 1; row < size; ++row)
+    for (std::int64_t k = 0; k < width; ++k) most[k] = x[row * inner + k] > most[k] ? x[row * inner + k] : most[k];
+  for (std::int64_t row = 0; row < size; ++row) {
+    T* const to = y + row * inner;
+    for (std::int64_t k = 0; k < width; ++k) to[k] = x[row * inner + k] - most[k];
+    classes::exponentials(to, width);
+  }
+  reduction::reduce_rows(reduction::Adding<T>(), y, size, inner, width, 0, sums);
+  if (kLog)
+    for (std::int64_t k = 0; k < width; ++k) sums[k] = std::log(sums[k]);
+  for (std::int64_t row = 0; row < size; ++row)
+    for (std::int64_t k = 0; k < width; ++k) {
+      T& to = y[row * inner + k];
+      to = kLog ? x[row * inner + k] - most[k] - sums[k] : to / sums[k];
+    }
+}
+
+template <bool kLog>
+void softmax_forward(const SoftmaxArgs& args, Inputs in, Output out) {
+  const auto along = shaping::around(out.shape(), out.shape().axis(args.axis));
+  if (out.elements() == 0) return;
+  dispatch_floating(out.dtype, [&]<typename T>() {
+    const T* const x = in[0].data<T>();
+    T* const y = out.data<T>();
+    const std::int64_t n = along.size, inner = along.inner;
+    if (inner == 1)
+      return classes::for_blocks(along.outer, n, [&](std::int64_t row, std::int64_t rows) {
+        if (kLog)
+          log_softmax_rows(x + row * n, y + row * n, rows, n);
+        else
+          classes::softmax_rows(x + row * n, y + row * n, rows, n);
+      });
+    const std::int64_t width = std::min(inner, reduction::kStrip), strips = (inner + width - 1) / width;
+    reduction::for_units(along.outer * strips, n * width, [&](std::int64_t unit) {
+      const std::int64_t column = unit % strips * width, at = unit / strips * n * inner + column;
+      strip_of_columns<kLog>(x + at, y + at, n, inner, std::min(width, inner - column));
+    });
+  });
+}
+
+const TypedOp<SoftmaxArgs>& softmax_op() {
+  static const TypedOp<SoftmaxArgs> op({
+      .name = "softmax",
+      .doc = "e^x / Σ e^x along an axis, shifted by the maximum; where all are -inf, NaN.",
+      .shape = softmax_rule,
+      .forward = softmax_forward<false>,
+      .keeps = Keep::output,
+      // dx = y (g - Σ g y)
+      .gradient = [](const SoftmaxArgs& args, const Call& call, const Tensor& g) -> Tensors {
+        const Tensor y = call.output();
+        return {y * (g - sum(g * y, static_cast<int>(args.axis), keep_axis))};
+      },
+      .samples = {{{}, {sample::uniform({3, 4})}},
+                  {{0}, {sample::uniform({3, 2})}},
+                  {{1}, {sample::uniform({2, 3, 2})}}},
+      .examples = {{{}, {{{0, 0, 0, 0}}}, {{0.25, 0.25, 0.25, 0.25}}},
+                   {{}, {{{1, 2, 3}}}, {{0.09003057317038046, 0.24472847105479767, 0.6652409557748219}}},
+                   {{0}, {tensor({{1000.0}, {1000.0}}, f64)}, tensor({{0.5}, {0.5}}, f64)}},
+      .refuses = {{{2}, {sample::uniform({2, 3})}, "axis 2 is out of range for rank 2"},
+                  {{}, {sample::uniform({})}, "a scalar has no axis"},
+                  {{}, {sample::integers({3}, 0, 5)}, "only f32 and f64 have this, not i64"}},
+  });
+  return op;
+}
+
+const TypedOp<SoftmaxArgs>& log_softmax_op() {
+  static const TypedOp<SoftmaxArgs> op({
+      .name = "log_softmax",
+      .doc = "x - logsumexp(x) along an axis; where all are -inf, NaN.",
+      .shape = softmax_rule,
+      .forward = softmax_forward<true>,
+      .keeps = Keep::output,
+      // dx = g - e^y Σ g
+      .gradient = [](const SoftmaxArgs& args, const Call& call, const Tensor& g) -> Tensors {
+        return {g - exp(call.output()) * sum(g, static_cast<int>(args.axis), keep_axis)};
+      },
+      .samples = {{{}, {sample::uniform({3, 4})}},
+                  {{0}, {sample::uniform({3, 2})}},
+                  {{1}, {sample::uniform({2, 3, 2})}}},
+      .examples = {{{}, {{{1, 2, 3}}}, {{-2.4076059644443806, -1.4076059644443804, -0.4076059644443804}}},
+                   {{}, {{{0, 0}}}, {{-0.6931471805599453, -0.6931471805599453}}}},
+      .refuses = {{{-3}, {sample::uniform({2, 3})}, "axis -3 is out of range for rank 2"},
+                  {{}, {sample::truths({3})}, "only f32 and f64 have this, not bool"}},
+  });
+  return op;
+}
+
+}  // namespace
+
+Tensor softmax(const Tensor& x, int axis) { return apply(softmax_op(), SoftmaxArgs{axis}, {x}); }
+Tensor log_softmax(const Tensor& x, int axis) { return apply(log_softmax_op(), SoftmaxArgs{axis}, {x}); }
+
+std::vector<const Op*> softmax_ops() {
+  std::vector<const Op*> ops{&softmax_op(), &log_softmax_op()};
+  const auto more = classes::cross_entropy_ops();
+  ops.insert(ops.end(), more.begin(), more.end());
+  return ops;
+}
+
+}  // namespace twopass

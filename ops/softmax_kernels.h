@@ -1,0 +1,103 @@
+// Kernels over the classes of rows, shared by softmax and the cross-entropies.
+#pragma once
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include <twopass/core/dtype.h>
+#include <twopass/ops/reduction_kernels.h>
+
+namespace twopass::classes {
+
+template <typename F>
+void dispatch_floating(DType dtype, const F& f) {
+  if (dtype == f32)
+    f.template operator()<float>();
+  else
+    f.template operator()<double>();
+}
+
+/// f(packet) of n elements in place; the last ones go through the same packet code, so no result depends on its place.
+template <typename T, typename F>
+void packets(T* x, std::int64_t n, const F& f) {
+  using Packet = typename Eigen::internal::packet_traits<T>::type;
+  constexpr std::int64_t kWidth = Eigen::internal::packet_traits<T>::size;
+  using Eigen::internal::ploadu, Eigen::internal::pstoreu;
+  std::int64_t k = 0;
+  for (; k + kWidth <= n; k += kWidth) pstoreu(x + k, f(ploadu<Packet>(x + k)));
+  if (k == n) return;
+  T last[kWidth] = {};
+  std::copy(x + k, x + n, last);
+  pstoreu(last, f(ploadu<Packet>(last)));
+  std::copy_n(last, n - k, x + k);
+}
+
+/// e^x in place, exactly 0 below the smallest normal number and NaN of NaN, where Eigen's own exponential is held to a range.
+template <typename T>
+void exponentials(T* x, std::int64_t n) {
+  packets(x, n, [](const auto& packet) {
+    using namespace Eigen::internal;
+    using Packet = std::decay_t<decltype(packet)>;
+    const Packet lowest = pset1<Packet>(std::is_same_v<T, float> ? T(-87.33654) : T(-708.3964));
+    const Packet inside = pselect(pcmp_lt(packet, lowest), pzero(packet), pexp(packet));
+    return pselect(pcmp_eq(packet, packet), inside, packet);
+  });
+}
+
+/// The largest of n elements, -inf of none; a NaN may be passed over (e^NaN shows it later).
+template <typename T>
+T largest(const T* x, std::int64_t n) {
+  constexpr std::int64_t kWidth = 32;
+  T most = -std::numeric_limits<T>::infinity();
+  std::int64_t k = 0;
+  if (n >= kWidth) {
+    T lanes[kWidth];
+    std::copy_n(x, kWidth, lanes);
+    for (k = kWidth; k + kWidth <= n; k += kWidth)
+      for (std::int64_t lane = 0; lane < kWidth; ++lane)
+        lanes[lane] = x[k + lane] > lanes[lane] ? x[k + lane] : lanes[lane];
+    for (const T lane : lanes) most = lane > most ? lane : most;
+  }
+  for (; k < n; ++k) most = x[k] > most ? x[k] : most;
+  return most;
+}
+
+/// The pairwise sum of n elements.
+template <typename T>
+T total(const T* x, std::int64_t n) {
+  return reduction::reduce_run<T>(reduction::Adding<T>(), x, n, 0);
+}
+
+/// Calls `body(first, count)` for blocks of rows of n elements, small enough to stay in the first cache.
+template <typename Body>
+void for_blocks(std::int64_t rows, std::int64_t n, const Body& body) {
+  constexpr std::int64_t kBlock = 2048;
+  const std::int64_t each = std::max<std::int64_t>(1, kBlock / std::max<std::int64_t>(1, n));
+  reduction::for_units((rows + each - 1) / each, each * n,
+                       [&](std::int64_t unit) { body(unit * each, std::min(each, rows - unit * each)); });
+}
+
+/// y = e^(x - max) of each of `rows` rows of n elements.
+template <typename T>
+void shifted_exponentials(const T* x, T* y, std::int64_t rows, std::int64_t n) {
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const T most = largest(x + row * n, n);
+    for (std::int64_t k = row * n; k < (row + 1) * n; ++k) y[k] = x[k] - most;
+  }
+  exponentials(y, rows * n);
+}
+
+/// y = softmax(x) of each of `rows` rows of n elements.
+template <typename T>
+void softmax_rows(const T* x, T* y, std::int64_t rows, std::int64_t n) {
+  shifted_exponentials(x, y, rows, n);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const T sum = total(y + row * n, n);
+    for (std::int64_t k = row * n; k < (row + 1) * n; ++k) y[k] /= sum;
+  }
+}
+
+}  // namespace twopass::classes
