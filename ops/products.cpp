@@ -217,9 +217,9 @@ Tensor bent(const Call& call, const Tensor& g) {
     if constexpr (kActivation == FusedActivation::relu)
       return gate(g, y);
     else if constexpr (kActivation == FusedActivation::sigmoid)
-      return strong_mul(g, y - square(y));
+      return sigmoid_gradient(g, y);
     else
-      return strong_mul(g, 1.0 - square(y));
+      return tanh_gradient(g, y);
   }
 }
 

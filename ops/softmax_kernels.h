@@ -35,7 +35,8 @@ void packets(T* x, std::int64_t n, const F& f) {
   std::copy_n(last, n - k, x + k);
 }
 
-/// e^x in place, exactly 0 below the smallest normal number and NaN of NaN, where Eigen's own exponential is held to a range.
+/// e^x in place, exactly 0 below the smallest normal number and NaN of NaN, where Eigen's own exponential is held to a
+/// range.
 template <typename T>
 void exponentials(T* x, std::int64_t n) {
   packets(x, n, [](const auto& packet) {

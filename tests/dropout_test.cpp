@@ -1,0 +1,87 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include <twopass/core/error.h>
+#include <twopass/core/threads.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/random.h>
+#include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
+
+using namespace twopass;
+
+namespace {
+
+using Doubles = std::vector<double>;
+Tensor step(std::int64_t number) { return tensor(number); }
+
+std::string refusal(double rate) {
+  try {
+    dropout(ones({2}), rate, 1, step(0));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("N35: dropout at rate 0 is the identity, at rate 1 zeros with gradient 0 even of inf") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const Tensor x = variable(tensor({1.0, -infinity, 3.0}));
+  CHECK(dropout(x, 0, 1, step(0)).values<double>() == x.values<double>());
+  const Tensor none = dropout(x, 1, 1, step(0));
+  CHECK(none.values<double>() == Doubles{0, 0, 0});
+  CHECK(backward(none, {.seed = tensor({infinity, 1.0, 2.0})})[x].values<double>() == Doubles{0, 0, 0});
+}
+
+TEST_CASE("N35: rates outside [0, 1] and NaN are refused") {
+  CHECK(refusal(1.5).find("rate 1.5 is outside [0, 1]") != std::string::npos);
+  CHECK(refusal(-0.1).find("rate -0.1 is outside [0, 1]") != std::string::npos);
+  CHECK(refusal(std::nan("")).find("rate nan is outside [0, 1]") != std::string::npos);
+}
+
+TEST_CASE("dropout keeps its share of elements, scaled so that the mean stays") {
+  const std::int64_t n = 100000;
+  for (const double rate : {0.1, 0.5, 0.8}) {
+    const Tensor y = dropout(ones({n}, f64), rate, 42, step(7));
+    std::int64_t kept = 0;
+    for (const double value : y.values<double>()) {
+      CHECK((value == 0 || value == doctest::Approx(1 / (1 - rate))));
+      kept += value != 0;
+    }
+    const double deviation = std::sqrt(static_cast<double>(n) * rate * (1 - rate));
+    CHECK(std::abs(static_cast<double>(kept) - static_cast<double>(n) * (1 - rate)) < 5 * deviation);
+  }
+}
+
+TEST_CASE("a mask follows from key and step alone: the same again, another with another") {
+  const Tensor x = ones({1000});
+  const auto first = dropout(x, 0.5, 9, step(1)).values<float>();
+  CHECK(dropout(x, 0.5, 9, step(1)).values<float>() == first);
+  CHECK(dropout(reshape(x, {10, 100}), 0.5, 9, step(1)).values<float>() == first);
+  CHECK(dropout(x, 0.5, 9, step(2)).values<float>() != first);
+  CHECK(dropout(x, 0.5, 10, step(1)).values<float>() != first);
+  CHECK(dropout(x, 0.5, 9 + (std::uint64_t{1} << 63), step(1)).values<float>() != first);
+}
+
+TEST_CASE("a mask is bit-equal for any number of threads") {
+  const Tensor x = ones({200003});
+  const int before = threads::count();
+  threads::set_count(1);
+  const auto one = dropout(x, 0.3, 5, step(0)).values<float>();
+  threads::set_count(4);
+  CHECK(dropout(x, 0.3, 5, step(0)).values<float>() == one);
+  threads::set_count(before);
+}
+
+TEST_CASE("the gradient of dropout passes where the mask kept and nowhere else") {
+  const Tensor x = variable(ones({1000}));
+  const Tensor y = dropout(x, 0.25, 3, step(4));
+  CHECK(backward(sum(y))[x].values<float>() == y.values<float>());
+}

@@ -1,0 +1,115 @@
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <twopass/core/error.h>
+#include <twopass/core/parameter.h>
+#include <twopass/core/random.h>
+#include <twopass/core/threads.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/products.h>
+#include <twopass/ops/reduction.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+using namespace twopass;
+
+namespace {
+
+std::vector<double> gradient(const Tensor& w, std::uint64_t seed) {
+  Random random(seed);
+  const Tensor x = random.normal({4, 3}, f64);
+  return backward(sum(tanh(matmul(x, w))))[w].values<double>();
+}
+
+template <typename F>
+void on_threads(int count, const F& f) {
+  std::vector<std::thread> threads;
+  for (int k = 0; k < count; ++k) threads.emplace_back([&f, k] { f(k); });
+  for (std::thread& thread : threads) thread.join();
+}
+
+struct ThreadCount {
+  explicit ThreadCount(int count) : before(threads::count()) { threads::set_count(count); }
+  ~ThreadCount() { threads::set_count(before); }
+  int before;
+};
+
+}  // namespace
+
+TEST_CASE("C1: threads build and differentiate graphs of their own, with the bits of one") {
+  std::vector<std::vector<double>> found(4);
+  on_threads(4, [&](int k) { found[static_cast<std::size_t>(k)] = gradient(variable(Random(9).normal({3, 2}, f64)), static_cast<std::uint64_t>(k)); });
+  for (std::size_t k = 0; k < 4; ++k) CHECK(found[k] == gradient(variable(Random(9).normal({3, 2}, f64)), k));
+}
+
+TEST_CASE("C2: threads share parameters that nobody updates") {
+  const Parameter w(Random(9).normal({3, 2}, f64), "w");
+  std::vector<Tensor> found(4);
+  on_threads(4, [&](int k) { found[static_cast<std::size_t>(k)] = backward(sum(square(w.tensor() * static_cast<double>(k + 1))))[w]; });
+  for (int k = 0; k < 4; ++k)
+    CHECK(found[static_cast<std::size_t>(k)].at<double>(0) == doctest::Approx(2.0 * (k + 1) * (k + 1) * w.value().at<double>(0)));
+}
+
+TEST_CASE("C3: two threads differentiate one graph at once") {
+  const Tensor x = variable(tensor({1.0, 2.0}, f64));
+  const Tensor y = sum(x * x * x);
+  std::vector<std::vector<double>> found(2);
+  on_threads(2, [&](int k) {
+    for (int n = 0; n < 50; ++n) found[static_cast<std::size_t>(k)] = backward(y)[x].values<double>();
+  });
+  CHECK(found[0] == std::vector<double>{3, 12});
+  CHECK(found[1] == found[0]);
+}
+
+TEST_CASE("C4: a graph is built in one thread, differentiated in a second and released in a third") {
+  const std::int64_t before = Node::live();
+  Tensor x, y;
+  std::thread([&] {
+    x = variable(tensor({1.0, 2.0}, f64));
+    y = sum(x * x);
+  }).join();
+  std::thread([&] { CHECK(backward(y)[x].values<double>() == std::vector<double>{2, 4}); }).join();
+  std::thread([&] {
+    y = Tensor();
+    x = Tensor();
+  }).join();
+  CHECK(Node::live() == before);
+}
+
+TEST_CASE("C5: an exception in a tile arrives at the caller, and the pool goes on") {
+  const ThreadCount four(4);
+  CHECK_THROWS_WITH_AS(parallel_for(100, [](std::int64_t tile) {
+    if (tile >= 17) throw Error("tile " + std::to_string(tile));
+  }), "tile 17", Error);
+  std::atomic<int> done{0};
+  parallel_for(100, [&](std::int64_t) { ++done; });
+  CHECK(done == 100);
+}
+
+TEST_CASE("C6: nested regions, pools of 1 and 64 threads and a forked child all end, with equal bits") {
+  std::vector<float> results;
+  for (const int count : {1, 2, 8, 64}) {
+    const ThreadCount scope(count);
+    std::atomic<int> done{0};
+    parallel_for(8, [&](std::int64_t) { parallel_for(8, [&](std::int64_t) { ++done; }); });
+    CHECK(done == 64);
+    Random random(1);
+    const Tensor x = random.normal({700, 600});
+    results.push_back((sum(tanh(x) * x) + sum(matmul(x, x, {.transpose_a = true}))).item<float>());
+  }
+  for (const float each : results) CHECK(each == results[0]);
+#ifndef __SANITIZE_THREAD__  // which does not follow forks of programs with threads
+  const pid_t child = fork();
+  if (child == 0) {
+    std::atomic<int> done{0};
+    parallel_for(8, [&](std::int64_t) { ++done; });
+    _exit(done == 8 ? 0 : 1);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  CHECK(status == 0);
+#endif
+}
