@@ -16,17 +16,19 @@ inline constexpr DType i64 = DType::i64;
 inline constexpr DType boolean = DType::boolean;
 
 /// Bytes of one element.
-constexpr std::size_t size_of(DType dtype) {
-  return dtype == DType::f32 ? 4 : dtype == DType::boolean ? 1 : 8;
-}
+constexpr std::size_t size_of(DType dtype) { return dtype == DType::f32 ? 4 : dtype == DType::boolean ? 1 : 8; }
 
 /// "f32", "f64", "i64" or "bool".
 constexpr std::string_view name_of(DType dtype) {
   switch (dtype) {
-    case DType::f32: return "f32";
-    case DType::f64: return "f64";
-    case DType::i64: return "i64";
-    case DType::boolean: return "bool";
+    case DType::f32:
+      return "f32";
+    case DType::f64:
+      return "f64";
+    case DType::i64:
+      return "i64";
+    case DType::boolean:
+      return "bool";
   }
   return "?";
 }
@@ -47,22 +49,30 @@ inline constexpr bool kIsElement<bool> = true;
 
 /// The dtype of a C++ element type: float, double, std::int64_t or bool.
 template <typename T>
-  requires kIsElement<T>
+requires kIsElement<T>
 constexpr DType dtype_of() {
-  if constexpr (std::is_same_v<T, float>) return DType::f32;
-  else if constexpr (std::is_same_v<T, double>) return DType::f64;
-  else if constexpr (std::is_same_v<T, bool>) return DType::boolean;
-  else return DType::i64;
+  if constexpr (std::is_same_v<T, float>)
+    return DType::f32;
+  else if constexpr (std::is_same_v<T, double>)
+    return DType::f64;
+  else if constexpr (std::is_same_v<T, bool>)
+    return DType::boolean;
+  else
+    return DType::i64;
 }
 
 /// Calls `f.template operator()<T>()` with the C++ type of `dtype`.
 template <typename F>
 decltype(auto) dispatch(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::f32: return f.template operator()<float>();
-    case DType::f64: return f.template operator()<double>();
-    case DType::i64: return f.template operator()<std::int64_t>();
-    default: return f.template operator()<bool>();
+    case DType::f32:
+      return f.template operator()<float>();
+    case DType::f64:
+      return f.template operator()<double>();
+    case DType::i64:
+      return f.template operator()<std::int64_t>();
+    default:
+      return f.template operator()<bool>();
   }
 }
 

@@ -13,7 +13,8 @@ using RowMajor = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajo
 /// A read-only Eigen view [rows, columns] of a tensor of rank 2, or [n, 1] of one of rank 1; T must be its dtype.
 template <typename T>
 Eigen::Map<const RowMajor<T>> as_eigen(const Tensor& x) {
-  if (x.rank() < 1 || x.rank() > 2) throw Error("as_eigen" + x.shape().text() + ": only tensors of one or two axes are matrices");
+  if (x.rank() < 1 || x.rank() > 2)
+    throw Error("as_eigen" + x.shape().text() + ": only tensors of one or two axes are matrices");
   return {x.data<T>(), x.shape()[0], x.rank() == 2 ? x.shape()[1] : 1};
 }
 

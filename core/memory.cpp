@@ -185,9 +185,7 @@ void reset_peak() { peak.store(live.load(std::memory_order_relaxed), std::memory
 
 }  // namespace memory
 
-Buffer::Buffer(std::size_t bytes) {
-  head_ = new (memory::allocate(kHead + bytes)) Head{{1}, bytes};
-}
+Buffer::Buffer(std::size_t bytes) { head_ = new (memory::allocate(kHead + bytes)) Head{{1}, bytes}; }
 
 void Buffer::reset() noexcept {
   if (head_ && head_->references.fetch_sub(1, std::memory_order_acq_rel) == 1)

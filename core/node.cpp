@@ -69,8 +69,10 @@ void Node::destroy(Node* node) noexcept {
     doomed = reinterpret_cast<Node*>(dead->number);
     for (const Edge& edge : dead->edges()) {
       if (!edge.node()) continue;
-      if (edge.keeps()) edge.node()->drop_handle();
-      else edge.node()->drop_reference();
+      if (edge.keeps())
+        edge.node()->drop_handle();
+      else
+        edge.node()->drop_reference();
     }
     const std::size_t inputs = dead->input_count;
     dead->~Node();

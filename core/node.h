@@ -64,8 +64,8 @@ struct LeafArguments : Arguments {
 };
 
 /// (op, arguments, inputs, number) and the value. There are two counts, as with shared and weak pointers: `handles`
-/// (tensors, and calls that keep this value for their gradient) hold the value, `references` hold the record. So a graph
-/// keeps only the values that its gradients read, in one allocation a node.
+/// (tensors, and calls that keep this value for their gradient) hold the value, `references` hold the record. So a
+/// graph keeps only the values that its gradients read, in one allocation a node.
 class Node {
  public:
   enum Flag : std::uint8_t {
@@ -89,7 +89,7 @@ class Node {
   ArgumentsPointer arguments;
   Shape shape;
   std::byte* data = nullptr;
-  Buffer buffer;        // empty where the value lies in `small` or is gone
+  Buffer buffer;  // empty where the value lies in `small` or is gone
   std::uint64_t small = 0;
   std::uint64_t number = 0;  // larger than that of every input
   DType dtype;
@@ -99,9 +99,7 @@ class Node {
   std::span<Edge> edges() { return {reinterpret_cast<Edge*>(this + 1), input_count}; }
   std::span<const Edge> edges() const { return {reinterpret_cast<const Edge*>(this + 1), input_count}; }
   bool is(Flag flag) const { return flags & flag; }
-  const LeafArguments* leaf() const {
-    return is(kLeaf) ? static_cast<const LeafArguments*>(arguments.get()) : nullptr;
-  }
+  const LeafArguments* leaf() const { return is(kLeaf) ? static_cast<const LeafArguments*>(arguments.get()) : nullptr; }
   std::size_t bytes() const { return static_cast<std::size_t>(shape.elements()) * size_of(dtype); }
   /// Gives the node uninitialised memory for its value.
   void allocate_value();
@@ -122,7 +120,11 @@ class Node {
 
  private:
   Node(const Op* of, ArgumentsPointer with, Shape a_shape, DType a_dtype, std::uint8_t with_flags, std::size_t inputs)
-      : op(of), arguments(std::move(with)), shape(std::move(a_shape)), dtype(a_dtype), flags(with_flags),
+      : op(of),
+        arguments(std::move(with)),
+        shape(std::move(a_shape)),
+        dtype(a_dtype),
+        flags(with_flags),
         input_count(static_cast<std::uint16_t>(inputs)) {}
   ~Node() = default;
   static void destroy(Node* node) noexcept;

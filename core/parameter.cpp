@@ -53,12 +53,14 @@ Parameter::Parameter(const Tensor& value, const std::string& name)
 Parameter::Parameter(const std::string& name, const Shape& shape, DType dtype, Initializer initializer)
     : cell_(std::make_shared<Cell>(name, shape, dtype, std::move(initializer))) {
   shape.elements();  // refuses open axes
-  if (!is_floating(dtype)) throw Error(fmt::format("parameter \"{}\": only f32 and f64 have gradients, not {}", name, name_of(dtype)));
+  if (!is_floating(dtype))
+    throw Error(fmt::format("parameter \"{}\": only f32 and f64 have gradients, not {}", name, name_of(dtype)));
 }
 
 Parameter Parameter::of(const Tensor& leaf) {
   Parameter found;
-  if (const LeafArguments* arguments = leaf.node().leaf()) found.cell_ = std::static_pointer_cast<Cell>(arguments->cell.lock());
+  if (const LeafArguments* arguments = leaf.node().leaf())
+    found.cell_ = std::static_pointer_cast<Cell>(arguments->cell.lock());
   return found;
 }
 
@@ -93,7 +95,8 @@ void Parameter::set(const Tensor& value) const {
   Cell& own = cell();
   if (value.shape() != own.shape || value.dtype() != own.dtype || value.symbolic())
     throw Error(fmt::format("parameter \"{}\" holds {} {} and cannot be set to {}{} {}", own.name, name_of(own.dtype),
-                            own.shape.text(), value.symbolic() ? "a symbol of " : "", name_of(value.dtype()), value.shape().text()));
+                            own.shape.text(), value.symbolic() ? "a symbol of " : "", name_of(value.dtype()),
+                            value.shape().text()));
   const std::lock_guard lock(own.mutex);
   own.put(value);
 }

@@ -15,15 +15,16 @@ class Random;
 /// Makes the first value of a parameter: shape, dtype, and where random numbers come from.
 using Initializer = std::function<Tensor(const Shape&, DType, Random&)>;
 
-/// A cell that holds a tensor. Copies are the same cell. An update puts a new tensor in; graphs that were recorded before
-/// keep the old one.
+/// A cell that holds a tensor. Copies are the same cell. An update puts a new tensor in; graphs that were recorded
+/// before keep the old one.
 class Parameter {
  public:
   /// No cell: `defined()` is false.
   Parameter() = default;
   /// A cell with a value (f32 or f64).
   explicit Parameter(const Tensor& value, const std::string& name = "");
-  /// A cell whose first value is drawn when it is first read, from the seed that it has by then (0 unless `seed` is called).
+  /// A cell whose first value is drawn when it is first read, from the seed that it has by then (0 unless `seed` is
+  /// called).
   Parameter(const std::string& name, const Shape& shape, DType dtype, Initializer initializer);
 
   /// The parameter whose value a leaf is; undefined for other tensors and where no Parameter is left.
@@ -48,7 +49,8 @@ class Parameter {
   bool trainable() const;
   void set_trainable(bool trainable) const;
 
-  /// Sets the seed that the first value will be drawn from; does nothing once there is a value or `fixed` was set before.
+  /// Sets the seed that the first value will be drawn from; does nothing once there is a value or `fixed` was set
+  /// before.
   void seed(std::uint64_t seed, bool fixed = false) const;
 
   friend bool operator==(const Parameter& a, const Parameter& b) { return a.cell_ == b.cell_; }

@@ -56,7 +56,8 @@ namespace {
 
 template <typename Draw>
 Tensor drawn(const Shape& shape, DType dtype, Draw&& draw) {
-  if (!is_floating(dtype)) throw Error(fmt::format("random {} elements: only f32 and f64 can be drawn so", name_of(dtype)));
+  if (!is_floating(dtype))
+    throw Error(fmt::format("random {} elements: only f32 and f64 can be drawn so", name_of(dtype)));
   Tensor made = uninitialised(shape, dtype);
   const std::int64_t n = made.elements();
   if (dtype == f32) {

@@ -36,12 +36,15 @@ struct Entry {
 };
 
 Entry entry_of(const std::string& name, const json& value) {
-  if (!value.is_object() || value.size() != 3 || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets"))
+  if (!value.is_object() || value.size() != 3 || !value.contains("dtype") || !value.contains("shape") ||
+      !value.contains("data_offsets"))
     throw Error("must have exactly dtype, shape and data_offsets");
   const json &dtype = value["dtype"], &sizes = value["shape"], &offsets = value["data_offsets"];
   if (!dtype.is_string()) throw Error("has a dtype that is no string");
   const auto all_counts = [](const json& list) {
-    return list.is_array() && std::all_of(list.begin(), list.end(), [](const json& x) { return x.is_number_unsigned() && x.get<std::uint64_t>() < (1ull << 62); });
+    return list.is_array() && std::all_of(list.begin(), list.end(), [](const json& x) {
+             return x.is_number_unsigned() && x.get<std::uint64_t>() < (1ull << 62);
+           });
   };
   if (!all_counts(sizes)) throw Error("has a shape that is no list of sizes");
   if (!all_counts(offsets) || offsets.size() != 2) throw Error("has data_offsets that are no pair of offsets");
@@ -50,7 +53,8 @@ Entry entry_of(const std::string& name, const json& value) {
   const std::int64_t bytes = checked_product(entry.shape.elements(), static_cast<std::int64_t>(size_of(entry.dtype)));
   if (entry.begin > entry.end || entry.end - entry.begin != static_cast<std::uint64_t>(bytes))
     throw Error(fmt::format("has {} bytes at {}…{} where its shape {} needs {}",
-                            entry.end >= entry.begin ? entry.end - entry.begin : 0, entry.begin, entry.end, entry.shape.text(), bytes));
+                            entry.end >= entry.begin ? entry.end - entry.begin : 0, entry.begin, entry.end,
+                            entry.shape.text(), bytes));
   return entry;
 }
 
@@ -87,7 +91,8 @@ void write_safetensors(std::string_view path, const Safetensors& contents) {
   for (const auto& [name, tensor] : contents.tensors) {
     if (header.contains(name)) throw Error(fmt::format("{}: two tensors are named \"{}\"", path, name));
     const std::uint64_t bytes = tensor.node().bytes();
-    header[name] = {{"dtype", format_name(tensor.dtype())}, {"shape", tensor.shape().sizes()}, {"data_offsets", {at, at + bytes}}};
+    header[name] = {
+        {"dtype", format_name(tensor.dtype())}, {"shape", tensor.shape().sizes()}, {"data_offsets", {at, at + bytes}}};
     at += bytes;
   }
   std::string text = header.dump();
@@ -136,19 +141,22 @@ Safetensors read_safetensors(std::string_view path) {
     }
   }
   // In the order of their bytes they must fill the rest of the file, without holes and without sharing.
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   std::uint64_t at = 0;
   const std::uint64_t data = file.size() - 8 - length;
   for (const Entry& entry : entries) {
     if (entry.begin != at || entry.end > data)
-      throw refuse(fmt::format("tensor \"{}\" lies at {}…{} where {} is next and {} is the end", entry.name, entry.begin, entry.end, at, data));
+      throw refuse(fmt::format("tensor \"{}\" lies at {}…{} where {} is next and {} is the end", entry.name,
+                               entry.begin, entry.end, at, data));
     at = entry.end;
   }
   if (at != data) throw refuse(fmt::format("{} bytes are left over behind the last tensor", data - at));
   for (const Entry& entry : entries) {
     Tensor tensor = uninitialised(entry.shape, entry.dtype);
     const char* from = file.data() + 8 + length + entry.begin;
-    if (entry.dtype == boolean && std::any_of(from, from + (entry.end - entry.begin), [](char c) { return c != 0 && c != 1; }))
+    if (entry.dtype == boolean &&
+        std::any_of(from, from + (entry.end - entry.begin), [](char c) { return c != 0 && c != 1; }))
       throw refuse(fmt::format("tensor \"{}\" is BOOL but holds other bytes than 0 and 1", entry.name));
     if (entry.end > entry.begin) std::memcpy(tensor.node().data, from, entry.end - entry.begin);
     contents.tensors.emplace_back(entry.name, std::move(tensor));

@@ -71,7 +71,8 @@ Shape Shape::without(int which) const {
 
 Shape Shape::inserted(int which, std::int64_t size) const {
   const std::int64_t counted = which < 0 ? which + rank() + 1 : which;
-  if (counted < 0 || counted > rank()) throw Error(fmt::format("axis {} is out of range for rank {}", which, rank() + 1));
+  if (counted < 0 || counted > rank())
+    throw Error(fmt::format("axis {} is out of range for rank {}", which, rank() + 1));
   std::vector<std::int64_t> changed = sizes();
   changed.insert(changed.begin() + counted, size);
   return Shape(changed);
@@ -96,11 +97,16 @@ Shape broadcast(const Shape& a, const Shape& b) {
     const std::int64_t left = axis <= a.rank() ? a[-axis] : 1;
     const std::int64_t right = axis <= b.rank() ? b[-axis] : 1;
     std::int64_t& size = sizes[static_cast<std::size_t>(rank - axis)];
-    if (left == right || right == 1) size = left;
-    else if (left == 1) size = right;
-    else if (left == kOpen) size = right;
-    else if (right == kOpen) size = left;
-    else throw Error(fmt::format("shapes {} and {} do not broadcast", a.text(), b.text()));
+    if (left == right || right == 1)
+      size = left;
+    else if (left == 1)
+      size = right;
+    else if (left == kOpen)
+      size = right;
+    else if (right == kOpen)
+      size = left;
+    else
+      throw Error(fmt::format("shapes {} and {} do not broadcast", a.text(), b.text()));
   }
   return Shape(sizes);
 }

@@ -25,8 +25,9 @@ class Shape {
   /// From any list of integers. Refuses sizes below kOpen, more than kMaxRank axes and more elements than fit 63 bits.
   Shape(std::initializer_list<std::int64_t> sizes) : Shape(sizes.begin(), sizes.size()) {}
   template <typename Container>
-    requires(std::is_integral_v<typename Container::value_type> && !std::is_same_v<Container, Shape>)
-  Shape(const Container& sizes) : Shape(std::vector<std::int64_t>(std::begin(sizes), std::end(sizes))) {}
+  requires(std::is_integral_v<typename Container::value_type> && !std::is_same_v<Container, Shape>)
+      Shape(const Container& sizes)
+      : Shape(std::vector<std::int64_t>(std::begin(sizes), std::end(sizes))) {}
   Shape(const std::vector<std::int64_t>& sizes) : Shape(sizes.data(), sizes.size()) {}
   Shape(const std::int64_t* sizes, std::size_t rank);
 

@@ -21,10 +21,18 @@ Node* same_value(const Node& of, ArgumentsPointer arguments, std::uint8_t flags)
 void write(std::string& text, const Tensor& x, int axis, std::int64_t& index) {
   if (axis == x.rank()) {
     switch (x.dtype()) {
-      case DType::f32: text += fmt::format("{}", x.data<float>()[index]); break;
-      case DType::f64: text += fmt::format("{}", x.data<double>()[index]); break;
-      case DType::i64: text += fmt::format("{}", x.data<std::int64_t>()[index]); break;
-      case DType::boolean: text += x.data<bool>()[index] ? "true" : "false"; break;
+      case DType::f32:
+        text += fmt::format("{}", x.data<float>()[index]);
+        break;
+      case DType::f64:
+        text += fmt::format("{}", x.data<double>()[index]);
+        break;
+      case DType::i64:
+        text += fmt::format("{}", x.data<std::int64_t>()[index]);
+        break;
+      case DType::boolean:
+        text += x.data<bool>()[index] ? "true" : "false";
+        break;
     }
     ++index;
     return;
@@ -54,7 +62,9 @@ bool recording() { return recording_on; }
 RecordingScope::RecordingScope(bool on) : before_(std::exchange(recording_on, on)) {}
 RecordingScope::~RecordingScope() { recording_on = before_; }
 
-void Tensor::refuse_undefined() { throw Error("an undefined tensor was used: it was never given a value, or moved from"); }
+void Tensor::refuse_undefined() {
+  throw Error("an undefined tensor was used: it was never given a value, or moved from");
+}
 
 std::string Tensor::name() const {
   const LeafArguments* leaf = node().leaf();
@@ -70,7 +80,8 @@ const std::byte* Tensor::checked_data(DType wanted) const {
 }
 
 void Tensor::check_item() const {
-  if (elements() != 1) throw Error(fmt::format("item() of a tensor of shape {}: it has {} elements, not one", shape().text(), elements()));
+  if (elements() != 1)
+    throw Error(fmt::format("item() of a tensor of shape {}: it has {} elements, not one", shape().text(), elements()));
 }
 
 void Tensor::check_index(std::int64_t index) const {
@@ -95,7 +106,8 @@ Tensor uninitialised(const Shape& shape, DType dtype) {
 
 Tensor variable(const Tensor& value, const std::string& name) {
   if (!is_floating(value.dtype()))
-    throw Error(fmt::format("variable({}): only f32 and f64 have gradients, not {}", value.shape().text(), name_of(value.dtype())));
+    throw Error(fmt::format("variable({}): only f32 and f64 have gradients, not {}", value.shape().text(),
+                            name_of(value.dtype())));
   if (value.symbolic()) throw Error("variable of a symbol: it has no value");
   Node* node = same_value(value.node(), ArgumentsPointer(new LeafArguments(name, 0)), Node::kRecorded | Node::kLeaf);
   node->number = Node::next_number(0);
@@ -118,11 +130,13 @@ namespace literal {
 
 void check_count(std::size_t count, const Shape& shape) {
   if (static_cast<std::int64_t>(count) != shape.elements())
-    throw Error(fmt::format("{} values do not fill a tensor of shape {}: it has {} elements", count, shape.text(), shape.elements()));
+    throw Error(fmt::format("{} values do not fill a tensor of shape {}: it has {} elements", count, shape.text(),
+                            shape.elements()));
 }
 
 void refuse_ragged(std::size_t axis, std::size_t expected, std::size_t found) {
-  throw Error(fmt::format("ragged literal: a list on axis {} has {} items where the first has {}", axis, found, expected));
+  throw Error(
+      fmt::format("ragged literal: a list on axis {} has {} items where the first has {}", axis, found, expected));
 }
 
 }  // namespace literal

@@ -118,7 +118,8 @@ class RecordingScope {
  private:
   bool before_;
 };
-/// `no_record([&] { … })`: runs `f` without recording and returns what it returns. Nests, and ends with an exception too.
+/// `no_record([&] { … })`: runs `f` without recording and returns what it returns. Nests, and ends with an exception
+/// too.
 template <typename F>
 decltype(auto) no_record(F&& f) {
   const RecordingScope scope(false);
@@ -127,15 +128,15 @@ decltype(auto) no_record(F&& f) {
 
 /// The dtype that literals of a C++ type make: f32 for floating literals, i64 for integers, bool for truth values.
 template <typename T>
-  requires std::is_arithmetic_v<T>
+requires std::is_arithmetic_v<T>
 constexpr DType literal_dtype() {
   return std::is_same_v<T, bool> ? DType::boolean : std::is_floating_point_v<T> ? DType::f32 : DType::i64;
 }
 
 /// A tensor of the given elements, row-major, converted to `dtype`. Refuses a count that is not the shape's.
 template <typename T>
-  requires std::is_arithmetic_v<T>
-Tensor from_values(const std::vector<T>& values, const Shape& shape, DType dtype = literal_dtype<T>());
+requires std::is_arithmetic_v<T> Tensor from_values(const std::vector<T>& values, const Shape& shape,
+                                                    DType dtype = literal_dtype<T>());
 
 namespace literal {
 void check_count(std::size_t count, const Shape& shape);
@@ -164,8 +165,7 @@ Tensor nested(std::initializer_list<List> list, DType dtype) {
 }  // namespace literal
 
 template <typename T>
-  requires std::is_arithmetic_v<T>
-Tensor from_values(const std::vector<T>& values, const Shape& shape, DType dtype) {
+requires std::is_arithmetic_v<T> Tensor from_values(const std::vector<T>& values, const Shape& shape, DType dtype) {
   literal::check_count(values.size(), shape);
   Tensor made = uninitialised(shape, dtype);
   dispatch(dtype, [&]<typename E>() {
@@ -175,33 +175,30 @@ Tensor from_values(const std::vector<T>& values, const Shape& shape, DType dtype
   return made;
 }
 
-/// `tensor(2.0)`, `tensor({1.0, 2.0})`, `tensor({{1, 2}, {3, 4}}, f64)`: literals of up to four axes. Floating literals are
-/// f32 unless told, integers i64, truth values bool. Refuses ragged rows.
+/// `tensor(2.0)`, `tensor({1.0, 2.0})`, `tensor({{1, 2}, {3, 4}}, f64)`: literals of up to four axes. Floating literals
+/// are f32 unless told, integers i64, truth values bool. Refuses ragged rows.
 template <typename T>
-  requires std::is_arithmetic_v<T>
-Tensor tensor(T value, DType dtype = literal_dtype<T>()) {
+requires std::is_arithmetic_v<T> Tensor tensor(T value, DType dtype = literal_dtype<T>()) {
   return from_values(std::vector<T>{value}, Shape(), dtype);
 }
 template <typename T>
-  requires std::is_arithmetic_v<T>
-Tensor tensor(std::initializer_list<T> list, DType dtype = literal_dtype<T>()) {
+requires std::is_arithmetic_v<T> Tensor tensor(std::initializer_list<T> list, DType dtype = literal_dtype<T>()) {
   return literal::nested<T>(list, dtype);
 }
 template <typename T>
-  requires std::is_arithmetic_v<T>
-Tensor tensor(std::initializer_list<std::initializer_list<T>> list, DType dtype = literal_dtype<T>()) {
+requires std::is_arithmetic_v<T> Tensor tensor(std::initializer_list<std::initializer_list<T>> list,
+                                               DType dtype = literal_dtype<T>()) {
   return literal::nested<T>(list, dtype);
 }
 template <typename T>
-  requires std::is_arithmetic_v<T>
-Tensor tensor(std::initializer_list<std::initializer_list<std::initializer_list<T>>> list,
-              DType dtype = literal_dtype<T>()) {
+requires std::is_arithmetic_v<T> Tensor
+tensor(std::initializer_list<std::initializer_list<std::initializer_list<T>>> list, DType dtype = literal_dtype<T>()) {
   return literal::nested<T>(list, dtype);
 }
 template <typename T>
-  requires std::is_arithmetic_v<T>
-Tensor tensor(std::initializer_list<std::initializer_list<std::initializer_list<std::initializer_list<T>>>> list,
-              DType dtype = literal_dtype<T>()) {
+requires std::is_arithmetic_v<T> Tensor
+tensor(std::initializer_list<std::initializer_list<std::initializer_list<std::initializer_list<T>>>> list,
+       DType dtype = literal_dtype<T>()) {
   return literal::nested<T>(list, dtype);
 }
 

@@ -15,11 +15,12 @@ void run(std::int64_t tiles, Body body, const void* context);
 
 }  // namespace threads
 
-/// Calls `f(tile)` for each tile 0 … tiles-1, on the pool's threads and this one, and returns when all are done. The first
-/// exception (by tile) arrives here. Inside a tile, calls run their tiles one after another on the same thread.
+/// Calls `f(tile)` for each tile 0 … tiles-1, on the pool's threads and this one, and returns when all are done. The
+/// first exception (by tile) arrives here. Inside a tile, calls run their tiles one after another on the same thread.
 template <typename F>
 void parallel_for(std::int64_t tiles, const F& f) {
-  threads::run(tiles, [](const void* context, std::int64_t tile) { (*static_cast<const F*>(context))(tile); }, &f);
+  threads::run(
+      tiles, [](const void* context, std::int64_t tile) { (*static_cast<const F*>(context))(tile); }, &f);
 }
 
 }  // namespace twopass

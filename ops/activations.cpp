@@ -29,16 +29,20 @@ const TypedOp<>& gate_op() {
       .name = "gate",
       .doc = "g where y > 0, else 0: what passes back through a relu whose output is y.",
       .shape = rules::floating_pair,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<2>(in, out, n, dtype, [](const auto g, const auto y) { return y > 0 ? g : decltype(g + y)(0); });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_floats<2>(in, out, n, dtype, [](const auto g, const auto y) { return y > 0 ? g : decltype(g + y)(0); });
+          },
       .broadcasts = true,
       .keeps = Keep::second,
       // linear in g:  dg = gate(gg, y), dy = 0
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {gate(g, call.input(1)), Tensor()}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {gate(g, call.input(1)), Tensor()};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::away_from({2, 3}, {0})}}},
       .examples = {{.inputs = {{1.0, 2.0, 3.0}, {1.0, 0.0, -1.0}}, .output = {1.0, 0.0, 0.0}}},
-      .refuses = {{.inputs = {sample::integers({2}, 0, 3), sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
+      .refuses = {{.inputs = {sample::integers({2}, 0, 3), sample::integers({2}, 0, 3)},
+                   .message = "only f32 and f64"}},
   });
   return op;
 }
@@ -49,9 +53,11 @@ const TypedOp<>& tanh_gradient_op() {
       .name = "tanh_gradient",
       .doc = "g (1 - y²), 0 where g is 0: what passes back through a tanh whose output is y.",
       .shape = rules::floating_pair,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<2>(in, out, n, dtype, [](const auto g, const auto y) { return g == 0 ? decltype(g + y)(0) : g * (1 - y * y); });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_floats<2>(in, out, n, dtype,
+                         [](const auto g, const auto y) { return g == 0 ? decltype(g + y)(0) : g * (1 - y * y); });
+          },
       .broadcasts = true,
       .keeps = Keep::input,
       // dg = gg (1 - y²), dy = -2 y g gg
@@ -61,7 +67,8 @@ const TypedOp<>& tanh_gradient_op() {
       },
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 3}, -1, 1)}}},
       .examples = {{.inputs = {{1.0, 2.0}, {0.5, 0.0}}, .output = {0.75, 2.0}}},
-      .refuses = {{.inputs = {sample::integers({2}, 0, 3), sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
+      .refuses = {{.inputs = {sample::integers({2}, 0, 3), sample::integers({2}, 0, 3)},
+                   .message = "only f32 and f64"}},
   });
   return op;
 }
@@ -72,9 +79,11 @@ const TypedOp<>& sigmoid_gradient_op() {
       .name = "sigmoid_gradient",
       .doc = "g y (1 - y), 0 where g is 0: what passes back through a sigmoid whose output is y.",
       .shape = rules::floating_pair,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<2>(in, out, n, dtype, [](const auto g, const auto y) { return g == 0 ? decltype(g + y)(0) : g * (y * (1 - y)); });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_floats<2>(in, out, n, dtype,
+                         [](const auto g, const auto y) { return g == 0 ? decltype(g + y)(0) : g * (y * (1 - y)); });
+          },
       .broadcasts = true,
       .keeps = Keep::input,
       // dg = gg y (1 - y), dy = (1 - 2y) g gg
@@ -84,7 +93,8 @@ const TypedOp<>& sigmoid_gradient_op() {
       },
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 3}, 0, 1)}}},
       .examples = {{.inputs = {{1.0, 2.0}, {0.5, 0.0}}, .output = {0.25, 0.0}}},
-      .refuses = {{.inputs = {sample::integers({2}, 0, 3), sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
+      .refuses = {{.inputs = {sample::integers({2}, 0, 3), sample::integers({2}, 0, 3)},
+                   .message = "only f32 and f64"}},
   });
   return op;
 }
@@ -99,9 +109,12 @@ const TypedOp<SlopeArgs>& leaky_relu_op() {
       .name = "leaky_relu",
       .doc = "x where x > 0, else slope x.",
       .shape = same_floating,
-      .run = [](const SlopeArgs& args, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [&](const auto x) { return x > 0 ? x : static_cast<std::decay_t<decltype(x)>>(args.slope) * x; });
-      },
+      .run =
+          [](const SlopeArgs& args, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_floats<1>(in, out, n, dtype, [&](const auto x) {
+              return x > 0 ? x : static_cast<std::decay_t<decltype(x)>>(args.slope) * x;
+            });
+          },
       .keeps = Keep::first,
       // dx = g where x > 0, else slope g
       .gradient = [](const SlopeArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -124,9 +137,12 @@ const TypedOp<AlphaArgs>& elu_op() {
       .name = "elu",
       .doc = "x where x > 0, else alpha (e^x - 1) (Clevert et al., 2015).",
       .shape = same_floating,
-      .run = [](const AlphaArgs& args, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [&](const auto x) { return x > 0 ? x : static_cast<std::decay_t<decltype(x)>>(args.alpha) * std::expm1(x); });
-      },
+      .run =
+          [](const AlphaArgs& args, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_floats<1>(in, out, n, dtype, [&](const auto x) {
+              return x > 0 ? x : static_cast<std::decay_t<decltype(x)>>(args.alpha) * std::expm1(x);
+            });
+          },
       .keeps = Keep::first,
       // dx = g where x > 0, else alpha e^x g
       .gradient = [](const AlphaArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -146,12 +162,13 @@ const TypedOp<>& tanh_op() {
       .name = "tanh",
       .doc = "The hyperbolic tangent.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_lanes<1>(in, out, n, dtype, [](const auto& x) { return tanh_of(x); });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_lanes<1>(in, out, n, dtype, [](const auto& x) { return tanh_of(x); }); },
       .keeps = Keep::output,
       // y = tanh x:  dx = (1 - y²) g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {tanh_gradient(g, call.output())}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {tanh_gradient(g, call.output())};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{0, 1}}, .output = {0, 0.7615941559557649}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -165,12 +182,13 @@ const TypedOp<>& sigmoid_op() {
       .name = "sigmoid",
       .doc = "1 / (1 + e^-x).",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_lanes<1>(in, out, n, dtype, [](const auto& x) { return sigmoid_of(x); });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_lanes<1>(in, out, n, dtype, [](const auto& x) { return sigmoid_of(x); }); },
       .keeps = Keep::output,
       // y = σ(x):  dx = y (1 - y) g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {sigmoid_gradient(g, call.output())}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {sigmoid_gradient(g, call.output())};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{0, 1}}, .output = {0.5, 0.7310585786300049}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -184,9 +202,10 @@ const TypedOp<>& relu_op() {
       .name = "relu",
       .doc = "max(x, 0).",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [](const auto x) { return x > 0 || x != x ? x : decltype(x + x)(0); });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_floats<1>(in, out, n, dtype, [](const auto x) { return x > 0 || x != x ? x : decltype(x + x)(0); });
+          },
       .keeps = Keep::output,
       // y = max(x, 0):  dx = g where y > 0, else 0
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {gate(g, call.output())}; },
@@ -203,12 +222,13 @@ const TypedOp<>& gelu_op() {
       .name = "gelu",
       .doc = "x Φ(x), Φ the normal distribution function.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [](const auto x) { return gelu_of(x); });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return gelu_of(x); }); },
       .keeps = Keep::input,
       // dx = (Φ(x) + x φ(x)) g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, gelu_slope(call.input(0)))}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, gelu_slope(call.input(0)))};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{0, 1, -1}}, .output = {0, 0.8413447460685429, -0.15865525393145707}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -222,12 +242,15 @@ const TypedOp<>& silu_op() {
       .name = "silu",
       .doc = "x σ(x).",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_lanes<1>(in, out, n, dtype, [](const auto& x) { return silu_of(x); });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_lanes<1>(in, out, n, dtype, [](const auto& x) { return silu_of(x); }); },
       .keeps = Keep::input,
       // dx = σ(x) (1 + x (1 - σ(x))) g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { const Tensor x = call.input(0); const Tensor s = sigmoid(x); return {strong_mul(g, s * (1.0 + clip(x, -1e30, 1e30) * (1.0 - s)))}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        const Tensor x = call.input(0);
+        const Tensor s = sigmoid(x);
+        return {strong_mul(g, s * (1.0 + clip(x, -1e30, 1e30) * (1.0 - s)))};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{0, 1}}, .output = {0, 0.7310585786300049}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -241,12 +264,17 @@ const TypedOp<>& softplus_op() {
       .name = "softplus",
       .doc = "log(1 + e^x).",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [](const auto x) { return (x != x ? x : std::max(x, decltype(x + x)(0))) + std::log1p(std::exp(-std::abs(x))); });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_floats<1>(in, out, n, dtype, [](const auto x) {
+              return (x != x ? x : std::max(x, decltype(x + x)(0))) + std::log1p(std::exp(-std::abs(x)));
+            });
+          },
       .keeps = Keep::input,
       // dx = σ(x) g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, sigmoid(call.input(0)))}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, sigmoid(call.input(0)))};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{0, 20.5}}, .output = {0.6931471805599453, 20.50000000125013}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -256,8 +284,8 @@ const TypedOp<>& softplus_op() {
 Tensor softplus(const Tensor& x) { return apply(softplus_op(), {x}); }
 
 std::vector<const Op*> activation_ops() {
-  return {&leaky_relu_op(), &elu_op(), &gate_op(), &tanh_gradient_op(), &sigmoid_gradient_op(),
-          &tanh_op(), &sigmoid_op(), &relu_op(), &gelu_op(), &silu_op(), &softplus_op()};
+  return {&leaky_relu_op(), &elu_op(),  &gate_op(), &tanh_gradient_op(), &sigmoid_gradient_op(), &tanh_op(),
+          &sigmoid_op(),    &relu_op(), &gelu_op(), &silu_op(),          &softplus_op()};
 }
 
 }  // namespace twopass

@@ -41,16 +41,21 @@ const Attribute& named(const Attributes& attributes, const char* name) {
 }
 
 void check_count(const Attributes& attributes, std::size_t count) {
-  if (attributes.size() != count) throw Error(fmt::format("{} arguments are expected, not {}", count, attributes.size()));
+  if (attributes.size() != count)
+    throw Error(fmt::format("{} arguments are expected, not {}", count, attributes.size()));
 }
 
 bool as_bool(const Attribute& value, const char* name) { return checked<bool>(value, name, "true or false"); }
-std::int64_t as_integer(const Attribute& value, const char* name) { return checked<std::int64_t>(value, name, "an integer"); }
+std::int64_t as_integer(const Attribute& value, const char* name) {
+  return checked<std::int64_t>(value, name, "an integer");
+}
 double as_double(const Attribute& value, const char* name) {
   if (const auto* integer = std::get_if<std::int64_t>(&value)) return static_cast<double>(*integer);
   return checked<double>(value, name, "a number");
 }
-const std::string& as_string(const Attribute& value, const char* name) { return checked<std::string>(value, name, "a string"); }
+const std::string& as_string(const Attribute& value, const char* name) {
+  return checked<std::string>(value, name, "a string");
+}
 const std::vector<std::int64_t>& as_list(const Attribute& value, const char* name) {
   return checked<std::vector<std::int64_t>>(value, name, "a list of integers");
 }

@@ -27,8 +27,8 @@ struct Field {
   T Args::*member;
 };
 
-/// An entry of an argument struct's `fields`: its name and its member (bool, integer, enum, floating, string, Shape, DType
-/// or list of integers).
+/// An entry of an argument struct's `fields`: its name and its member (bool, integer, enum, floating, string, Shape,
+/// DType or list of integers).
 template <typename Args, typename T>
 constexpr Field<Args, T> field(const char* name, T Args::*member) {
   return {name, member};
@@ -51,32 +51,47 @@ const std::vector<std::int64_t>& as_list(const Attribute& value, const char* nam
 
 template <typename T>
 Attribute from(const T& value) {
-  if constexpr (std::is_same_v<T, bool>) return value;
-  else if constexpr (std::is_same_v<T, DType>) return std::string(name_of(value));
-  else if constexpr (std::is_same_v<T, std::string>) return value;
-  else if constexpr (std::is_same_v<T, Shape>) return value.sizes();
-  else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>) return static_cast<std::int64_t>(value);
-  else if constexpr (std::is_floating_point_v<T>) return static_cast<double>(value);
-  else return std::vector<std::int64_t>(value.begin(), value.end());
+  if constexpr (std::is_same_v<T, bool>)
+    return value;
+  else if constexpr (std::is_same_v<T, DType>)
+    return std::string(name_of(value));
+  else if constexpr (std::is_same_v<T, std::string>)
+    return value;
+  else if constexpr (std::is_same_v<T, Shape>)
+    return value.sizes();
+  else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>)
+    return static_cast<std::int64_t>(value);
+  else if constexpr (std::is_floating_point_v<T>)
+    return static_cast<double>(value);
+  else
+    return std::vector<std::int64_t>(value.begin(), value.end());
 }
 
 template <typename T>
 void to(const Attribute& value, const char* name, T& out) {
-  if constexpr (std::is_same_v<T, bool>) out = as_bool(value, name);
-  else if constexpr (std::is_same_v<T, DType>) out = dtype_named(as_string(value, name));
-  else if constexpr (std::is_same_v<T, std::string>) out = as_string(value, name);
-  else if constexpr (std::is_same_v<T, Shape>) out = Shape(as_list(value, name));
-  else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>) out = static_cast<T>(as_integer(value, name));
-  else if constexpr (std::is_floating_point_v<T>) out = static_cast<T>(as_double(value, name));
-  else out = T(as_list(value, name).begin(), as_list(value, name).end());
+  if constexpr (std::is_same_v<T, bool>)
+    out = as_bool(value, name);
+  else if constexpr (std::is_same_v<T, DType>)
+    out = dtype_named(as_string(value, name));
+  else if constexpr (std::is_same_v<T, std::string>)
+    out = as_string(value, name);
+  else if constexpr (std::is_same_v<T, Shape>)
+    out = Shape(as_list(value, name));
+  else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>)
+    out = static_cast<T>(as_integer(value, name));
+  else if constexpr (std::is_floating_point_v<T>)
+    out = static_cast<T>(as_double(value, name));
+  else
+    out = T(as_list(value, name).begin(), as_list(value, name).end());
 }
 }  // namespace attribute
 
 template <typename Args>
 Attributes attributes_of(const Args& args) {
   Attributes attributes;
-  std::apply([&](const auto&... each) { (attributes.emplace_back(each.name, attribute::from(args.*each.member)), ...); },
-             Args::fields);
+  std::apply(
+      [&](const auto&... each) { (attributes.emplace_back(each.name, attribute::from(args.*each.member)), ...); },
+      Args::fields);
   return attributes;
 }
 
@@ -85,9 +100,11 @@ template <typename Args>
 Args args_from(const Attributes& attributes) {
   Args args;
   attribute::check_count(attributes, std::tuple_size_v<std::remove_cvref_t<decltype(Args::fields)>>);
-  std::apply([&](const auto&... each) {
-    (attribute::to(attribute::named(attributes, each.name), each.name, args.*each.member), ...);
-  }, Args::fields);
+  std::apply(
+      [&](const auto&... each) {
+        (attribute::to(attribute::named(attributes, each.name), each.name, args.*each.member), ...);
+      },
+      Args::fields);
   return args;
 }
 
@@ -100,8 +117,10 @@ struct ArgumentsOf : Arguments {
 
 template <typename Args>
 ArgumentsPointer boxed(Args args) {
-  if constexpr (std::is_empty_v<Args>) return {};
-  else return ArgumentsPointer(new ArgumentsOf<Args>(std::move(args)));
+  if constexpr (std::is_empty_v<Args>)
+    return {};
+  else
+    return ArgumentsPointer(new ArgumentsOf<Args>(std::move(args)));
 }
 
 template <typename Args>

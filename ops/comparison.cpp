@@ -12,9 +12,8 @@ const TypedOp<>& equal_op() {
       .name = "equal",
       .doc = "Whether a = b, as bool.",
       .shape = rules::compared,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a == b; });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a == b; }); },
       .broadcasts = true,
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 1})}}},
       .examples = {{.inputs = {{1, 2, 3}, {2, 2, 2}}, .output = tensor({false, true, false})}},
@@ -30,9 +29,8 @@ const TypedOp<>& not_equal_op() {
       .name = "not_equal",
       .doc = "Whether a is not b, as bool.",
       .shape = rules::compared,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a != b; });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a != b; }); },
       .broadcasts = true,
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 1})}}},
       .examples = {{.inputs = {{1, 2, 3}, {2, 2, 2}}, .output = tensor({true, false, true})}},
@@ -48,9 +46,8 @@ const TypedOp<>& less_op() {
       .name = "less",
       .doc = "Whether a < b, as bool.",
       .shape = rules::compared,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a < b; });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a < b; }); },
       .broadcasts = true,
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 1})}}},
       .examples = {{.inputs = {{1, 2, 3}, {2, 2, 2}}, .output = tensor({true, false, false})}},
@@ -66,9 +63,8 @@ const TypedOp<>& less_equal_op() {
       .name = "less_equal",
       .doc = "Whether a is at most b, as bool.",
       .shape = rules::compared,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a <= b; });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a <= b; }); },
       .broadcasts = true,
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 1})}}},
       .examples = {{.inputs = {{1, 2, 3}, {2, 2, 2}}, .output = tensor({true, true, false})}},
@@ -84,9 +80,8 @@ const TypedOp<>& greater_op() {
       .name = "greater",
       .doc = "Whether a > b, as bool.",
       .shape = rules::compared,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a > b; });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a > b; }); },
       .broadcasts = true,
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 1})}}},
       .examples = {{.inputs = {{1, 2, 3}, {2, 2, 2}}, .output = tensor({false, false, true})}},
@@ -102,9 +97,8 @@ const TypedOp<>& greater_equal_op() {
       .name = "greater_equal",
       .doc = "Whether a is at least b, as bool.",
       .shape = rules::compared,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a >= b; });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_elements<2>(in, out, n, dtype, [](const auto a, const auto b) { return a >= b; }); },
       .broadcasts = true,
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 1})}}},
       .examples = {{.inputs = {{1, 2, 3}, {2, 2, 2}}, .output = tensor({false, true, true})}},
@@ -120,12 +114,12 @@ const TypedOp<>& logical_and_op() {
       .name = "logical_and",
       .doc = "Whether both are true.",
       .shape = rules::truth_pair,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<2>(in, out, n, dtype, [](bool a, bool b) { return a && b; });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_elements<2>(in, out, n, dtype, [](bool a, bool b) { return a && b; }); },
       .broadcasts = true,
       .samples = {{.inputs = {sample::truths({2, 3}), sample::truths({2, 1})}}},
-      .examples = {{.inputs = {tensor({true, true, false}), tensor({true, false, false})}, .output = tensor({true, false, false})}},
+      .examples = {{.inputs = {tensor({true, true, false}), tensor({true, false, false})},
+                    .output = tensor({true, false, false})}},
       .refuses = {{.inputs = {sample::uniform({2}), sample::uniform({2})}, .message = "only bool"},
                   {.inputs = {sample::uniform({3}), sample::uniform({4})}, .message = "only bool"}},
   });
@@ -138,12 +132,12 @@ const TypedOp<>& logical_or_op() {
       .name = "logical_or",
       .doc = "Whether either is true.",
       .shape = rules::truth_pair,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<2>(in, out, n, dtype, [](bool a, bool b) { return a || b; });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_elements<2>(in, out, n, dtype, [](bool a, bool b) { return a || b; }); },
       .broadcasts = true,
       .samples = {{.inputs = {sample::truths({2, 3}), sample::truths({2, 1})}}},
-      .examples = {{.inputs = {tensor({true, true, false}), tensor({true, false, false})}, .output = tensor({true, true, false})}},
+      .examples = {{.inputs = {tensor({true, true, false}), tensor({true, false, false})},
+                    .output = tensor({true, true, false})}},
       .refuses = {{.inputs = {sample::uniform({2}), sample::uniform({2})}, .message = "only bool"},
                   {.inputs = {sample::uniform({3}), sample::uniform({4})}, .message = "only bool"}},
   });
@@ -159,9 +153,11 @@ const TypedOp<>& logical_not_op() {
         if (in.dtype(0) != boolean) rules::refuse_dtype(in.dtype(0), "bool");
         return in[0];
       },
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<1>(in, out, n, dtype, []<typename T>(T x) requires(std::is_same_v<T, bool>) { return !x; });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_elements<1>(
+                in, out, n, dtype, []<typename T>(T x) requires(std::is_same_v<T, bool>) { return !x; });
+          },
       .samples = {{.inputs = {sample::truths({2, 3})}}},
       .examples = {{.inputs = {tensor({true, false})}, .output = tensor({false, true})}},
       .refuses = {{.inputs = {sample::uniform({2})}, .message = "only bool"}},
@@ -175,38 +171,43 @@ const TypedOp<>& where_op() {
       .name = "where",
       .doc = "a where the condition is true, b elsewhere.",
       .shape = [](const NoArgs&, const Specs& in) -> Spec {
-        if (in.dtype(0) != boolean) throw Error(std::string("the condition must be bool, not ") + std::string(name_of(in.dtype(0))));
+        if (in.dtype(0) != boolean)
+          throw Error(std::string("the condition must be bool, not ") + std::string(name_of(in.dtype(0))));
         if (in.dtype(1) != in.dtype(2))
-          throw Error(std::string("a is ") + std::string(name_of(in.dtype(1))) + " but b is " + std::string(name_of(in.dtype(2))) + ": cast one of them");
+          throw Error(std::string("a is ") + std::string(name_of(in.dtype(1))) + " but b is " +
+                      std::string(name_of(in.dtype(2))) + ": cast one of them");
         return {broadcast(in.shape(0), broadcast(in.shape(1), in.shape(2))), in.dtype(1)};
       },
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        dispatch(dtype, [&]<typename T>() {
-          const bool* condition = in[0].data<bool>();
-          const T *a = in[1].data<T>(), *b = in[2].data<T>();
-          T* to = reinterpret_cast<T*>(out);
-          const std::int64_t by_c = !in[0].splat, by_a = !in[1].splat, by_b = !in[2].splat;
-          for (std::int64_t k = 0; k < n; ++k) to[k] = condition[k * by_c] ? a[k * by_a] : b[k * by_b];
-        });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            dispatch(dtype, [&]<typename T>() {
+              const bool* condition = in[0].data<bool>();
+              const T *a = in[1].data<T>(), *b = in[2].data<T>();
+              T* to = reinterpret_cast<T*>(out);
+              const std::int64_t by_c = !in[0].splat, by_a = !in[1].splat, by_b = !in[2].splat;
+              for (std::int64_t k = 0; k < n; ++k) to[k] = condition[k * by_c] ? a[k * by_a] : b[k * by_b];
+            });
+          },
       .broadcasts = true,
       .keeps = Keep::first,
       // the chosen side takes g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
         const Tensor condition = call.input(0), none = scalar_like(0, g);
-        return {Tensor(), call.wants(1) ? where(condition, g, none) : Tensor(), call.wants(2) ? where(condition, none, g) : Tensor()};
+        return {Tensor(), call.wants(1) ? where(condition, g, none) : Tensor(),
+                call.wants(2) ? where(condition, none, g) : Tensor()};
       },
       .samples = {{.inputs = {sample::truths({2, 3}), sample::uniform({2, 3}), sample::uniform({3})}}},
       .examples = {{.inputs = {tensor({true, false}), {1.0, 2.0}, {3.0, 4.0}}, .output = {1.0, 4.0}}},
-      .refuses = {{.inputs = {sample::uniform({2}), sample::uniform({2}), sample::uniform({2})}, .message = "the condition must be bool"}},
+      .refuses = {{.inputs = {sample::uniform({2}), sample::uniform({2}), sample::uniform({2})},
+                   .message = "the condition must be bool"}},
   });
   return op;
 }
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) { return apply(where_op(), {condition, a, b}); }
 
 std::vector<const Op*> comparison_ops() {
-  return {&equal_op(), &not_equal_op(), &less_op(), &less_equal_op(), &greater_op(), &greater_equal_op(),
-          &logical_and_op(), &logical_or_op(), &logical_not_op(), &where_op()};
+  return {&equal_op(),         &not_equal_op(),   &less_op(),       &less_equal_op(),  &greater_op(),
+          &greater_equal_op(), &logical_and_op(), &logical_or_op(), &logical_not_op(), &where_op()};
 }
 
 }  // namespace twopass

@@ -22,23 +22,28 @@ const TypedOp<CastArgs>& cast_op() {
   static const TypedOp<CastArgs> op({
       .name = "cast",
       .doc = "x in another dtype; floating to i64 drops the fraction, to bool is x != 0.",
-      .shape = [](const CastArgs& args, const Specs& in) -> Spec { return {in.shape(0), args.dtype}; },
-      .forward = [](const CastArgs&, Inputs in, Output out) {
-        dispatch(in[0].dtype, [&]<typename From>() {
-          dispatch(out.dtype, [&]<typename To>() {
-            const From* from = in[0].data<From>();
-            To* to = out.data<To>();
-            for (std::int64_t k = 0; k < out.elements(); ++k) {
-              if constexpr (std::is_floating_point_v<From> && std::is_same_v<To, std::int64_t>) {
-                if (!(std::abs(from[k]) < From(9.2e18)))
-                  throw Error(fmt::format("{} at place {} is no i64", from[k], k));
-              }
-              if constexpr (std::is_same_v<To, bool>) to[k] = from[k] != From(0);
-              else to[k] = static_cast<To>(from[k]);
-            }
-          });
-        });
+      .shape = [](const CastArgs& args, const Specs& in) -> Spec {
+        return {in.shape(0), args.dtype};
       },
+      .forward =
+          [](const CastArgs&, Inputs in, Output out) {
+            dispatch(in[0].dtype, [&]<typename From>() {
+              dispatch(out.dtype, [&]<typename To>() {
+                const From* from = in[0].data<From>();
+                To* to = out.data<To>();
+                for (std::int64_t k = 0; k < out.elements(); ++k) {
+                  if constexpr (std::is_floating_point_v<From> && std::is_same_v<To, std::int64_t>) {
+                    if (!(std::abs(from[k]) < From(9.2e18)))
+                      throw Error(fmt::format("{} at place {} is no i64", from[k], k));
+                  }
+                  if constexpr (std::is_same_v<To, bool>)
+                    to[k] = from[k] != From(0);
+                  else
+                    to[k] = static_cast<To>(from[k]);
+                }
+              });
+            });
+          },
       // dx = g in x's dtype
       .gradient = [](const CastArgs&, const Call& call, const Tensor& g) -> Tensors {
         return {is_floating(call.dtype(0)) ? cast(g, call.dtype(0)) : Tensor()};
@@ -60,13 +65,15 @@ const TypedOp<ClipArgs>& clip_op() {
       .name = "clip",
       .doc = "x held to [low, high]; high everywhere where low > high.",
       .shape = rules::number,
-      .run = [](const ClipArgs& args, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<1>(in, out, n, dtype, [&]<typename T>(T x) requires(!std::is_same_v<T, bool>) {
-          const auto low = static_cast<T>(args.low), high = static_cast<T>(args.high);
-          const T raised = x < low ? low : x;
-          return raised > high ? high : raised;
-        });
-      },
+      .run =
+          [](const ClipArgs& args, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_elements<1>(
+                in, out, n, dtype, [&]<typename T>(T x) requires(!std::is_same_v<T, bool>) {
+                  const auto low = static_cast<T>(args.low), high = static_cast<T>(args.high);
+                  const T raised = x < low ? low : x;
+                  return raised > high ? high : raised;
+                });
+          },
       .keeps = Keep::first,
       // dx = g where low <= x <= high, else 0
       .gradient = [](const ClipArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -126,7 +133,8 @@ Tensor scalar_like(double value, const Tensor& like) {
 
 std::vector<const Op*> elementwise_ops() {
   std::vector<const Op*> ops = unary_ops();
-  for (const auto& part : {activation_ops(), binary_ops(), comparison_ops(), conversion_ops()}) ops.insert(ops.end(), part.begin(), part.end());
+  for (const auto& part : {activation_ops(), binary_ops(), comparison_ops(), conversion_ops()})
+    ops.insert(ops.end(), part.begin(), part.end());
   return ops;
 }
 

@@ -65,7 +65,8 @@ Tensor pow(const Tensor& a, double b);
 /// The larger, the smaller; ties share the gradient evenly, NaN wins.
 Tensor maximum(const Tensor& a, const Tensor& b);
 Tensor minimum(const Tensor& a, const Tensor& b);
-/// g d, but exactly 0 where g is 0, whatever d is; its own derivatives are the product rule's. For elementwise gradients.
+/// g d, but exactly 0 where g is 0, whatever d is; its own derivatives are the product rule's. For elementwise
+/// gradients.
 Tensor strong_mul(const Tensor& g, const Tensor& d);
 
 /// g where y > 0, else 0: what passes back through a relu whose output is y.

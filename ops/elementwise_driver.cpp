@@ -9,17 +9,19 @@ namespace twopass {
 namespace {
 
 constexpr std::size_t kMostInputs = 4;
-constexpr std::int64_t kTile = 32768;       // elements of a tile: a few hundred kB at most, so that it stays in L2
+constexpr std::int64_t kTile = 32768;  // elements of a tile: a few hundred kB at most, so that it stays in L2
 constexpr std::int64_t kWorthThreads = 131072;
 
 // Calls the kernel for elements begin … end-1, where every input is as long as the output or a single element.
-void run_flat(RunKernel kernel, const void* context, Inputs in, Output out, DType dtype, std::int64_t begin, std::int64_t end) {
+void run_flat(RunKernel kernel, const void* context, Inputs in, Output out, DType dtype, std::int64_t begin,
+              std::int64_t end) {
   std::array<Operand, kMostInputs> operands;
   for (std::size_t k = 0; k < in.size(); ++k) {
     const bool splat = in[k].elements() == 1 && out.elements() != 1;
     operands[k] = {in[k].bytes + (splat ? 0 : begin * static_cast<std::int64_t>(size_of(in[k].dtype))), splat};
   }
-  kernel(context, {operands.data(), in.size()}, out.bytes + begin * static_cast<std::int64_t>(size_of(out.dtype)), end - begin, dtype);
+  kernel(context, {operands.data(), in.size()}, out.bytes + begin * static_cast<std::int64_t>(size_of(out.dtype)),
+         end - begin, dtype);
 }
 
 // The axes of a broadcast call, joined where no input changes between standing still and moving on; innermost last.
@@ -47,7 +49,8 @@ Walk walk_of(Inputs in, const Shape& out) {
       walk.sizes[static_cast<std::size_t>(walk.rank - 1)] *= size;
     } else {
       walk.sizes[static_cast<std::size_t>(walk.rank)] = size;
-      for (std::size_t k = 0; k < in.size(); ++k) walk.strides[k][static_cast<std::size_t>(walk.rank)] = moves[k] ? span[k] : 0;
+      for (std::size_t k = 0; k < in.size(); ++k)
+        walk.strides[k][static_cast<std::size_t>(walk.rank)] = moves[k] ? span[k] : 0;
       ++walk.rank;
       moves_before = moves;
     }
@@ -88,7 +91,8 @@ void run_elementwise(RunKernel kernel, const void* context, Inputs in, Output ou
       }
       for (std::size_t k = 0; k < in.size(); ++k)
         operands[k] = {in[k].bytes + at[k] * static_cast<std::int64_t>(size_of(in[k].dtype)), walk.strides[k][0] == 0};
-      kernel(context, {operands.data(), in.size()}, out.bytes + r * run * static_cast<std::int64_t>(size_of(out.dtype)), run, dtype);
+      kernel(context, {operands.data(), in.size()}, out.bytes + r * run * static_cast<std::int64_t>(size_of(out.dtype)),
+             run, dtype);
     }
   };
   if (n < kWorthThreads) return do_runs(0, runs);

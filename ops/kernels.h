@@ -12,8 +12,8 @@
 
 namespace twopass::kernels {
 
-/// 64 bytes of elements. Functions that Eigen computes approximately are always computed on whole lanes, tails padded, so
-/// that an element's result does not depend on its place.
+/// 64 bytes of elements. Functions that Eigen computes approximately are always computed on whole lanes, tails padded,
+/// so that an element's result does not depend on its place.
 template <typename T>
 using Lane = Eigen::Array<T, 64 / sizeof(T), 1>;
 
@@ -42,14 +42,17 @@ void by_lanes_of(std::span<const Operand> in, T* to, std::int64_t n, const F& f,
 /// to = f(lanes…) for f32 and f64.
 template <std::size_t Inputs, typename F>
 void by_lanes(std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype, const F& f) {
-  if (dtype == f32) by_lanes_of(in, reinterpret_cast<float*>(out), n, f, std::make_index_sequence<Inputs>());
-  else by_lanes_of(in, reinterpret_cast<double*>(out), n, f, std::make_index_sequence<Inputs>());
+  if (dtype == f32)
+    by_lanes_of(in, reinterpret_cast<float*>(out), n, f, std::make_index_sequence<Inputs>());
+  else
+    by_lanes_of(in, reinterpret_cast<double*>(out), n, f, std::make_index_sequence<Inputs>());
 }
 
 template <typename T, typename R, typename F>
 void unary_loop(const Operand& x, R* to, std::int64_t n, const F& f) {
   const T* a = x.data<T>();
-  if (x.splat) std::fill(to, to + n, f(a[0]));
+  if (x.splat)
+    std::fill(to, to + n, f(a[0]));
   else
     for (std::int64_t k = 0; k < n; ++k) to[k] = f(a[k]);
 }
@@ -57,7 +60,8 @@ void unary_loop(const Operand& x, R* to, std::int64_t n, const F& f) {
 template <typename T, typename R, typename F>
 void binary_loop(std::span<const Operand> in, R* to, std::int64_t n, const F& f) {
   const T *a = in[0].data<T>(), *b = in[1].data<T>();
-  if (in[0].splat && in[1].splat) std::fill(to, to + n, f(*a, *b));
+  if (in[0].splat && in[1].splat)
+    std::fill(to, to + n, f(*a, *b));
   else if (in[0].splat)
     for (std::int64_t k = 0; k < n; ++k) to[k] = f(*a, b[k]);
   else if (in[1].splat)
@@ -66,15 +70,17 @@ void binary_loop(std::span<const Operand> in, R* to, std::int64_t n, const F& f)
     for (std::int64_t k = 0; k < n; ++k) to[k] = f(a[k], b[k]);
 }
 
-/// to = f(x) or f(a, b), element by element, for the dtypes in which f can be called; f is exact (IEEE operations only) or
-/// scalar, so that the compiler may vectorise it as it likes.
+/// to = f(x) or f(a, b), element by element, for the dtypes in which f can be called; f is exact (IEEE operations only)
+/// or scalar, so that the compiler may vectorise it as it likes.
 template <std::size_t Inputs, typename F>
 void by_elements(std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype, const F& f) {
   dispatch(dtype, [&]<typename T>() {
     if constexpr (Inputs == 1) {
-      if constexpr (std::is_invocable_v<F, T>) unary_loop<T>(in[0], reinterpret_cast<std::invoke_result_t<F, T>*>(out), n, f);
+      if constexpr (std::is_invocable_v<F, T>)
+        unary_loop<T>(in[0], reinterpret_cast<std::invoke_result_t<F, T>*>(out), n, f);
     } else {
-      if constexpr (std::is_invocable_v<F, T, T>) binary_loop<T>(in, reinterpret_cast<std::invoke_result_t<F, T, T>*>(out), n, f);
+      if constexpr (std::is_invocable_v<F, T, T>)
+        binary_loop<T>(in, reinterpret_cast<std::invoke_result_t<F, T, T>*>(out), n, f);
     }
   });
 }
@@ -83,11 +89,15 @@ void by_elements(std::span<const Operand> in, std::byte* out, std::int64_t n, DT
 template <std::size_t Inputs, typename F>
 void by_floats(std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype, const F& f) {
   const auto go = [&]<typename T>() {
-    if constexpr (Inputs == 1) unary_loop<T>(in[0], reinterpret_cast<T*>(out), n, f);
-    else binary_loop<T>(in, reinterpret_cast<T*>(out), n, f);
+    if constexpr (Inputs == 1)
+      unary_loop<T>(in[0], reinterpret_cast<T*>(out), n, f);
+    else
+      binary_loop<T>(in, reinterpret_cast<T*>(out), n, f);
   };
-  if (dtype == f32) go.template operator()<float>();
-  else go.template operator()<double>();
+  if (dtype == f32)
+    go.template operator()<float>();
+  else
+    go.template operator()<double>();
 }
 
 }  // namespace twopass::kernels

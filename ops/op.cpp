@@ -36,8 +36,10 @@ void record_inputs(Node& node, std::span<const Tensor> inputs, Keep keep) {
   for (std::size_t k = 0; k < inputs.size(); ++k) {
     Node& input = inputs[k].node();
     const bool keeps = keeps_input(keep, k) && !input.is(Node::kSymbol);
-    if (keeps) input.take_handle();
-    else input.take_reference();
+    if (keeps)
+      input.take_handle();
+    else
+      input.take_reference();
     edges[k].bits = reinterpret_cast<std::uintptr_t>(&input) | static_cast<std::uintptr_t>(keeps);
     largest = std::max(largest, input.number);
   }
@@ -67,7 +69,8 @@ std::string call_text(const Op& op, const Arguments* arguments, std::span<const 
 }
 
 Tensor remember(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> inputs, const Spec& spec) {
-  Tensor made(Node::make(&op, std::move(arguments), spec.shape, spec.dtype, Node::kRecorded | Node::kSymbol, inputs.size()));
+  Tensor made(
+      Node::make(&op, std::move(arguments), spec.shape, spec.dtype, Node::kRecorded | Node::kSymbol, inputs.size()));
   record_inputs(made.node(), inputs, Keep::input);
   return made;
 }
@@ -86,8 +89,8 @@ Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> i
     if (symbolic) return remember(op, std::move(arguments), inputs, spec);
 
     recorded = recorded && recording() && is_floating(spec.dtype);
-    const auto flags = static_cast<std::uint8_t>(
-        recorded ? Node::kRecorded | (keeps_output(op.keeps()) ? Node::kKeepsOutput : 0) : 0);
+    const auto flags =
+        static_cast<std::uint8_t>(recorded ? Node::kRecorded | (keeps_output(op.keeps()) ? Node::kKeepsOutput : 0) : 0);
     Tensor made(Node::make(recorded ? &op : nullptr, {}, std::move(spec.shape), spec.dtype, flags,
                            recorded ? inputs.size() : 0));
     Node& node = made.node();
@@ -98,7 +101,8 @@ Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> i
     } else {
       node.allocate_value();
       if (offset) {
-        std::copy_n(inputs[0].node().data + *offset * static_cast<std::int64_t>(size_of(spec.dtype)), node.bytes(), node.data);
+        std::copy_n(inputs[0].node().data + *offset * static_cast<std::int64_t>(size_of(spec.dtype)), node.bytes(),
+                    node.data);
       } else {
         constexpr std::size_t kFew = 4;
         std::array<View, kFew> few;

@@ -73,11 +73,21 @@ struct Operand {
 
 /// Which values the gradient of an op reads: only these are kept.
 enum class Keep : std::uint16_t {
-  none = 0, output = 1, first = 2, second = 4, third = 8, input = 0xfffe, input_and_output = 0xffff
+  none = 0,
+  output = 1,
+  first = 2,
+  second = 4,
+  third = 8,
+  input = 0xfffe,
+  input_and_output = 0xffff
 };
-constexpr Keep operator|(Keep a, Keep b) { return static_cast<Keep>(static_cast<unsigned>(a) | static_cast<unsigned>(b)); }
+constexpr Keep operator|(Keep a, Keep b) {
+  return static_cast<Keep>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
+}
 constexpr bool keeps_output(Keep keep) { return static_cast<unsigned>(keep) & 1; }
-constexpr bool keeps_input(Keep keep, std::size_t k) { return static_cast<unsigned>(keep) >> (k < 14 ? k + 1 : 15) & 1; }
+constexpr bool keeps_input(Keep keep, std::size_t k) {
+  return static_cast<unsigned>(keep) >> (k < 14 ? k + 1 : 15) & 1;
+}
 
 /// A recorded call, as its gradient sees it.
 class Call {
@@ -161,7 +171,8 @@ struct OpRecord {
   Spec (*shape)(const Args& args, const Specs& in);
   /// Fills the output.
   void (*forward)(const Args& args, Inputs in, Output out) = nullptr;
-  /// The kernel of an elementwise op: n elements, of input dtype `dtype`. An element's result may not depend on its place.
+  /// The kernel of an elementwise op: n elements, of input dtype `dtype`. An element's result may not depend on its
+  /// place.
   void (*run)(const Args& args, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) = nullptr;
   /// For ops that only look at their input's memory.
   std::int64_t (*alias)(const Args& args, const Shape& input) = nullptr;
@@ -175,7 +186,8 @@ struct OpRecord {
 };
 
 /// The driver of elementwise kernels: broadcasts the inputs to the output run by run, on several threads where large.
-using RunKernel = void (*)(const void* context, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype);
+using RunKernel = void (*)(const void* context, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                           DType dtype);
 void run_elementwise(RunKernel kernel, const void* context, Inputs in, Output out);
 
 /// A record with its argument type.
@@ -231,8 +243,8 @@ class TypedOp : public Op {
 /// "matmul((2, 3), (4, 5))": the head of an error message.
 std::string call_text(const Op& op, const Arguments* arguments, std::span<const Tensor> inputs);
 
-/// Computes an op on values, or runs its shape rule alone where an input is a symbol, and records the call where an input
-/// is recorded. Refuses what the op's rule refuses, with the call and its shapes before the reason.
+/// Computes an op on values, or runs its shape rule alone where an input is a symbol, and records the call where an
+/// input is recorded. Refuses what the op's rule refuses, with the call and its shapes before the reason.
 Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> inputs);
 inline Tensor apply(const Op& op, std::initializer_list<Tensor> inputs) {
   return apply(op, {}, std::span<const Tensor>(inputs.begin(), inputs.size()));
@@ -261,7 +273,9 @@ template <typename Args>
 class OpHandle {
  public:
   explicit OpHandle(const TypedOp<Args>* op) : op_(op) {}
-  Tensor operator()(Args args, std::initializer_list<Tensor> inputs) const { return apply(*op_, std::move(args), inputs); }
+  Tensor operator()(Args args, std::initializer_list<Tensor> inputs) const {
+    return apply(*op_, std::move(args), inputs);
+  }
   Tensor operator()(std::initializer_list<Tensor> inputs) const { return apply(*op_, Args{}, inputs); }
   operator const Op&() const { return *op_; }
 
@@ -269,8 +283,8 @@ class OpHandle {
   const TypedOp<Args>* op_;
 };
 
-/// Registers an op of your own, so that it is checked, saved, loaded and drawn like the library's. Refuses a name that is
-/// taken and a record without a name, a sentence, a shape rule or a forward.
+/// Registers an op of your own, so that it is checked, saved, loaded and drawn like the library's. Refuses a name that
+/// is taken and a record without a name, a sentence, a shape rule or a forward.
 template <typename Args = NoArgs>
 OpHandle<Args> define(OpRecord<Args> record) {
   if (!record.name || !record.doc || !record.shape || !(record.forward || record.run || record.alias))
@@ -284,7 +298,8 @@ OpHandle<Args> define(OpRecord<Args> record) {
 inline constexpr auto same_shape = [](const auto&, const Specs& in) -> Spec { return in[0]; };
 /// As same_shape, for f32 and f64 only.
 inline constexpr auto same_floating = [](const auto&, const Specs& in) -> Spec {
-  if (!is_floating(in.dtype(0))) throw Error(std::string("only f32 and f64 have this, not ") + std::string(name_of(in.dtype(0))));
+  if (!is_floating(in.dtype(0)))
+    throw Error(std::string("only f32 and f64 have this, not ") + std::string(name_of(in.dtype(0))));
   return in[0];
 };
 
@@ -302,9 +317,12 @@ void each(Inputs in, Output out, F f) {
       for (std::int64_t k = 0; k < n; ++k) to[k] = f(a[k], b[k]);
     }
   };
-  if (out.dtype == f32) go.template operator()<float>();
-  else if (out.dtype == f64) go.template operator()<double>();
-  else throw Error("each() serves f32 and f64 only");
+  if (out.dtype == f32)
+    go.template operator()<float>();
+  else if (out.dtype == f64)
+    go.template operator()<double>();
+  else
+    throw Error("each() serves f32 and f64 only");
 }
 
 }  // namespace twopass

@@ -10,8 +10,8 @@ struct MatmulOptions {
   bool transpose_a = false;
   bool transpose_b = false;
 };
-/// The product over the last two axes, [..., m, k] by [..., k, n], leading axes broadcast; vectors of one axis count as a row
-/// on the left and a column on the right, and lose that axis. Flags transpose without moving memory.
+/// The product over the last two axes, [..., m, k] by [..., k, n], leading axes broadcast; vectors of one axis count as
+/// a row on the left and a column on the right, and lose that axis. Flags transpose without moving memory.
 Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options = {});
 
 /// Activations that affine computes in the same sweep.

@@ -7,8 +7,8 @@
 
 namespace twopass {
 
-/// Keeps each element with probability 1 - rate and scales it by 1 / (1 - rate), else 0 (inverted dropout, Srivastava et al.
-/// 2014). The mask is that of (key, step), step an i64 scalar. Refuses rates outside [0, 1]; rate 1 gives zeros.
+/// Keeps each element with probability 1 - rate and scales it by 1 / (1 - rate), else 0 (inverted dropout, Srivastava
+/// et al. 2014). The mask is that of (key, step), step an i64 scalar. Refuses rates outside [0, 1]; rate 1 gives zeros.
 Tensor dropout(const Tensor& x, double rate, std::uint64_t key, const Tensor& step);
 
 }  // namespace twopass

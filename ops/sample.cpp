@@ -7,7 +7,8 @@ namespace twopass::sample {
 
 Tensor Input::draw(Random& random, DType dtype) const {
   if (kind == Kind::fixed) return value;
-  if (kind == Kind::integers) return random.integers(shape, static_cast<std::int64_t>(low), static_cast<std::int64_t>(high));
+  if (kind == Kind::integers)
+    return random.integers(shape, static_cast<std::int64_t>(low), static_cast<std::int64_t>(high));
   const auto n = static_cast<std::size_t>(shape.elements());
   if (kind == Kind::truths) {
     std::vector<double> truths(n);
@@ -20,7 +21,8 @@ Tensor Input::draw(Random& random, DType dtype) const {
     for (std::size_t k = 0; k < n; ++k)
       values[k] = 0.25 * (static_cast<double>(order[k]) - static_cast<double>(n) / 2) + 0.02 * random.uniform();
   } else {
-    for (double& x : values) do x = low + (high - low) * random.uniform();
+    for (double& x : values) do
+        x = low + (high - low) * random.uniform();
       while (std::any_of(poles.begin(), poles.end(), [&](double pole) { return std::abs(x - pole) < 0.2; }));
   }
   return from_values(values, shape, dtype);

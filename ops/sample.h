@@ -20,7 +20,8 @@ struct Input {
   Tensor value{};
 
   Input() = default;
-  Input(Kind a_kind, Shape a_shape, double a_low, double a_high) : kind(a_kind), shape(std::move(a_shape)), low(a_low), high(a_high) {}
+  Input(Kind a_kind, Shape a_shape, double a_low, double a_high)
+      : kind(a_kind), shape(std::move(a_shape)), low(a_low), high(a_high) {}
   /// The tensor itself.
   Input(Tensor fixed) : kind(Kind::fixed), value(std::move(fixed)) {}
 

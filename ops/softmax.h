@@ -8,7 +8,8 @@ namespace twopass {
 Tensor softmax(const Tensor& x, int axis = -1);
 /// x - logsumexp(x) along an axis.
 Tensor log_softmax(const Tensor& x, int axis = -1);
-/// -Σ targets log_softmax(logits) over the last axis: [..., C] and targets [..., C] give [...]. Per sample, not averaged.
+/// -Σ targets log_softmax(logits) over the last axis: [..., C] and targets [..., C] give [...]. Per sample, not
+/// averaged.
 Tensor softmax_cross_entropy(const Tensor& logits, const Tensor& targets);
 /// The same for i64 labels [...] below C; refuses others, naming index and value.
 Tensor sparse_softmax_cross_entropy(const Tensor& logits, const Tensor& labels);

@@ -16,9 +16,16 @@ const TypedOp<>& neg_op() {
       .name = "neg",
       .doc = "-x.",
       .shape = rules::number,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<1>(in, out, n, dtype, []<typename T>(T x) requires(!std::is_same_v<T, bool>) { if constexpr (std::is_integral_v<T>) return wrapped(0 - unsigned_of(x)); else return static_cast<T>(-x); });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_elements<1>(
+                in, out, n, dtype, []<typename T>(T x) requires(!std::is_same_v<T, bool>) {
+                  if constexpr (std::is_integral_v<T>)
+                    return wrapped(0 - unsigned_of(x));
+                  else
+                    return static_cast<T>(-x);
+                });
+          },
       // y = -x:  dx = -g
       .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {neg(g)}; },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
@@ -34,12 +41,21 @@ const TypedOp<>& abs_op() {
       .name = "abs",
       .doc = "|x|.",
       .shape = rules::number,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<1>(in, out, n, dtype, []<typename T>(T x) requires(!std::is_same_v<T, bool>) { if constexpr (std::is_integral_v<T>) return x < 0 ? wrapped(0 - unsigned_of(x)) : x; else return std::abs(x); });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_elements<1>(
+                in, out, n, dtype, []<typename T>(T x) requires(!std::is_same_v<T, bool>) {
+                  if constexpr (std::is_integral_v<T>)
+                    return x < 0 ? wrapped(0 - unsigned_of(x)) : x;
+                  else
+                    return std::abs(x);
+                });
+          },
       .keeps = Keep::input,
       // y = |x|:  dx = sign(x) g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, sign(call.input(0)))}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, sign(call.input(0)))};
+      },
       .samples = {{.inputs = {sample::away_from({2, 3}, {0})}}},
       .examples = {{.inputs = {{1.5, -2}}, .output = {1.5, 2}}},
       .refuses = {{.inputs = {sample::truths({2})}, .message = "not bool"}},
@@ -53,9 +69,13 @@ const TypedOp<>& sign_op() {
       .name = "sign",
       .doc = "-1, 0 or 1 as x is below, at or above 0.",
       .shape = rules::number,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<1>(in, out, n, dtype, []<typename T>(T x) requires(!std::is_same_v<T, bool>) { return x > 0 ? T{1} : x < 0 ? T{-1} : x; });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_elements<1>(
+                in, out, n, dtype, []<typename T>(T x) requires(!std::is_same_v<T, bool>) {
+                  return x > 0 ? T{1} : x < 0 ? T{-1} : x;
+                });
+          },
       // constant between its jumps:  dx = 0
       .gradient = [](const NoArgs&, const Call&, const Tensor&) -> Tensors { return {Tensor()}; },
       .samples = {{.inputs = {sample::away_from({2, 3}, {0})}}},
@@ -71,12 +91,13 @@ const TypedOp<>& exp_op() {
       .name = "exp",
       .doc = "e^x.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_lanes<1>(in, out, n, dtype, [](const auto& x) { return exp_of(x); });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_lanes<1>(in, out, n, dtype, [](const auto& x) { return exp_of(x); }); },
       .keeps = Keep::output,
       // y = e^x:  dx = y g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, call.output())}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, call.output())};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{0, 1}}, .output = {1, 2.718281828459045}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -90,12 +111,15 @@ const TypedOp<>& log_op() {
       .name = "log",
       .doc = "The natural logarithm.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_lanes<1>(in, out, n, dtype, [](const auto& x) { return keep_nan(x, x.log().eval()); });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_lanes<1>(in, out, n, dtype, [](const auto& x) { return keep_nan(x, x.log().eval()); });
+          },
       .keeps = Keep::input,
       // y = log x:  dx = g / x
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, reciprocal(call.input(0)))}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, reciprocal(call.input(0)))};
+      },
       .samples = {{.inputs = {sample::positive({2, 3})}}},
       .examples = {{.inputs = {{1, 2.718281828459045}}, .output = {0, 1}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -109,12 +133,13 @@ const TypedOp<>& log1p_op() {
       .name = "log1p",
       .doc = "log(1 + x), accurate near 0.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [](const auto x) { return std::log1p(x); });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::log1p(x); }); },
       .keeps = Keep::input,
       // y = log(1 + x):  dx = g / (1 + x)
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, reciprocal(call.input(0) + 1.0))}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, reciprocal(call.input(0) + 1.0))};
+      },
       .samples = {{.inputs = {sample::positive({2, 3})}}},
       .examples = {{.inputs = {{0, 1e-20, 1}}, .output = {0, 1e-20, 0.6931471805599453}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -128,12 +153,13 @@ const TypedOp<>& expm1_op() {
       .name = "expm1",
       .doc = "e^x - 1, accurate near 0.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [](const auto x) { return std::expm1(x); });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::expm1(x); }); },
       .keeps = Keep::output,
       // y = e^x - 1:  dx = (y + 1) g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, call.output() + 1.0)}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, call.output() + 1.0)};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{0, 1e-20, 1}}, .output = {0, 1e-20, 1.718281828459045}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -147,12 +173,13 @@ const TypedOp<>& sqrt_op() {
       .name = "sqrt",
       .doc = "The square root.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [](const auto x) { return std::sqrt(x); });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::sqrt(x); }); },
       .keeps = Keep::output,
       // y = √x:  dx = g / 2y
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, reciprocal(call.output() * 2.0))}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, reciprocal(call.output() * 2.0))};
+      },
       .samples = {{.inputs = {sample::positive({2, 3})}}},
       .examples = {{.inputs = {{4, 2}}, .output = {2, 1.4142135623730951}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -166,12 +193,15 @@ const TypedOp<>& rsqrt_op() {
       .name = "rsqrt",
       .doc = "1 / √x.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [](const auto x) { return static_cast<decltype(x)>(1) / std::sqrt(x); });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_floats<1>(in, out, n, dtype, [](const auto x) { return static_cast<decltype(x)>(1) / std::sqrt(x); });
+          },
       .keeps = Keep::output,
       // y = x^(-1/2):  dx = -y³ g / 2
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, square(call.output()) * call.output() * -0.5)}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, square(call.output()) * call.output() * -0.5)};
+      },
       .samples = {{.inputs = {sample::positive({2, 3})}}},
       .examples = {{.inputs = {{4, 0.25}}, .output = {0.5, 2}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -185,12 +215,21 @@ const TypedOp<>& square_op() {
       .name = "square",
       .doc = "x².",
       .shape = rules::number,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_elements<1>(in, out, n, dtype, []<typename T>(T x) requires(!std::is_same_v<T, bool>) { if constexpr (std::is_integral_v<T>) return wrapped(unsigned_of(x) * unsigned_of(x)); else return x * x; });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_elements<1>(
+                in, out, n, dtype, []<typename T>(T x) requires(!std::is_same_v<T, bool>) {
+                  if constexpr (std::is_integral_v<T>)
+                    return wrapped(unsigned_of(x) * unsigned_of(x));
+                  else
+                    return x * x;
+                });
+          },
       .keeps = Keep::input,
       // y = x²:  dx = 2 x g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, call.input(0) * 2.0)}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, call.input(0) * 2.0)};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{3, -2}}, .output = {9, 4}}},
       .refuses = {{.inputs = {sample::truths({2})}, .message = "not bool"}},
@@ -204,12 +243,15 @@ const TypedOp<>& reciprocal_op() {
       .name = "reciprocal",
       .doc = "1 / x.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [](const auto x) { return static_cast<decltype(x)>(1) / x; });
-      },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_floats<1>(in, out, n, dtype, [](const auto x) { return static_cast<decltype(x)>(1) / x; });
+          },
       .keeps = Keep::output,
       // y = 1/x:  dx = -y² g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, neg(square(call.output())))}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, neg(square(call.output())))};
+      },
       .samples = {{.inputs = {sample::positive({2, 3})}}},
       .examples = {{.inputs = {{4, -0.5}}, .output = {0.25, -2}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -223,12 +265,13 @@ const TypedOp<>& sin_op() {
       .name = "sin",
       .doc = "The sine of x in radians.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [](const auto x) { return std::sin(x); });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::sin(x); }); },
       .keeps = Keep::input,
       // y = sin x:  dx = cos x g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, cos(call.input(0)))}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, cos(call.input(0)))};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{0, 1}}, .output = {0, 0.8414709848078965}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -242,12 +285,13 @@ const TypedOp<>& cos_op() {
       .name = "cos",
       .doc = "The cosine of x in radians.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [](const auto x) { return std::cos(x); });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::cos(x); }); },
       .keeps = Keep::input,
       // y = cos x:  dx = -sin x g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, neg(sin(call.input(0))))}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, neg(sin(call.input(0))))};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{0, 1}}, .output = {1, 0.5403023058681398}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -261,12 +305,13 @@ const TypedOp<>& erf_op() {
       .name = "erf",
       .doc = "The error function.",
       .shape = same_floating,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-        by_floats<1>(in, out, n, dtype, [](const auto x) { return std::erf(x); });
-      },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::erf(x); }); },
       .keeps = Keep::input,
       // y = erf x:  dx = 2/√π e^(-x²) g
-      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {strong_mul(g, exp(neg(square(call.input(0)))) * (2 / std::sqrt(std::numbers::pi)))}; },
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, exp(neg(square(call.input(0)))) * (2 / std::sqrt(std::numbers::pi)))};
+      },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{0, 1}}, .output = {0, 0.8427007929497149}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
@@ -276,7 +321,8 @@ const TypedOp<>& erf_op() {
 Tensor erf(const Tensor& x) { return apply(erf_op(), {x}); }
 
 std::vector<const Op*> unary_ops() {
-  return {&neg_op(), &abs_op(), &sign_op(), &exp_op(), &log_op(), &log1p_op(), &expm1_op(), &sqrt_op(), &rsqrt_op(), &square_op(), &reciprocal_op(), &sin_op(), &cos_op(), &erf_op()};
+  return {&neg_op(),  &abs_op(),   &sign_op(),   &exp_op(),        &log_op(), &log1p_op(), &expm1_op(),
+          &sqrt_op(), &rsqrt_op(), &square_op(), &reciprocal_op(), &sin_op(), &cos_op(),   &erf_op()};
 }
 
 }  // namespace twopass

@@ -11,7 +11,8 @@ namespace twopass {
 namespace {
 
 void check_bound(const char* what, double bound) {
-  if (!(bound > 0) || std::isinf(bound)) throw Error(fmt::format("{}: the bound is {}, not positive and finite", what, bound));
+  if (!(bound > 0) || std::isinf(bound))
+    throw Error(fmt::format("{}: the bound is {}, not positive and finite", what, bound));
 }
 
 double checked_norm(const char* what, const Tensors& gradients) {
@@ -37,7 +38,8 @@ double global_norm(const Tensors& gradients) {
 Tensors clip_by_value(const Tensors& gradients, double bound) {
   check_bound("clip_by_value", bound);
   Tensors clipped;
-  for (const Tensor& gradient : gradients) clipped.push_back(gradient.defined() ? clip(gradient, -bound, bound) : gradient);
+  for (const Tensor& gradient : gradients)
+    clipped.push_back(gradient.defined() ? clip(gradient, -bound, bound) : gradient);
   return clipped;
 }
 

@@ -59,7 +59,9 @@ Initializer random_uniform(double low, double high) {
   return [=](const Shape& shape, DType dtype, Random& random) { return random.uniform(shape, dtype, low, high); };
 }
 Initializer truncated_normal(double mean, double stddev) {
-  return [=](const Shape& shape, DType dtype, Random& random) { return random.truncated_normal(shape, dtype, mean, stddev); };
+  return [=](const Shape& shape, DType dtype, Random& random) {
+    return random.truncated_normal(shape, dtype, mean, stddev);
+  };
 }
 
 Initializer initializer_named(const std::string& name) {
@@ -74,8 +76,10 @@ Initializer initializer_named(const std::string& name) {
   if (name == "random_normal") return random_normal();
   if (name == "random_uniform") return random_uniform();
   if (name == "truncated_normal") return truncated_normal();
-  throw Error(fmt::format("there is no initializer \"{}\": there are zeros, ones, glorot_uniform, glorot_normal, he_uniform, "
-                          "he_normal, lecun_uniform, lecun_normal, random_normal, random_uniform and truncated_normal", name));
+  throw Error(
+      fmt::format("there is no initializer \"{}\": there are zeros, ones, glorot_uniform, glorot_normal, he_uniform, "
+                  "he_normal, lecun_uniform, lecun_normal, random_normal, random_uniform and truncated_normal",
+                  name));
 }
 
 }  // namespace twopass

@@ -1,4 +1,5 @@
-// First values of parameters, by Keras 3's rules. The fans of a shape (…, in, out) are in and out times what stands before.
+// First values of parameters, by Keras 3's rules. The fans of a shape (…, in, out) are in and out times what stands
+// before.
 #pragma once
 #include <string>
 
@@ -9,7 +10,8 @@ namespace twopass {
 Initializer zeros_initializer();
 Initializer ones_initializer();
 Initializer constant_initializer(double value);
-/// Uniform within ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010). PyTorch's Linear draws within ±1/sqrt(fan_in).
+/// Uniform within ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010). PyTorch's Linear draws within
+/// ±1/sqrt(fan_in).
 Initializer glorot_uniform();
 /// Truncated normal of variance 2 / (fan_in + fan_out).
 Initializer glorot_normal();

@@ -49,7 +49,8 @@ void check_predictions(const Tensor& predictions) {
 
 Tensor targets_like(const Tensor& targets, const Tensor& predictions) {
   if (!same_shape_or_open(targets.shape(), predictions.shape()))
-    throw Error(fmt::format("targets have shape {} but predictions {}", targets.shape().text(), predictions.shape().text()));
+    throw Error(
+        fmt::format("targets have shape {} but predictions {}", targets.shape().text(), predictions.shape().text()));
   return targets.dtype() == predictions.dtype() ? targets : cast(targets, predictions.dtype());
 }
 
@@ -128,7 +129,8 @@ Tensor Loss::per_sample(const Tensor& targets, const Tensor& predictions) const 
     check_predictions(predictions);
     return body_->function(targets, predictions);
   } catch (const Error& reason) {
-    throw Error(fmt::format("{}({}, {}): {}", name(), targets.shape().text(), predictions.shape().text(), reason.what()));
+    throw Error(
+        fmt::format("{}({}, {}): {}", name(), targets.shape().text(), predictions.shape().text(), reason.what()));
   }
 }
 
@@ -159,17 +161,17 @@ Loss sparse_categorical_crossentropy(const SparseCrossentropyOptions& options) {
 
 Loss binary_crossentropy(const CrossentropyOptions& options) {
   check_smoothing(options.label_smoothing);
-  return LossMaker::make(
-      "binary_crossentropy", {{"from_logits", options.from_logits}, {"label_smoothing", options.label_smoothing}},
-      [options](const Tensor& targets, const Tensor& predictions) {
-        Tensor t = targets_like(targets, predictions);
-        const double s = options.label_smoothing;
-        if (s > 0) t = t * (1 - s) + s / 2;
-        if (options.from_logits) return mean_of_last(sigmoid_cross_entropy(predictions, t));
-        check_range(predictions, 0, 1, kLogitsAdvice);
-        const Tensor p = clip(predictions, kEpsilon, 1 - kEpsilon);
-        return mean_of_last(-(t * log(p) + (1.0 - t) * log(1.0 - p)));
-      });
+  return LossMaker::make("binary_crossentropy",
+                         {{"from_logits", options.from_logits}, {"label_smoothing", options.label_smoothing}},
+                         [options](const Tensor& targets, const Tensor& predictions) {
+                           Tensor t = targets_like(targets, predictions);
+                           const double s = options.label_smoothing;
+                           if (s > 0) t = t * (1 - s) + s / 2;
+                           if (options.from_logits) return mean_of_last(sigmoid_cross_entropy(predictions, t));
+                           check_range(predictions, 0, 1, kLogitsAdvice);
+                           const Tensor p = clip(predictions, kEpsilon, 1 - kEpsilon);
+                           return mean_of_last(-(t * log(p) + (1.0 - t) * log(1.0 - p)));
+                         });
 }
 
 Loss mean_squared_error() {
@@ -185,12 +187,14 @@ Loss mean_absolute_error() {
 }
 
 Loss huber(const HuberOptions& options) {
-  if (!(options.delta > 0) || std::isinf(options.delta)) throw Error(fmt::format("huber: delta is {}, not positive", options.delta));
-  return LossMaker::make("huber", {{"delta", options.delta}}, [delta = options.delta](const Tensor& targets, const Tensor& p) {
-    const Tensor error = p - targets_like(targets, p);
-    const Tensor size = abs(error);
-    return mean_of_last(where(size <= delta, square(error) * 0.5, size * delta - 0.5 * delta * delta));
-  });
+  if (!(options.delta > 0) || std::isinf(options.delta))
+    throw Error(fmt::format("huber: delta is {}, not positive", options.delta));
+  return LossMaker::make(
+      "huber", {{"delta", options.delta}}, [delta = options.delta](const Tensor& targets, const Tensor& p) {
+        const Tensor error = p - targets_like(targets, p);
+        const Tensor size = abs(error);
+        return mean_of_last(where(size <= delta, square(error) * 0.5, size * delta - 0.5 * delta * delta));
+      });
 }
 
 Loss loss(const std::string& name, Loss::Function function) {
@@ -206,8 +210,10 @@ Loss loss_from(const std::string& name, const Attributes& attributes) {
   if (name == "mean_squared_error") return mean_squared_error();
   if (name == "mean_absolute_error") return mean_absolute_error();
   if (name == "huber") return huber({number(attributes, "delta", 1)});
-  throw Error(fmt::format("there is no loss \"{}\": there are categorical_crossentropy, sparse_categorical_crossentropy, "
-                          "binary_crossentropy, mean_squared_error, mean_absolute_error and huber", name));
+  throw Error(
+      fmt::format("there is no loss \"{}\": there are categorical_crossentropy, sparse_categorical_crossentropy, "
+                  "binary_crossentropy, mean_squared_error, mean_absolute_error and huber",
+                  name));
 }
 
 }  // namespace twopass

@@ -28,7 +28,8 @@ namespace {
 
 void check_same(const Tensor& targets, const Tensor& predictions) {
   if (targets.shape() != predictions.shape())
-    throw Error(fmt::format("targets have shape {} but predictions {}", targets.shape().text(), predictions.shape().text()));
+    throw Error(
+        fmt::format("targets have shape {} but predictions {}", targets.shape().text(), predictions.shape().text()));
 }
 
 Tensor binary(const Tensor& targets, const Tensor& p, double threshold) {
@@ -47,8 +48,8 @@ Tensor sparse(const Tensor& targets, const Tensor& p) {
   const bool column = targets.rank() == p.rank() && targets.shape().back() == 1;
   const Tensor labels = column ? squeeze(targets, -1) : targets;
   if (labels.shape() != p.shape().without(-1))
-    throw Error(fmt::format("labels have shape {} where predictions {} need {}", targets.shape().text(), p.shape().text(),
-                            p.shape().without(-1).text()));
+    throw Error(fmt::format("labels have shape {} where predictions {} need {}", targets.shape().text(),
+                            p.shape().text(), p.shape().without(-1).text()));
   return cast(equal(labels, argmax(p, -1)), f32);
 }
 
@@ -63,7 +64,8 @@ Tensor Metric::per_sample(const Tensor& targets, const Tensor& predictions) cons
     if (predictions.rank() == 0) throw Error("predictions have no batch axis");
     return no_record([&] { return body_->function(targets, predictions); });
   } catch (const Error& reason) {
-    throw Error(fmt::format("{}({}, {}): {}", name(), targets.shape().text(), predictions.shape().text(), reason.what()));
+    throw Error(
+        fmt::format("{}({}, {}): {}", name(), targets.shape().text(), predictions.shape().text(), reason.what()));
   }
 }
 
@@ -76,17 +78,18 @@ Metric accuracy() {
 }
 
 Metric binary_accuracy(const BinaryAccuracyOptions& options) {
-  return MetricMaker::make("binary_accuracy", {{"threshold", options.threshold}},
-                           [at = options.threshold](const Tensor& targets, const Tensor& p) { return binary(targets, p, at); });
+  return MetricMaker::make(
+      "binary_accuracy", {{"threshold", options.threshold}},
+      [at = options.threshold](const Tensor& targets, const Tensor& p) { return binary(targets, p, at); });
 }
 
 Metric categorical_accuracy() { return MetricMaker::make("categorical_accuracy", {}, categorical); }
 Metric sparse_categorical_accuracy() { return MetricMaker::make("sparse_categorical_accuracy", {}, sparse); }
 
 Metric metric(const Loss& loss) {
-  return MetricMaker::make(loss.name(), loss.attributes(),
-                           [loss](const Tensor& targets, const Tensor& p) { return loss.per_sample(targets, p); },
-                           !loss.saveable());
+  return MetricMaker::make(
+      loss.name(), loss.attributes(),
+      [loss](const Tensor& targets, const Tensor& p) { return loss.per_sample(targets, p); }, !loss.saveable());
 }
 
 Metric metric(const std::string& name, Metric::Function function) {
@@ -97,14 +100,17 @@ Metric metric(const std::string& name, Metric::Function function) {
 Metric metric_from(const std::string& name, const Attributes& attributes) {
   if (name == "accuracy") return accuracy();
   if (name == "binary_accuracy")
-    return binary_accuracy({attributes.empty() ? 0.5 : attribute::as_double(attribute::named(attributes, "threshold"), "threshold")});
+    return binary_accuracy(
+        {attributes.empty() ? 0.5 : attribute::as_double(attribute::named(attributes, "threshold"), "threshold")});
   if (name == "categorical_accuracy") return categorical_accuracy();
   if (name == "sparse_categorical_accuracy") return sparse_categorical_accuracy();
   try {
     return metric(loss_from(name, attributes));
   } catch (const Error& reason) {
-    throw Error(fmt::format("there is no metric \"{}\": there are accuracy, binary_accuracy, categorical_accuracy, "
-                            "sparse_categorical_accuracy and the losses; {}", name, reason.what()));
+    throw Error(
+        fmt::format("there is no metric \"{}\": there are accuracy, binary_accuracy, categorical_accuracy, "
+                    "sparse_categorical_accuracy and the losses; {}",
+                    name, reason.what()));
   }
 }
 

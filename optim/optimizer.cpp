@@ -42,7 +42,8 @@ struct Optimizer::Body {
 namespace {
 
 void check_option(const std::string& what, double value) {
-  if (!(value >= 0) || std::isinf(value)) throw Error(fmt::format("{} is {}: it is finite and not negative", what, value));
+  if (!(value >= 0) || std::isinf(value))
+    throw Error(fmt::format("{} is {}: it is finite and not negative", what, value));
 }
 
 bool all_finite(const Tensor& x) {
@@ -76,7 +77,8 @@ double Optimizer::learning_rate() const { return body_->learning_rate.schedule()
 
 void Optimizer::set_learning_rate(double rate) const {
   if (!body_->learning_rate.is_constant())
-    throw Error(fmt::format("{}: the learning rate follows {} and cannot be set", name(), body_->learning_rate.schedule().name()));
+    throw Error(fmt::format("{}: the learning rate follows {} and cannot be set", name(),
+                            body_->learning_rate.schedule().name()));
   body_->learning_rate = LearningRate(rate);
 }
 
@@ -104,14 +106,16 @@ void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) co
   for (std::size_t k = 0; k < gradients.size(); ++k) {
     const Parameter& parameter = parameters[k];
     if (!gradients[k].defined() || !parameter.trainable() || !seen.insert(parameter.id()).second) continue;
-    if (gradients[k].shape() != parameter.shape() || gradients[k].dtype() != parameter.dtype() || gradients[k].symbolic())
-      throw Error(fmt::format("{}: the gradient of parameter \"{}\" is {} {} but the parameter {} {}", name(), parameter.name(),
-                              name_of(gradients[k].dtype()), gradients[k].shape().text(), name_of(parameter.dtype()),
-                              parameter.shape().text()));
+    if (gradients[k].shape() != parameter.shape() || gradients[k].dtype() != parameter.dtype() ||
+        gradients[k].symbolic())
+      throw Error(fmt::format("{}: the gradient of parameter \"{}\" is {} {} but the parameter {} {}", name(),
+                              parameter.name(), name_of(gradients[k].dtype()), gradients[k].shape().text(),
+                              name_of(parameter.dtype()), parameter.shape().text()));
     found.push_back(detach(gradients[k]));
     changed.push_back(parameter);
   }
-  if (changed.empty()) throw Error(fmt::format("{}: none of {} parameters is trainable and has a gradient", name(), parameters.size()));
+  if (changed.empty())
+    throw Error(fmt::format("{}: none of {} parameters is trainable and has a gradient", name(), parameters.size()));
   found = body_->clipped(found);
 
   const double rate = learning_rate();
@@ -122,12 +126,13 @@ void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) co
     if (body_->options.weight_decay > 0) value = value - value * (body_->options.weight_decay * rate);
     made.push_back(body_->rule.update({value, found[k], body_->slots_of(changed[k]), rate_tensor, number}));
     if (made[k].size() != body_->rule.slots.size() + 1)
-      throw Error(fmt::format("{}: the rule gives {} tensors where 1 parameter and {} slots are updated", name(), made[k].size(),
-                              body_->rule.slots.size()));
+      throw Error(fmt::format("{}: the rule gives {} tensors where 1 parameter and {} slots are updated", name(),
+                              made[k].size(), body_->rule.slots.size()));
     for (const Tensor& each : made[k]) {
       if (each.shape() != changed[k].shape() || each.dtype() != changed[k].dtype())
         throw Error(fmt::format("{}: the rule gives {} {} for parameter \"{}\" of {} {}", name(), name_of(each.dtype()),
-                                each.shape().text(), changed[k].name(), name_of(changed[k].dtype()), changed[k].shape().text()));
+                                each.shape().text(), changed[k].name(), name_of(changed[k].dtype()),
+                                changed[k].shape().text()));
       if (!all_finite(each))
         throw Error(fmt::format("{}: update {} of parameter \"{}\" is not finite; nothing was changed", name(),
                                 body_->iterations + 1, changed[k].name()));
@@ -143,7 +148,8 @@ void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) co
 Optimizer::NamedTensors Optimizer::state(const NamedParameters& parameters) const {
   const std::lock_guard lock(body_->mutex);
   NamedTensors all{{"iterations", tensor(body_->iterations)}};
-  if (body_->learning_rate.is_constant()) all.emplace_back("learning_rate", tensor(body_->learning_rate.schedule()(0), f64));
+  if (body_->learning_rate.is_constant())
+    all.emplace_back("learning_rate", tensor(body_->learning_rate.schedule()(0), f64));
   for (const auto& [path, parameter] : parameters) {
     const auto found = body_->slots.find(parameter.id());
     if (found == body_->slots.end()) continue;
@@ -178,16 +184,18 @@ void Optimizer::set_state(const NamedTensors& state, const NamedParameters& para
       if (found == given.end()) continue;
       if (found->second.shape() != parameter.shape() || found->second.dtype() != parameter.dtype())
         throw Error(fmt::format("{}: \"{}\" is {} {} where the parameter is {} {}", name(), found->first,
-                                name_of(found->second.dtype()), found->second.shape().text(), name_of(parameter.dtype()),
-                                parameter.shape().text()));
+                                name_of(found->second.dtype()), found->second.shape().text(),
+                                name_of(parameter.dtype()), parameter.shape().text()));
       own.push_back(detach(found->second));
       given.erase(found);
     }
     if (!own.empty() && own.size() != body_->rule.slots.size())
-      throw Error(fmt::format("{}: the state has {} of {} slots of \"{}\"", name(), own.size(), body_->rule.slots.size(), path));
+      throw Error(fmt::format("{}: the state has {} of {} slots of \"{}\"", name(), own.size(),
+                              body_->rule.slots.size(), path));
     if (!own.empty()) slots[parameter.id()] = std::move(own);
   }
-  if (!given.empty()) throw Error(fmt::format("{}: the state has \"{}\", which nothing takes", name(), given.begin()->first));
+  if (!given.empty())
+    throw Error(fmt::format("{}: the state has \"{}\", which nothing takes", name(), given.begin()->first));
   const std::lock_guard lock(body_->mutex);
   body_->iterations = iterations;
   body_->learning_rate = std::move(rate);

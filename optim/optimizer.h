@@ -60,10 +60,11 @@ class Optimizer {
   /// Refuses to overrule a schedule, and a negative or not finite rate.
   void set_learning_rate(double rate) const;
 
-  /// One update of the trainable parameters that `gradients` (what backward() gives) has gradients for. Others, and their
-  /// slots, keep their bits. Refuses when there are none at all, and values that are not finite: nothing changes then.
+  /// One update of the trainable parameters that `gradients` (what backward() gives) has gradients for. Others, and
+  /// their slots, keep their bits. Refuses when there are none at all, and values that are not finite: nothing changes
+  /// then.
   template <typename G>
-    requires requires(const G& g, const Parameter& p) { g.contains(p); }
+  requires requires(const G& g, const Parameter& p) { g.contains(p); }
   void apply(const G& gradients, const Parameters& parameters) const {
     Tensors found;
     for (const Parameter& parameter : parameters)
@@ -102,8 +103,8 @@ struct RmspropOptions {
   bool centered = false;
   double weight_decay = 0, clipnorm = 0, clipvalue = 0, global_clipnorm = 0;
 };
-/// v = rho v + (1 - rho) g², p -= lr g / sqrt(v + epsilon); centered: v less the square of the mean gradient. PyTorch has
-/// rho 0.99 and epsilon 1e-8 outside of the root.
+/// v = rho v + (1 - rho) g², p -= lr g / sqrt(v + epsilon); centered: v less the square of the mean gradient. PyTorch
+/// has rho 0.99 and epsilon 1e-8 outside of the root.
 Optimizer rmsprop(const RmspropOptions& options = {});
 
 struct AdamOptions {
@@ -113,8 +114,8 @@ struct AdamOptions {
   double epsilon = 1e-7;
   double weight_decay = 0, clipnorm = 0, clipvalue = 0, global_clipnorm = 0;
 };
-/// p -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon), with running means m of g and v of g² (Kingma and
-/// Ba, 2014, end of section 2). PyTorch has epsilon 1e-8, added after v is corrected.
+/// p -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon), with running means m of g and v of g² (Kingma
+/// and Ba, 2014, end of section 2). PyTorch has epsilon 1e-8, added after v is corrected.
 Optimizer adam(const AdamOptions& options = {});
 
 struct AdamwOptions {

@@ -20,7 +20,8 @@ void check_factor(const char* rule, const char* what, double value) {
 }
 
 void check_epsilon(const char* rule, double epsilon) {
-  if (!(epsilon > 0) || std::isinf(epsilon)) throw Error(fmt::format("{}: epsilon is {}, not positive and finite", rule, epsilon));
+  if (!(epsilon > 0) || std::isinf(epsilon))
+    throw Error(fmt::format("{}: epsilon is {}, not positive and finite", rule, epsilon));
 }
 
 Tensor scalar_for(const Tensor& scalar, const Tensor& like) {
@@ -35,7 +36,8 @@ Optimizer adam_named(const char* name, const AdamOptions& options) {
   rule.name = name;
   rule.attributes = {{"beta_1", options.beta_1}, {"beta_2", options.beta_2}, {"epsilon", options.epsilon}};
   rule.slots = {{"momentum"}, {"velocity"}};
-  rule.update = [b1 = options.beta_1, b2 = options.beta_2, epsilon = options.epsilon](const UpdateRule::Step& s) -> Tensors {
+  rule.update = [b1 = options.beta_1, b2 = options.beta_2,
+                 epsilon = options.epsilon](const UpdateRule::Step& s) -> Tensors {
     const Tensor m = s.slots[0] + (s.gradient - s.slots[0]) * (1 - b1);
     const Tensor v = s.slots[1] + (square(s.gradient) - s.slots[1]) * (1 - b2);
     // in double precision, where 1 - b^t loses nothing
@@ -75,7 +77,10 @@ Optimizer rmsprop(const RmspropOptions& options) {
   check_epsilon("rmsprop", options.epsilon);
   UpdateRule rule;
   rule.name = "rmsprop";
-  rule.attributes = {{"rho", options.rho}, {"momentum", options.momentum}, {"epsilon", options.epsilon}, {"centered", options.centered}};
+  rule.attributes = {{"rho", options.rho},
+                     {"momentum", options.momentum},
+                     {"epsilon", options.epsilon},
+                     {"centered", options.centered}};
   rule.slots = {{"velocity"}};
   if (options.momentum > 0) rule.slots.push_back({"momentum"});
   if (options.centered) rule.slots.push_back({"average_gradient"});
@@ -127,7 +132,8 @@ Optimizer optimizer_from(const std::string& name, const Attributes& attributes) 
                global = number("global_clipnorm");
   if (name == "sgd") return sgd({rate, number("momentum"), truth("nesterov"), decay, norm, value, global});
   if (name == "rmsprop")
-    return rmsprop({rate, number("rho"), number("momentum"), number("epsilon"), truth("centered"), decay, norm, value, global});
+    return rmsprop(
+        {rate, number("rho"), number("momentum"), number("epsilon"), truth("centered"), decay, norm, value, global});
   if (name == "adam" || name == "adamw")
     return adam_named(name.c_str(),
                       {rate, number("beta_1"), number("beta_2"), number("epsilon"), decay, norm, value, global});

@@ -17,7 +17,8 @@ void check_rate(const char* what, double rate) {
 
 double Schedule::operator()(std::int64_t step) const {
   const double rate = function_(step);
-  if (!(rate >= 0) || std::isinf(rate)) throw Error(fmt::format("schedule {} gives learning rate {} at step {}", name_, rate, step));
+  if (!(rate >= 0) || std::isinf(rate))
+    throw Error(fmt::format("schedule {} gives learning rate {} at step {}", name_, rate, step));
   return rate;
 }
 
@@ -29,7 +30,8 @@ Schedule constant(double rate) {
 Schedule exponential_decay(const ExponentialDecayOptions& options) {
   check_rate("exponential_decay: initial", options.initial);
   check_rate("exponential_decay: decay_rate", options.decay_rate);
-  if (options.decay_steps < 1) throw Error(fmt::format("exponential_decay: decay_steps is {}, below 1", options.decay_steps));
+  if (options.decay_steps < 1)
+    throw Error(fmt::format("exponential_decay: decay_steps is {}, below 1", options.decay_steps));
   return Schedule("exponential_decay",
                   {{"initial", options.initial},
                    {"decay_steps", options.decay_steps},
@@ -37,7 +39,8 @@ Schedule exponential_decay(const ExponentialDecayOptions& options) {
                    {"staircase", options.staircase}},
                   [options](std::int64_t step) {
                     const double power = static_cast<double>(step) / static_cast<double>(options.decay_steps);
-                    return options.initial * std::pow(options.decay_rate, options.staircase ? std::floor(power) : power);
+                    return options.initial *
+                           std::pow(options.decay_rate, options.staircase ? std::floor(power) : power);
                   });
 }
 
@@ -45,10 +48,11 @@ Schedule schedule_from(const std::string& name, const Attributes& attributes) {
   const auto number = [&](const char* key) { return attribute::as_double(attribute::named(attributes, key), key); };
   if (name == "constant") return constant(number("rate"));
   if (name == "exponential_decay")
-    return exponential_decay({.initial = number("initial"),
-                              .decay_steps = attribute::as_integer(attribute::named(attributes, "decay_steps"), "decay_steps"),
-                              .decay_rate = number("decay_rate"),
-                              .staircase = attribute::as_bool(attribute::named(attributes, "staircase"), "staircase")});
+    return exponential_decay(
+        {.initial = number("initial"),
+         .decay_steps = attribute::as_integer(attribute::named(attributes, "decay_steps"), "decay_steps"),
+         .decay_rate = number("decay_rate"),
+         .staircase = attribute::as_bool(attribute::named(attributes, "staircase"), "staircase")});
   throw Error(fmt::format("there is no schedule \"{}\": there are constant and exponential_decay", name));
 }
 

@@ -33,10 +33,13 @@ void on_small_stack(const std::function<void()>& f) {
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, 256 * 1024);
   pthread_t thread{};
-  REQUIRE(pthread_create(&thread, &attributes, [](void* context) -> void* {
-    (*static_cast<const std::function<void()>*>(context))();
-    return nullptr;
-  }, const_cast<std::function<void()>*>(&f)) == 0);
+  REQUIRE(pthread_create(
+              &thread, &attributes,
+              [](void* context) -> void* {
+                (*static_cast<const std::function<void()>*>(context))();
+                return nullptr;
+              },
+              const_cast<std::function<void()>*>(&f)) == 0);
   pthread_join(thread, nullptr);
   pthread_attr_destroy(&attributes);
 }
@@ -54,7 +57,8 @@ TEST_CASE("one backward pass visits each node once: two passes for any number of
   CHECK(backward(f({w})).visited() == 3);
   const NumericalGradients numerical = numerical_gradients(f, {detach(w)});
   CHECK(numerical.passes == 6);
-  for (std::int64_t k = 0; k < 5; ++k) CHECK(numerical.gradients[0].at<double>(k) == doctest::Approx(2.0 * static_cast<double>(k + 1)).epsilon(1e-6));
+  for (std::int64_t k = 0; k < 5; ++k)
+    CHECK(numerical.gradients[0].at<double>(k) == doctest::Approx(2.0 * static_cast<double>(k + 1)).epsilon(1e-6));
 }
 
 TEST_CASE("N1: relu passes no gradient at zero of either sign, and NaN stays NaN") {
@@ -92,7 +96,8 @@ TEST_CASE("N24: strong zero: only the chosen branch of where has a gradient") {
 }
 
 TEST_CASE("S1: gradients of broadcast inputs come back in their own shapes") {
-  const Tensor scalar = variable(tensor(2.0, f64)), column = variable(ones({3, 1}, f64)), row = variable(ones({1, 2}, f64));
+  const Tensor scalar = variable(tensor(2.0, f64)), column = variable(ones({3, 1}, f64)),
+               row = variable(ones({1, 2}, f64));
   const Gradients g = backward(sum(scalar * (column + row)));
   CHECK(g[scalar].shape() == Shape());
   CHECK(g[scalar].item<double>() == 12);
@@ -140,7 +145,8 @@ TEST_CASE("S20: a seed of another shape and a rank above the maximum are refused
   CHECK_THROWS_WITH_AS(Shape(std::vector<std::int64_t>(17, 1)), doctest::Contains("above the maximum of 16"), Error);
 }
 
-TEST_CASE("G1, G2: a chain of a million ops is built, differentiated and released on 256 kB of stack, from either end") {
+TEST_CASE(
+    "G1, G2: a chain of a million ops is built, differentiated and released on 256 kB of stack, from either end") {
   const std::int64_t before = Node::live();
   on_small_stack([] {
     const Tensor x = leaf({1.0});
@@ -186,7 +192,8 @@ TEST_CASE("G6: what the output does not depend on has gradient zeros, or is refu
   const Gradients g = backward(sum(x));
   CHECK(!g.contains(other));
   CHECK(g[other].values<double>() == std::vector<double>{0, 0});
-  CHECK_THROWS_WITH_AS(gradients(sum(x), {other}, {.unreachable = Unreachable::refuse}), doctest::Contains("does not depend on tensor 0"), Error);
+  CHECK_THROWS_WITH_AS(gradients(sum(x), {other}, {.unreachable = Unreachable::refuse}),
+                       doctest::Contains("does not depend on tensor 0"), Error);
 }
 
 TEST_CASE("G7: of a leaf itself 1; what is not recorded, and several elements without a seed, are refused") {
@@ -237,8 +244,12 @@ TEST_CASE("G12, G14: a parameter that is set after it was recorded leaves the re
 namespace {
 int failures_left = 0;
 const TypedOp<>& odd_op(Tensors (*gradient)(const NoArgs&, const Call&, const Tensor&)) {
-  return *new TypedOp<>({.name = "odd", .doc = "x.", .shape = same_shape,
-                         .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return x; }); }, .gradient = gradient});
+  return *new TypedOp<>(
+      {.name = "odd",
+       .doc = "x.",
+       .shape = same_shape,
+       .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return x; }); },
+       .gradient = gradient});
 }
 }  // namespace
 
@@ -258,11 +269,16 @@ TEST_CASE("G17: gradients of a wrong number, shape or dtype are refused by the o
   const Tensor x = leaf({1.0, 2.0});
   static const TypedOp<>& two = odd_op([](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {g, g}; });
   CHECK_THROWS_WITH_AS(backward(sum(apply(two, {x}))), "the gradient of odd returned 2 gradients for 1 inputs", Error);
-  static const TypedOp<>& wide = odd_op([](const NoArgs&, const Call&, const Tensor&) -> Tensors { return {ones({3}, f64)}; });
-  CHECK_THROWS_WITH_AS(backward(sum(apply(wide, {x}))), doctest::Contains("returned shape (3,) for input 0 of shape (2,)"), Error);
-  static const TypedOp<>& narrow = odd_op([](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {cast(g, f32)}; });
-  CHECK_THROWS_WITH_AS(backward(sum(apply(narrow, {x}))), doctest::Contains("returned f32 for input 0, which is f64"), Error);
-  static const TypedOp<>& none = odd_op([](const NoArgs&, const Call&, const Tensor&) -> Tensors { return {Tensor()}; });
+  static const TypedOp<>& wide =
+      odd_op([](const NoArgs&, const Call&, const Tensor&) -> Tensors { return {ones({3}, f64)}; });
+  CHECK_THROWS_WITH_AS(backward(sum(apply(wide, {x}))),
+                       doctest::Contains("returned shape (3,) for input 0 of shape (2,)"), Error);
+  static const TypedOp<>& narrow =
+      odd_op([](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {cast(g, f32)}; });
+  CHECK_THROWS_WITH_AS(backward(sum(apply(narrow, {x}))), doctest::Contains("returned f32 for input 0, which is f64"),
+                       Error);
+  static const TypedOp<>& none =
+      odd_op([](const NoArgs&, const Call&, const Tensor&) -> Tensors { return {Tensor()}; });
   CHECK(backward(sum(apply(none, {x})))[x].values<double>() == std::vector<double>{0, 0});
 }
 
@@ -310,10 +326,13 @@ TEST_CASE("G23: training steps leave memory as it was") {
 }
 
 TEST_CASE("G25: a second derivative through an op without one is refused by its name") {
-  static const TypedOp<> op({.name = "once", .doc = "x.", .shape = same_shape,
-                             .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return x; }); }});
+  static const TypedOp<> op(
+      {.name = "once", .doc = "x.", .shape = same_shape, .forward = [](const NoArgs&, Inputs in, Output out) {
+         each(in, out, [](auto x) { return x; });
+       }});
   const Tensor x = leaf({1.0});
-  CHECK_THROWS_WITH_AS(backward(sum(apply(op, {x}))), "once has no gradient, but a derivative through it is asked for", Error);
+  CHECK_THROWS_WITH_AS(backward(sum(apply(op, {x}))), "once has no gradient, but a derivative through it is asked for",
+                       Error);
 }
 
 TEST_CASE("G26: two passes add in the same order: equal bits") {
@@ -342,7 +361,8 @@ TEST_CASE("transforms agree with closed forms") {
   CHECK(hvp(f, p, ones({2}, f64)).values<double>() == std::vector<double>{6, 12});
   CHECK(jvp(f, p, ones({2}, f64)).item<double>() == 15);
   CHECK(jacobian([](const Tensor& x) { return x * x; }, p).values<double>() == std::vector<double>{2, 0, 0, 4});
-  CHECK(vjp([](const Tensor& x) { return x * x; }, p, tensor({1.0, 10.0}, f64)).second.values<double>() == std::vector<double>{2, 40});
+  CHECK(vjp([](const Tensor& x) { return x * x; }, p, tensor({1.0, 10.0}, f64)).second.values<double>() ==
+        std::vector<double>{2, 40});
   CHECK(value_and_grad(f)(p).first.item<double>() == 9);
   CHECK(!grad(f)(p).recorded());
 }

@@ -8,11 +8,13 @@
 using namespace twopass;
 
 TEST_CASE("categorical cross-entropy is the example of Keras's documentation") {
-  const Tensor t = tensor({{0.0, 1.0, 0.0}, {0.0, 0.0, 1.0}}, f64), p = tensor({{0.05, 0.95, 0.0}, {0.1, 0.8, 0.1}}, f64);
+  const Tensor t = tensor({{0.0, 1.0, 0.0}, {0.0, 0.0, 1.0}}, f64),
+               p = tensor({{0.05, 0.95, 0.0}, {0.1, 0.8, 0.1}}, f64);
   const Tensor each = categorical_crossentropy().per_sample(t, p);
   CHECK(each.at<double>(0) == doctest::Approx(-std::log(0.95)));
   CHECK(each.at<double>(1) == doctest::Approx(-std::log(0.1)));
-  CHECK(sparse_categorical_crossentropy().per_sample(tensor({1, 2}), p).at<double>(1) == doctest::Approx(-std::log(0.1)));
+  CHECK(sparse_categorical_crossentropy().per_sample(tensor({1, 2}), p).at<double>(1) ==
+        doctest::Approx(-std::log(0.1)));
 }
 
 TEST_CASE("F15: targets (n, 1) are not broadcast against predictions (n,)") {

@@ -21,7 +21,8 @@ TEST_CASE("two updates of sgd with momentum are those of the formula") {
   // v: -0.05, then -0.045 - 0.025 = -0.07
   CHECK(after(sgd({.learning_rate = 0.1, .momentum = 0.9}), 1, {0.5, 0.25}) == doctest::Approx(0.88));
   // 0.9 v - lr g: -0.095, then -0.088
-  CHECK(after(sgd({.learning_rate = 0.1, .momentum = 0.9, .nesterov = true}), 1, {0.5, 0.25}) == doctest::Approx(0.817));
+  CHECK(after(sgd({.learning_rate = 0.1, .momentum = 0.9, .nesterov = true}), 1, {0.5, 0.25}) ==
+        doctest::Approx(0.817));
 }
 
 TEST_CASE("two updates of adam are those of the formula") {

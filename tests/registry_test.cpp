@@ -105,7 +105,8 @@ TEST_CASE("every op gives in f32 what it gives in f64, within single precision")
     for (const Op::Sample& sample : op->samples()) {
       const Tensors wide = drawn(*op, sample, f64);
       Tensors narrow;
-      for (const Tensor& x : wide) narrow.push_back(x.dtype() == f64 ? from_values(x.values<double>(), x.shape(), f32) : x);
+      for (const Tensor& x : wide)
+        narrow.push_back(x.dtype() == f64 ? from_values(x.values<double>(), x.shape(), f32) : x);
       INFO(op->name());
       CHECK(distance(apply(*op, sample.arguments, narrow), apply(*op, sample.arguments, wide)) < 2e-5);
     }
@@ -123,17 +124,21 @@ TEST_CASE("the arguments of every op survive being written as attributes and rea
 
 TEST_CASE("an op of the user's stands beside the library's, and its name can't be taken twice") {
   const auto record = [] {
-    return OpRecord<>{.name = "test_triple",
-                      .doc = "3 x.",
-                      .shape = same_floating,
-                      .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return 3 * x; }); },
-                      .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {g}; },
-                      .samples = {{.inputs = {sample::uniform({2})}}}, .examples = {{.inputs = {{1.0}}, .output = {3.0}}},
-                      .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}}};
+    return OpRecord<>{
+        .name = "test_triple",
+        .doc = "3 x.",
+        .shape = same_floating,
+        .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return 3 * x; }); },
+        .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {g}; },
+        .samples = {{.inputs = {sample::uniform({2})}}},
+        .examples = {{.inputs = {{1.0}}, .output = {3.0}}},
+        .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}}};
   };
   static const OpHandle<NoArgs> triple = [&] {
     OpRecord<> right = record();
-    right.gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {apply(*find_op("mul"), {g, from_values<double>({3}, {}, g.dtype())})}; };
+    right.gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors {
+      return {apply(*find_op("mul"), {g, from_values<double>({3}, {}, g.dtype())})};
+    };
     return define<NoArgs>(right);
   }();
   CHECK(gradcheck(triple).ok());

@@ -41,16 +41,22 @@ struct ThreadCount {
 
 TEST_CASE("C1: threads build and differentiate graphs of their own, with the bits of one") {
   std::vector<std::vector<double>> found(4);
-  on_threads(4, [&](int k) { found[static_cast<std::size_t>(k)] = gradient(variable(Random(9).normal({3, 2}, f64)), static_cast<std::uint64_t>(k)); });
+  on_threads(4, [&](int k) {
+    found[static_cast<std::size_t>(k)] =
+        gradient(variable(Random(9).normal({3, 2}, f64)), static_cast<std::uint64_t>(k));
+  });
   for (std::size_t k = 0; k < 4; ++k) CHECK(found[k] == gradient(variable(Random(9).normal({3, 2}, f64)), k));
 }
 
 TEST_CASE("C2: threads share parameters that nobody updates") {
   const Parameter w(Random(9).normal({3, 2}, f64), "w");
   std::vector<Tensor> found(4);
-  on_threads(4, [&](int k) { found[static_cast<std::size_t>(k)] = backward(sum(square(w.tensor() * static_cast<double>(k + 1))))[w]; });
+  on_threads(4, [&](int k) {
+    found[static_cast<std::size_t>(k)] = backward(sum(square(w.tensor() * static_cast<double>(k + 1))))[w];
+  });
   for (int k = 0; k < 4; ++k)
-    CHECK(found[static_cast<std::size_t>(k)].at<double>(0) == doctest::Approx(2.0 * (k + 1) * (k + 1) * w.value().at<double>(0)));
+    CHECK(found[static_cast<std::size_t>(k)].at<double>(0) ==
+          doctest::Approx(2.0 * (k + 1) * (k + 1) * w.value().at<double>(0)));
 }
 
 TEST_CASE("C3: two threads differentiate one graph at once") {
@@ -81,9 +87,11 @@ TEST_CASE("C4: a graph is built in one thread, differentiated in a second and re
 
 TEST_CASE("C5: an exception in a tile arrives at the caller, and the pool goes on") {
   const ThreadCount four(4);
-  CHECK_THROWS_WITH_AS(parallel_for(100, [](std::int64_t tile) {
-    if (tile >= 17) throw Error("tile " + std::to_string(tile));
-  }), "tile 17", Error);
+  CHECK_THROWS_WITH_AS(parallel_for(100,
+                                    [](std::int64_t tile) {
+                                      if (tile >= 17) throw Error("tile " + std::to_string(tile));
+                                    }),
+                       "tile 17", Error);
   std::atomic<int> done{0};
   parallel_for(100, [&](std::int64_t) { ++done; });
   CHECK(done == 100);

@@ -37,7 +37,8 @@ namespace {
 // What a rule returned must be what its inputs can take.
 Tensor checked(const Op& op, const Node& input, std::size_t k, Tensor gradient) {
   if (gradient.dtype() != input.dtype)
-    throw Error(fmt::format("the gradient of {} returned {} for input {}, which is {}", op.name(), name_of(gradient.dtype()), k, name_of(input.dtype)));
+    throw Error(fmt::format("the gradient of {} returned {} for input {}, which is {}", op.name(),
+                            name_of(gradient.dtype()), k, name_of(input.dtype)));
   if (gradient.shape() == input.shape) return gradient;
   bool fits = op.broadcasts();
   if (fits) {
@@ -48,21 +49,24 @@ Tensor checked(const Op& op, const Node& input, std::size_t k, Tensor gradient) 
     }
   }
   if (!fits)
-    throw Error(fmt::format("the gradient of {} returned shape {} for input {} of shape {}", op.name(), gradient.shape().text(), k, input.shape.text()));
+    throw Error(fmt::format("the gradient of {} returned shape {} for input {} of shape {}", op.name(),
+                            gradient.shape().text(), k, input.shape.text()));
   return sum_to(gradient, input.shape);
 }
 
 Tensor seed_of_pass(const Tensor& y, const Tensor& seed) {
   if (!y.recorded())
-    throw Error(fmt::format("backward({}): the tensor is not recorded: no variable, parameter or input led to it", y.shape().text()));
+    throw Error(fmt::format("backward({}): the tensor is not recorded: no variable, parameter or input led to it",
+                            y.shape().text()));
   if (!seed.defined()) {
     if (y.elements() != 1)
-      throw Error(fmt::format("backward({}): a tensor of {} elements needs a seed: the gradient of it", y.shape().text(), y.elements()));
+      throw Error(fmt::format("backward({}): a tensor of {} elements needs a seed: the gradient of it",
+                              y.shape().text(), y.elements()));
     return full(y.shape(), 1, y.dtype());
   }
   if (seed.shape() != y.shape() || seed.dtype() != y.dtype())
-    throw Error(fmt::format("backward({}): the seed is {} {} but the tensor {} {}", y.shape().text(), name_of(seed.dtype()), seed.shape().text(),
-                            name_of(y.dtype()), y.shape().text()));
+    throw Error(fmt::format("backward({}): the seed is {} {} but the tensor {} {}", y.shape().text(),
+                            name_of(seed.dtype()), seed.shape().text(), name_of(y.dtype()), y.shape().text()));
   return seed;
 }
 
@@ -116,7 +120,8 @@ class BackwardPass {
       places_.erase(node.get());
       free_.push_back(place);
       ++found_->visited;
-      if (node->is(Node::kLeaf) || (restricted_ ? wanted_.find(node.get()) != nullptr : found_->intermediates)) keep(node, g);
+      if (node->is(Node::kLeaf) || (restricted_ ? wanted_.find(node.get()) != nullptr : found_->intermediates))
+        keep(node, g);
       if (!node->is(Node::kLeaf)) spread(*node, g);
     }
     Gradients result;
@@ -171,7 +176,8 @@ class BackwardPass {
     bool wanted = false;
     for (const Node::Edge& edge : node.edges()) wanted = wanted || matters(edge.node());
     if (!wanted) return;
-    if (!op.differentiable()) throw Error(fmt::format("{} has no gradient, but a derivative through it is asked for", op.name()));
+    if (!op.differentiable())
+      throw Error(fmt::format("{} has no gradient, but a derivative through it is asked for", op.name()));
     Tensors gradients;
     try {
       gradients = op.gradient(node.arguments.get(), Call(node), g);
@@ -180,7 +186,8 @@ class BackwardPass {
     }
     const auto edges = node.edges();
     if (gradients.size() != edges.size())
-      throw Error(fmt::format("the gradient of {} returned {} gradients for {} inputs", op.name(), gradients.size(), edges.size()));
+      throw Error(fmt::format("the gradient of {} returned {} gradients for {} inputs", op.name(), gradients.size(),
+                              edges.size()));
     for (std::size_t k = 0; k < edges.size(); ++k) {
       Node* input = edges[k].node();
       if (!gradients[k].defined() || !matters(input)) continue;
@@ -224,7 +231,8 @@ Tensors gradients(const Tensor& y, const Tensors& of, const GradientsOptions& op
       result.push_back(found[of[k]]);
     } else {
       if (options.unreachable == Unreachable::refuse)
-        throw Error(fmt::format("gradients: the output does not depend on tensor {} of shape {}", k, of[k].shape().text()));
+        throw Error(
+            fmt::format("gradients: the output does not depend on tensor {} of shape {}", k, of[k].shape().text()));
       result.push_back(zeros(of[k].shape(), of[k].dtype()));
     }
   }
@@ -232,11 +240,15 @@ Tensors gradients(const Tensor& y, const Tensors& of, const GradientsOptions& op
 }
 
 Tensor Gradients::operator[](const Tensor& x) const {
-  if (!x.recorded()) throw Error(fmt::format("no gradient of a tensor of shape {}: it is not recorded", x.shape().text()));
+  if (!x.recorded())
+    throw Error(fmt::format("no gradient of a tensor of shape {}: it is not recorded", x.shape().text()));
   if (found_) {
     if (const Tensor* gradient = found_->of(x.node())) return *gradient;
     if (!x.node().is(Node::kLeaf) && !found_->intermediates)
-      throw Error(fmt::format("the gradient of a tensor of shape {} was not kept: it is no leaf; backward(y, {{.intermediates = true}}) keeps it", x.shape().text()));
+      throw Error(
+          fmt::format("the gradient of a tensor of shape {} was not kept: it is no leaf; backward(y, {{.intermediates "
+                      "= true}}) keeps it",
+                      x.shape().text()));
   }
   return zeros(x.shape(), x.dtype());
 }
@@ -252,7 +264,8 @@ Tensor Gradients::operator[](const Parameter& parameter) const {
 bool Gradients::contains(const Tensor& x) const { return found_ && found_->of(x.node()) != nullptr; }
 
 bool Gradients::contains(const Parameter& parameter) const {
-  return found_ && std::any_of(found_->entries.begin(), found_->entries.end(), [&](const auto& entry) { return entry.parameter == parameter.id(); });
+  return found_ && std::any_of(found_->entries.begin(), found_->entries.end(),
+                               [&](const auto& entry) { return entry.parameter == parameter.id(); });
 }
 
 std::int64_t Gradients::visited() const { return found_ ? found_->visited : 0; }

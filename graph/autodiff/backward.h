@@ -21,8 +21,8 @@ struct BackwardOptions {
 /// The gradients that one pass found: a value; nothing is stored on tensors or parameters.
 class Gradients {
  public:
-  /// The gradient of a variable, a parameter or (with `.intermediates`) any recorded tensor; zeros where the output does not
-  /// depend on it. Refuses tensors that are not recorded, and ones in between without the option.
+  /// The gradient of a variable, a parameter or (with `.intermediates`) any recorded tensor; zeros where the output
+  /// does not depend on it. Refuses tensors that are not recorded, and ones in between without the option.
   Tensor operator[](const Tensor& x) const;
   Tensor operator[](const Parameter& parameter) const;
   /// Whether the output depends on it.
@@ -37,10 +37,11 @@ class Gradients {
   std::shared_ptr<const Found> found_;
 };
 
-/// All gradients of `y` in one pass over its record, which stays as it is: it may be called again, also from other threads.
-/// Refuses a `y` that is not recorded, and one of several elements without a seed.
+/// All gradients of `y` in one pass over its record, which stays as it is: it may be called again, also from other
+/// threads. Refuses a `y` that is not recorded, and one of several elements without a seed.
 Gradients backward(const Tensor& y, const BackwardOptions& options = {});
-/// The same, letting go of the record while walking it: values that nobody else holds are freed as soon as they are used.
+/// The same, letting go of the record while walking it: values that nobody else holds are freed as soon as they are
+/// used.
 Gradients backward(Tensor&& y, const BackwardOptions& options = {});
 
 /// What a requested tensor that `y` does not depend on gives.

@@ -17,7 +17,8 @@ namespace {
 
 using Many = std::function<Tensor(const Tensors&)>;
 
-// f's output weighted with fixed numbers and summed, so that every element of the output counts and none cancels another.
+// f's output weighted with fixed numbers and summed, so that every element of the output counts and none cancels
+// another.
 Many projected(const Many& f, std::uint64_t seed) {
   return [f, seed](const Tensors& inputs) {
     const Tensor y = f(inputs);
@@ -42,7 +43,8 @@ std::vector<std::int64_t> index_of(std::int64_t flat, const Shape& shape) {
   return index;
 }
 
-void compare(const Many& f, const Tensors& inputs, int order, const GradcheckOptions& options, GradcheckReport& report) {
+void compare(const Many& f, const Tensors& inputs, int order, const GradcheckOptions& options,
+             GradcheckReport& report) {
   const Tensors variables = as_variables(inputs);
   const Tensor y = [&] {
     const RecordingScope on(true);
@@ -66,7 +68,8 @@ void compare(const Many& f, const Tensors& inputs, int order, const GradcheckOpt
     line.elements = static_cast<std::int64_t>(ours.size());
     double worst = -1;
     for (std::size_t place = 0; place < ours.size(); ++place) {
-      const double allowed = options.absolute + options.relative * std::max(std::abs(ours[place]), std::abs(theirs[place]));
+      const double allowed =
+          options.absolute + options.relative * std::max(std::abs(ours[place]), std::abs(theirs[place]));
       double off = std::abs(ours[place] - theirs[place]) / allowed;
       if (!(off >= 0)) off = INFINITY;  // NaN is never right
       if (off <= worst) continue;
@@ -112,11 +115,13 @@ std::string GradcheckReport::text() const {
   for (const Line& line : lines_) {
     if (!text.empty()) text += "\n";
     text += fmt::format("{}{}: ", line.input, line.order > 1 ? ", second order" : "");
-    if (line.elements == 0) text += "no elements";
+    if (line.elements == 0)
+      text += "no elements";
     else
-      text += fmt::format("worst of {} at [{}]: analytic {:.10g}, numerical {:.10g}, off by {:.2g} where {:.2g} is allowed: {}", line.elements,
-                          fmt::join(line.worst, ", "), line.analytic, line.numerical, std::abs(line.analytic - line.numerical), line.allowed,
-                          line.ok ? "ok" : "WRONG");
+      text += fmt::format(
+          "worst of {} at [{}]: analytic {:.10g}, numerical {:.10g}, off by {:.2g} where {:.2g} is allowed: {}",
+          line.elements, fmt::join(line.worst, ", "), line.analytic, line.numerical,
+          std::abs(line.analytic - line.numerical), line.allowed, line.ok ? "ok" : "WRONG");
   }
   return text;
 }

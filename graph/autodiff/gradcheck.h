@@ -27,7 +27,7 @@ struct GradcheckOptions {
 class GradcheckReport {
  public:
   struct Line {
-    std::string input;        // its name, or "input 0"
+    std::string input;  // its name, or "input 0"
     int order = 1;
     std::vector<std::int64_t> worst;  // the index of the element that is furthest off
     double analytic = 0, numerical = 0, allowed = 0;
@@ -47,7 +47,8 @@ class GradcheckReport {
 
 /// Checks the gradients of f for its floating inputs against central differences. An output of several elements is
 /// weighted with fixed random numbers and summed. f64 inputs are wanted: f32 is too coarse to differentiate so.
-GradcheckReport gradcheck(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs, const GradcheckOptions& options = {});
+GradcheckReport gradcheck(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs,
+                          const GradcheckOptions& options = {});
 /// The same for every sample of an op's record, to second order unless told.
 GradcheckReport gradcheck(const Op& op, const GradcheckOptions& options = {.order = 2});
 

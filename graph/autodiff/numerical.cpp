@@ -17,7 +17,9 @@ NumericalGradients numerical_gradients(const std::function<Tensor(const Tensors&
   const auto value = [&](const Tensors& at) {
     ++found.passes;
     const Tensor y = f(at);
-    if (y.elements() != 1) throw Error(fmt::format("numerical_gradients: the function must return one element, not shape {}", y.shape().text()));
+    if (y.elements() != 1)
+      throw Error(
+          fmt::format("numerical_gradients: the function must return one element, not shape {}", y.shape().text()));
     return y.item<double>();
   };
   const bool forward = options.difference == Difference::forward;
@@ -29,7 +31,8 @@ NumericalGradients numerical_gradients(const std::function<Tensor(const Tensors&
       found.gradients.emplace_back();
       continue;
     }
-    const double epsilon = dtype == f32 ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon();
+    const double epsilon =
+        dtype == f32 ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon();
     const double step = options.step > 0 ? options.step : forward ? std::sqrt(epsilon) : std::cbrt(epsilon);
     const std::vector<double> values = inputs[k].values<double>();
     std::vector<double> gradient(values.size());

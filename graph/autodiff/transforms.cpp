@@ -11,8 +11,8 @@
 namespace twopass {
 namespace {
 
-// What f is differentiated for: a node of its own, so that what else led to x does not count; recorded through to x where
-// x is recorded, so that derivatives nest.
+// What f is differentiated for: a node of its own, so that what else led to x does not count; recorded through to x
+// where x is recorded, so that derivatives nest.
 Tensor point(const Tensor& x) { return x.recorded() ? identity(x) : variable(x); }
 
 // The gradient of y for x; zeros where y does not depend on it.
@@ -23,7 +23,8 @@ Tensor pull(const Tensor& y, const Tensor& x, const Tensor& seed, bool record) {
 
 void check_like(const char* call, const char* what, const Tensor& v, const Tensor& x) {
   if (v.shape() != x.shape() || v.dtype() != x.dtype())
-    throw Error(fmt::format("{}: v is {} {} but {} is {} {}", call, name_of(v.dtype()), v.shape().text(), what, name_of(x.dtype()), x.shape().text()));
+    throw Error(fmt::format("{}: v is {} {} but {} is {} {}", call, name_of(v.dtype()), v.shape().text(), what,
+                            name_of(x.dtype()), x.shape().text()));
 }
 
 void check_single(const char* call, const Tensor& y) {

@@ -37,7 +37,8 @@ std::string counted(std::int64_t count) {
 
 std::string step_label(const ModelStep& step) {
   switch (step.kind) {
-    case ModelStep::Kind::input: return fmt::format("{}\n{}", step.name, specs_text(step.outputs));
+    case ModelStep::Kind::input:
+      return fmt::format("{}\n{}", step.name, specs_text(step.outputs));
     case ModelStep::Kind::layer: {
       const std::int64_t count = parameter_count(*step.layer);
       const std::string arguments = step.layer->type() == "Model" ? "" : text_of(step.layer->attributes());
@@ -53,18 +54,24 @@ std::string step_label(const ModelStep& step) {
       if (step.constant.rank() == 0) return fmt::format("{}", step.constant.at<double>(0));
       return "constant\n" + specs_text(step.outputs);
     case ModelStep::Kind::parameter:
-      return fmt::format("{}\n{}", step.parameter.name().empty() ? "parameter" : step.parameter.name(), specs_text(step.outputs));
+      return fmt::format("{}\n{}", step.parameter.name().empty() ? "parameter" : step.parameter.name(),
+                         specs_text(step.outputs));
   }
   return "";
 }
 
 DotStyle step_style(const ModelStep& step) {
   switch (step.kind) {
-    case ModelStep::Kind::input: return DotStyle::input;
-    case ModelStep::Kind::layer: return DotStyle::layer;
-    case ModelStep::Kind::op: return DotStyle::op;
-    case ModelStep::Kind::constant: return DotStyle::constant;
-    case ModelStep::Kind::parameter: return DotStyle::parameter;
+    case ModelStep::Kind::input:
+      return DotStyle::input;
+    case ModelStep::Kind::layer:
+      return DotStyle::layer;
+    case ModelStep::Kind::op:
+      return DotStyle::op;
+    case ModelStep::Kind::constant:
+      return DotStyle::constant;
+    case ModelStep::Kind::parameter:
+      return DotStyle::parameter;
   }
   return DotStyle::op;
 }
@@ -88,7 +95,8 @@ std::string layer_level(const Model& model) {
 }
 
 // The ops of each step, found by running it on symbols, in a frame a layer; models inside models are frames in frames.
-void draw_ops(const ModelGraph& graph, const Tensors& inputs, DotWriter& writer, RecordDrawing& drawing, Tensors& outputs) {
+void draw_ops(const ModelGraph& graph, const Tensors& inputs, DotWriter& writer, RecordDrawing& drawing,
+              Tensors& outputs) {
   std::vector<Tensors> values(graph.steps.size());
   for (std::size_t k = 0; k < graph.inputs.size(); ++k) values[graph.inputs[k]] = {inputs[k]};
   for (std::size_t k = 0; k < graph.steps.size(); ++k) {
@@ -148,13 +156,15 @@ std::string backward_level(const Model& model, std::int64_t batch) {
     leaves.push_back(parameter.tensor());
     names.push_back(path);
   }
-  if (leaves.empty()) throw Error(fmt::format("to_dot: model \"{}\" has no parameters to differentiate for", model.name()));
+  if (leaves.empty())
+    throw Error(fmt::format("to_dot: model \"{}\" has no parameters to differentiate for", model.name()));
   Tensors outputs = model.body().call(inputs, {});
   // Without a loss, the sum of the outputs is what is differentiated.
   Tensor total;
   if (model.compiled() && !model.body().compiled->loss.empty()) {
     const Trainer trainer(model.body(), "to_dot");
-    total = trainer.symbolic_loss(outputs, [&](const Spec& spec, const std::string& name) { return data_symbol(spec, batch, name); });
+    total = trainer.symbolic_loss(
+        outputs, [&](const Spec& spec, const std::string& name) { return data_symbol(spec, batch, name); });
   } else {
     for (const Tensor& output : outputs) total = total.defined() ? total + sum(output) : sum(output);
   }
@@ -166,7 +176,9 @@ std::string backward_level(const Model& model, std::int64_t batch) {
   drawing.draw(found, DotStyle::op, true);
   writer.close();
   for (std::size_t k = 0; k < found.size(); ++k)
-    writer.edge(drawing.at(found[k]), writer.node("d loss / d " + names[k] + "\n" + spec_text(found[k].shape(), found[k].dtype()), DotStyle::output));
+    writer.edge(
+        drawing.at(found[k]),
+        writer.node("d loss / d " + names[k] + "\n" + spec_text(found[k].shape(), found[k].dtype()), DotStyle::output));
   return writer.text();
 }
 
@@ -174,9 +186,12 @@ std::string backward_level(const Model& model, std::int64_t batch) {
 
 std::string to_dot(const Model& model, const DotOptions& options) {
   switch (options.level) {
-    case DotLevel::layer: return layer_level(model);
-    case DotLevel::op: return op_level(model);
-    case DotLevel::backward: return backward_level(model, options.batch_size);
+    case DotLevel::layer:
+      return layer_level(model);
+    case DotLevel::op:
+      return op_level(model);
+    case DotLevel::backward:
+      return backward_level(model, options.batch_size);
   }
   throw Error("to_dot: there is no such level");
 }

@@ -18,18 +18,21 @@ std::string node_label(const Node& node) {
     const char* kind = leaf->parameter ? "parameter" : node.is(Node::kSymbol) ? "input" : "variable";
     return fmt::format("{}\n{}", leaf->name.empty() ? kind : leaf->name, spec);
   }
-  if (const LayerCallArguments* call = layer_call_of(node)) return fmt::format("{}\n{}", call->call->layer->type(), spec);
+  if (const LayerCallArguments* call = layer_call_of(node))
+    return fmt::format("{}\n{}", call->call->layer->type(), spec);
   if (node.op) {
     const std::string arguments = text_of(node.op->attributes(node.arguments.get()));
     return fmt::format("{}{}\n{}", node.op->name(), arguments.empty() ? "" : "\n" + arguments, spec);
   }
   if (!node.is(Node::kSymbol) && node.data && node.shape.rank() == 0)
-    return dispatch(node.dtype, [&]<typename T>() { return fmt::format("{}", *reinterpret_cast<const T*>(node.data)); });
+    return dispatch(node.dtype,
+                    [&]<typename T>() { return fmt::format("{}", *reinterpret_cast<const T*>(node.data)); });
   return "constant\n" + spec;
 }
 
 DotStyle node_style(const Node& node, DotStyle ops) {
-  if (const LeafArguments* leaf = node.leaf()) return leaf->parameter || !node.is(Node::kSymbol) ? DotStyle::parameter : DotStyle::input;
+  if (const LeafArguments* leaf = node.leaf())
+    return leaf->parameter || !node.is(Node::kSymbol) ? DotStyle::parameter : DotStyle::input;
   return node.op ? ops : DotStyle::constant;
 }
 
@@ -38,7 +41,8 @@ DotStyle node_style(const Node& node, DotStyle ops) {
 std::string spec_text(const Shape& shape, DType dtype) { return fmt::format("{} {}", shape.text(), name_of(dtype)); }
 
 void RecordDrawing::draw(const Tensors& outputs, DotStyle ops, bool dashed) {
-  // What is new, found without recursion; drawn in order of numbers, which is that of making, constants where they are met.
+  // What is new, found without recursion; drawn in order of numbers, which is that of making, constants where they are
+  // met.
   std::vector<const Node*> found, open;
   std::unordered_set<const Node*> seen;
   const auto meet = [&](const Node* node) {
@@ -56,7 +60,8 @@ void RecordDrawing::draw(const Tensors& outputs, DotStyle ops, bool dashed) {
   }
   std::reverse(found.begin(), found.end());
   std::stable_sort(found.begin(), found.end(), [](const Node* a, const Node* b) { return a->number < b->number; });
-  const std::unordered_map<const Node*, std::size_t> before = dashed ? drawn_ : std::unordered_map<const Node*, std::size_t>();
+  const std::unordered_map<const Node*, std::size_t> before =
+      dashed ? drawn_ : std::unordered_map<const Node*, std::size_t>();
   for (const Node* node : found) drawn_[node] = writer_.node(node_label(*node), node_style(*node, ops));
   for (const Node* node : found)
     for (const Node::Edge& edge : node->edges())

@@ -19,8 +19,8 @@ class RecordDrawing {
   explicit RecordDrawing(DotWriter& writer) : writer_(writer) {}
   /// Says what an already drawn thing is to be pointed at for this tensor.
   void put(const Tensor& x, std::size_t drawn) { drawn_[&x.node()] = drawn; }
-  /// Draws what is not drawn yet of the record behind `outputs`, oldest first. Ops have the style `ops`; edges from what was
-  /// drawn before this call are dashed where `dashed` says so.
+  /// Draws what is not drawn yet of the record behind `outputs`, oldest first. Ops have the style `ops`; edges from
+  /// what was drawn before this call are dashed where `dashed` says so.
   void draw(const Tensors& outputs, DotStyle ops, bool dashed = false);
   std::size_t at(const Tensor& x) const { return drawn_.at(&x.node()); }
   bool has(const Tensor& x) const { return drawn_.contains(&x.node()); }

@@ -44,7 +44,8 @@ void render(std::string_view dot, std::string_view path) {
   agseterrf(remember_complaint);
   const std::unique_ptr<Agraph_t, CloseGraph> graph(agmemread(std::string(dot).c_str()), CloseGraph{context});
   if (!graph) throw Error(fmt::format("render: this is no DOT text: {}", complaint));
-  if (gvLayout(context, graph.get(), "dot") != 0) throw Error(fmt::format("render: Graphviz can't lay it out: {}", complaint));
+  if (gvLayout(context, graph.get(), "dot") != 0)
+    throw Error(fmt::format("render: Graphviz can't lay it out: {}", complaint));
   char* data = nullptr;
   unsigned int length = 0;
   if (gvRenderData(context, graph.get(), format.c_str(), &data, &length) != 0 || !data)

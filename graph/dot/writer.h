@@ -6,8 +6,8 @@
 
 namespace twopass {
 
-/// A string in DOT's double quotes: quotes, backslashes and ampersands escaped, lines broken by \n, control characters and
-/// invalid UTF-8 replaced by U+FFFD, and cut to 200 characters with an ellipsis.
+/// A string in DOT's double quotes: quotes, backslashes and ampersands escaped, lines broken by \n, control characters
+/// and invalid UTF-8 replaced by U+FFFD, and cut to 200 characters with an ellipsis.
 std::string dot_quoted(std::string_view text);
 
 /// What a node stands for: decides its colours.

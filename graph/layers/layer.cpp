@@ -56,7 +56,9 @@ class LayerCallOp : public Op {
   const std::vector<Refusal>& refusals() const override { return refusals_; }
 
  private:
-  [[noreturn]] static void refuse() { throw Error("a layer call on symbols has no value: make a Model of it and call that"); }
+  [[noreturn]] static void refuse() {
+    throw Error("a layer call on symbols has no value: make a Model of it and call that");
+  }
   std::string name_ = "layer call", doc_ = "What a layer gives for symbols.";
   std::vector<Sample> samples_;
   std::vector<Example> examples_;
@@ -134,8 +136,8 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
     if (!right) {
       Shapes found;
       for (const Tensor& input : inputs) found.push_back(input.shape());
-      throw Error(fmt::format("{} ({}) was built for {} and is given {}: what follows the batch axis must be equal", title_of(*this, inputs), type(),
-                              shapes_text(built_for_), shapes_text(found)));
+      throw Error(fmt::format("{} ({}) was built for {} and is given {}: what follows the batch axis must be equal",
+                              title_of(*this, inputs), type(), shapes_text(built_for_), shapes_text(found)));
     }
   }
   try {
@@ -148,25 +150,29 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
 }
 
 Tensors LayerHandle::call(const TensorList& inputs, const CallContext& context) const {
-  const bool symbolic = std::any_of(inputs.tensors().begin(), inputs.tensors().end(), [](const Tensor& x) { return x.defined() && x.symbolic(); });
+  const bool symbolic = std::any_of(inputs.tensors().begin(), inputs.tensors().end(),
+                                    [](const Tensor& x) { return x.defined() && x.symbolic(); });
   if (!symbolic) return layer_->run(inputs.tensors(), context);
   // Run once on stand-ins, to learn the outputs' shapes and to build; what is remembered is the call itself.
   Tensors stand_ins;
-  for (const Tensor& x : inputs.tensors()) stand_ins.push_back(x.defined() ? symbol(x.shape(), x.dtype(), x.name()) : x);
+  for (const Tensor& x : inputs.tensors())
+    stand_ins.push_back(x.defined() ? symbol(x.shape(), x.dtype(), x.name()) : x);
   const auto remembered = std::make_shared<LayerCall>();
   remembered->layer = layer_;
   remembered->inputs = inputs.tensors();
   for (const Tensor& y : layer_->run(stand_ins, context)) remembered->outputs.push_back({y.shape(), y.dtype()});
   Tensors outputs;
   for (std::size_t k = 0; k < remembered->outputs.size(); ++k)
-    outputs.push_back(remember(layer_call_op(), ArgumentsPointer(new LayerCallArguments(remembered, k)), inputs.tensors(), remembered->outputs[k]));
+    outputs.push_back(remember(layer_call_op(), ArgumentsPointer(new LayerCallArguments(remembered, k)),
+                               inputs.tensors(), remembered->outputs[k]));
   return outputs;
 }
 
 Tensor LayerHandle::operator()(const TensorList& inputs, const CallContext& context) const {
   Tensors outputs = call(inputs, context);
   if (outputs.size() != 1)
-    throw Error(fmt::format("{} has {} outputs: call() gives them", title_of(*layer_, inputs.tensors()), outputs.size()));
+    throw Error(
+        fmt::format("{} has {} outputs: call() gives them", title_of(*layer_, inputs.tensors()), outputs.size()));
   return std::move(outputs[0]);
 }
 

@@ -21,29 +21,43 @@ namespace {
 using Unary = Tensor (*)(const Tensor&);
 
 const std::map<std::string, Unary>& activations() {
-  static const std::map<std::string, Unary> all = {
-      {"relu", relu}, {"sigmoid", sigmoid}, {"tanh", tanh}, {"gelu", gelu}, {"silu", silu}, {"swish", silu}, {"softplus", softplus},
-      {"exponential", exp},
-      {"leaky_relu", [](const Tensor& x) { return leaky_relu(x); }},
-      {"elu", [](const Tensor& x) { return elu(x); }},
-      {"softmax", [](const Tensor& x) { return softmax(x, -1); }},
-      {"log_softmax", [](const Tensor& x) { return log_softmax(x, -1); }}};
+  static const std::map<std::string, Unary> all = {{"relu", relu},
+                                                   {"sigmoid", sigmoid},
+                                                   {"tanh", tanh},
+                                                   {"gelu", gelu},
+                                                   {"silu", silu},
+                                                   {"swish", silu},
+                                                   {"softplus", softplus},
+                                                   {"exponential", exp},
+                                                   {"leaky_relu", [](const Tensor& x) { return leaky_relu(x); }},
+                                                   {"elu", [](const Tensor& x) { return elu(x); }},
+                                                   {"softmax", [](const Tensor& x) { return softmax(x, -1); }},
+                                                   {"log_softmax", [](const Tensor& x) { return log_softmax(x, -1); }}};
   return all;
 }
 
-std::string text_attribute(const Attributes& attributes, const char* name) { return attribute::as_string(attribute::named(attributes, name), name); }
-std::int64_t integer_attribute(const Attributes& attributes, const char* name) { return attribute::as_integer(attribute::named(attributes, name), name); }
+std::string text_attribute(const Attributes& attributes, const char* name) {
+  return attribute::as_string(attribute::named(attributes, name), name);
+}
+std::int64_t integer_attribute(const Attributes& attributes, const char* name) {
+  return attribute::as_integer(attribute::named(attributes, name), name);
+}
 
 class DenseLayer : public Layer {
  public:
   DenseLayer(std::int64_t units, const DenseOptions& options) : units_(units), options_(options) {
-    if (units < 1 || units > (std::int64_t{1} << 40)) throw Error(fmt::format("Dense({}): units must be at least 1 and can't be as many", units));
+    if (units < 1 || units > (std::int64_t{1} << 40))
+      throw Error(fmt::format("Dense({}): units must be at least 1 and can't be as many", units));
     const std::string& name = options.activation.name();
-    fused_ = name == "relu" ? FusedActivation::relu : name == "sigmoid" ? FusedActivation::sigmoid : name == "tanh" ? FusedActivation::tanh : FusedActivation::linear;
+    fused_ = name == "relu"      ? FusedActivation::relu
+             : name == "sigmoid" ? FusedActivation::sigmoid
+             : name == "tanh"    ? FusedActivation::tanh
+                                 : FusedActivation::linear;
   }
   void build(const Shapes& inputs) override {
     if (inputs.size() != 1) throw Error(fmt::format("Dense takes one input, not {}", inputs.size()));
-    if (inputs[0].rank() < 2) throw Error(fmt::format("Dense needs a batch axis and features: its input has shape {}", inputs[0].text()));
+    if (inputs[0].rank() < 2)
+      throw Error(fmt::format("Dense needs a batch axis and features: its input has shape {}", inputs[0].text()));
     const std::int64_t features = inputs[0].back();
     if (features == kOpen) throw Error("Dense needs to know the size of its input's last axis, which is open");
     kernel_ = add_weight("kernel", {features, units_}, options_.kernel_initializer);
@@ -96,7 +110,8 @@ class MergeLayer : public Layer {
       : type_(std::move(type)), attributes_(std::move(attributes)), function_(std::move(function)), most_(most) {}
   Tensors call(const Tensors& inputs, const CallContext&) override {
     if (inputs.empty() || (most_ && inputs.size() != most_))
-      throw Error(fmt::format("{} takes {} inputs, not {}", type_, most_ ? std::to_string(most_) : "one or more", inputs.size()));
+      throw Error(fmt::format("{} takes {} inputs, not {}", type_, most_ ? std::to_string(most_) : "one or more",
+                              inputs.size()));
     return {function_(inputs)};
   }
   std::string type() const override { return type_; }
@@ -123,11 +138,13 @@ LayerPointer named_layer(LayerPointer layer, const std::string& name) {
   return layer;
 }
 
-LayerPointer unary_layer(const char* type, Attributes attributes, const std::string& name, FunctionLayer::Function function, bool savable = true) {
+LayerPointer unary_layer(const char* type, Attributes attributes, const std::string& name,
+                         FunctionLayer::Function function, bool savable = true) {
   return named_layer(std::make_shared<FunctionLayer>(type, std::move(attributes), savable, std::move(function)), name);
 }
 
-LayerPointer merge_layer(const char* type, const std::string& name, MergeLayer::Function function, Attributes attributes = {}, std::size_t most = 0) {
+LayerPointer merge_layer(const char* type, const std::string& name, MergeLayer::Function function,
+                         Attributes attributes = {}, std::size_t most = 0) {
   return named_layer(std::make_shared<MergeLayer>(type, std::move(attributes), std::move(function), most), name);
 }
 
@@ -177,47 +194,77 @@ ActivationFunction::ActivationFunction(const std::string& name) : name_(name) {
 Dense::Dense(std::int64_t units, const DenseOptions& options)
     : LayerHandle(named_layer(std::make_shared<DenseLayer>(units, options), options.name)) {}
 Activation::Activation(const ActivationFunction& activation, const LayerOptions& options)
-    : LayerHandle(unary_layer("Activation", {{"activation", activation.name()}}, options.name,
-                              [activation](const Tensor& x, const CallContext&) { return activation(x); }, activation.named())) {}
+    : LayerHandle(unary_layer(
+          "Activation", {{"activation", activation.name()}}, options.name,
+          [activation](const Tensor& x, const CallContext&) { return activation(x); }, activation.named())) {}
 Dropout::Dropout(double rate, const LayerOptions& options) : LayerHandle(dropout_layer(rate, options.name)) {}
 Flatten::Flatten(const LayerOptions& options)
-    : LayerHandle(unary_layer("Flatten", {}, options.name, [](const Tensor& x, const CallContext&) { return x.rank() == 1 ? expand_dims(x, 1) : flatten(x, 1); })) {}
+    : LayerHandle(unary_layer("Flatten", {}, options.name, [](const Tensor& x, const CallContext&) {
+        return x.rank() == 1 ? expand_dims(x, 1) : flatten(x, 1);
+      })) {}
 Reshape::Reshape(const Shape& shape, const LayerOptions& options) : LayerHandle(reshape_layer(shape, options.name)) {}
 Identity::Identity(const LayerOptions& options)
-    : LayerHandle(unary_layer("Identity", {}, options.name, [](const Tensor& x, const CallContext&) { return identity(x); })) {}
+    : LayerHandle(
+          unary_layer("Identity", {}, options.name, [](const Tensor& x, const CallContext&) { return identity(x); })) {}
 Lambda::Lambda(std::function<Tensor(const Tensor&)> function, const LayerOptions& options)
-    : LayerHandle(unary_layer("Lambda", {}, options.name, [f = std::move(function)](const Tensor& x, const CallContext&) { return f(x); }, false)) {}
+    : LayerHandle(unary_layer(
+          "Lambda", {}, options.name, [f = std::move(function)](const Tensor& x, const CallContext&) { return f(x); },
+          false)) {}
 Add::Add(const LayerOptions& options) : LayerHandle(merge_layer("Add", options.name, folded(add))) {}
-Subtract::Subtract(const LayerOptions& options) : LayerHandle(merge_layer("Subtract", options.name, folded(sub), {}, 2)) {}
+Subtract::Subtract(const LayerOptions& options)
+    : LayerHandle(merge_layer("Subtract", options.name, folded(sub), {}, 2)) {}
 Multiply::Multiply(const LayerOptions& options) : LayerHandle(merge_layer("Multiply", options.name, folded(mul))) {}
 Average::Average(const LayerOptions& options)
-    : LayerHandle(merge_layer("Average", options.name, [](const Tensors& inputs) { return folded(add)(inputs) / static_cast<double>(inputs.size()); })) {}
+    : LayerHandle(merge_layer("Average", options.name, [](const Tensors& inputs) {
+        return folded(add)(inputs) / static_cast<double>(inputs.size());
+      })) {}
 Maximum::Maximum(const LayerOptions& options) : LayerHandle(merge_layer("Maximum", options.name, folded(maximum))) {}
 Minimum::Minimum(const LayerOptions& options) : LayerHandle(merge_layer("Minimum", options.name, folded(minimum))) {}
 Concatenate::Concatenate(const ConcatenateOptions& options)
-    : LayerHandle(merge_layer("Concatenate", options.name, [axis = options.axis](const Tensors& inputs) { return concat(inputs, axis); },
+    : LayerHandle(merge_layer("Concatenate", options.name,
+                              [axis = options.axis](const Tensors& inputs) { return concat(inputs, axis); },
                               {{"axis", std::int64_t{options.axis}}})) {}
 
 namespace {
 
 using Maker = std::function<LayerPointer(const Attributes&)>;
 template <typename L>
-LayerPointer plain(const Attributes&) { return L().pointer(); }
+LayerPointer plain(const Attributes&) {
+  return L().pointer();
+}
 
 // Layers by class name, the user's too; a mutex, as programs may register from several threads.
 struct LayerRegistry {
   std::mutex mutex;
   std::map<std::string, Maker> makers = {
-      {"Dense", [](const Attributes& with) {
-         return Dense(integer_attribute(with, "units"), {.activation = text_attribute(with, "activation"),
-                                                          .use_bias = attribute::as_bool(attribute::named(with, "use_bias"), "use_bias")}).pointer();
+      {"Dense",
+       [](const Attributes& with) {
+         return Dense(integer_attribute(with, "units"),
+                      {.activation = text_attribute(with, "activation"),
+                       .use_bias = attribute::as_bool(attribute::named(with, "use_bias"), "use_bias")})
+             .pointer();
        }},
       {"Activation", [](const Attributes& with) { return Activation(text_attribute(with, "activation")).pointer(); }},
-      {"Dropout", [](const Attributes& with) { return Dropout(attribute::as_double(attribute::named(with, "rate"), "rate")).pointer(); }},
-      {"Reshape", [](const Attributes& with) { return Reshape(Shape(attribute::as_list(attribute::named(with, "shape"), "shape"))).pointer(); }},
-      {"Concatenate", [](const Attributes& with) { return Concatenate({.axis = static_cast<int>(integer_attribute(with, "axis"))}).pointer(); }},
-      {"Flatten", plain<Flatten>}, {"Identity", plain<Identity>}, {"Add", plain<Add>}, {"Subtract", plain<Subtract>},
-      {"Multiply", plain<Multiply>}, {"Average", plain<Average>}, {"Maximum", plain<Maximum>}, {"Minimum", plain<Minimum>}};
+      {"Dropout",
+       [](const Attributes& with) {
+         return Dropout(attribute::as_double(attribute::named(with, "rate"), "rate")).pointer();
+       }},
+      {"Reshape",
+       [](const Attributes& with) {
+         return Reshape(Shape(attribute::as_list(attribute::named(with, "shape"), "shape"))).pointer();
+       }},
+      {"Concatenate",
+       [](const Attributes& with) {
+         return Concatenate({.axis = static_cast<int>(integer_attribute(with, "axis"))}).pointer();
+       }},
+      {"Flatten", plain<Flatten>},
+      {"Identity", plain<Identity>},
+      {"Add", plain<Add>},
+      {"Subtract", plain<Subtract>},
+      {"Multiply", plain<Multiply>},
+      {"Average", plain<Average>},
+      {"Maximum", plain<Maximum>},
+      {"Minimum", plain<Minimum>}};
 };
 LayerRegistry& registry() {
   static LayerRegistry* const only = new LayerRegistry;
@@ -240,7 +287,8 @@ LayerPointer layer_from(const std::string& type, const Attributes& attributes) {
 
 void register_layer(const std::string& type, std::function<LayerPointer(const Attributes&)> make) {
   const std::lock_guard lock(registry().mutex);
-  if (!registry().makers.emplace(type, std::move(make)).second) throw Error(fmt::format("there is a layer class \"{}\" already", type));
+  if (!registry().makers.emplace(type, std::move(make)).second)
+    throw Error(fmt::format("there is a layer class \"{}\" already", type));
 }
 
 }  // namespace twopass

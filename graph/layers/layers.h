@@ -12,15 +12,16 @@
 
 namespace twopass {
 
-/// An activation: by name ("relu", "softmax", …; Keras's names) or any function from tensor to tensor (which can't be saved).
+/// An activation: by name ("relu", "softmax", …; Keras's names) or any function from tensor to tensor (which can't be
+/// saved).
 class ActivationFunction {
  public:
   ActivationFunction() = default;
   ActivationFunction(const char* name);
   ActivationFunction(const std::string& name);
   template <typename F>
-    requires std::is_invocable_r_v<Tensor, F, const Tensor&>
-  ActivationFunction(F function) : function_(std::move(function)) {}
+  requires std::is_invocable_r_v<Tensor, F, const Tensor&> ActivationFunction(F function)
+      : function_(std::move(function)) {}
 
   /// Empty for a function of the user's and "linear" for none.
   const std::string& name() const { return name_; }

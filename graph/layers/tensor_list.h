@@ -24,7 +24,8 @@ class TensorList {
   const Tensors& tensors() const { return tensors_; }
   /// Empty where the tensors are not named.
   const std::vector<std::string>& names() const { return names_; }
-  /// The tensors in the order of `expected`; refuses a wrong count and unknown, missing or repeated names, listing both sides.
+  /// The tensors in the order of `expected`; refuses a wrong count and unknown, missing or repeated names, listing both
+  /// sides.
   Tensors ordered(const std::vector<std::string>& expected, const std::string& what) const;
 
  private:

@@ -21,13 +21,13 @@ class ModelBody : public Layer {
   void seed_parts(std::uint64_t seed, const std::string& path, bool fixed);
 
   ModelGraph graph;
-  Tensors inputs;   // the user's symbols
+  Tensors inputs;  // the user's symbols
   Tensors outputs;
   std::uint64_t seed = 0;
   bool seed_given = false;
   std::optional<CompileOptions> compiled;
-  std::int64_t steps_done = 0;   // training steps: what dropout draws from
-  int epochs_done = 0;           // epochs over all calls of fit: what shuffling draws from
+  std::int64_t steps_done = 0;  // training steps: what dropout draws from
+  int epochs_done = 0;          // epochs over all calls of fit: what shuffling draws from
 };
 
 }  // namespace twopass

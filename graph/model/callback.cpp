@@ -17,9 +17,11 @@ namespace {
 class EarlyStopping : public Callback {
  public:
   explicit EarlyStopping(const EarlyStoppingOptions& options) : options_(options) {
-    if (options.patience < 0) throw Error(fmt::format("early_stopping: the patience must be 0 or more, not {}", options.patience));
+    if (options.patience < 0)
+      throw Error(fmt::format("early_stopping: the patience must be 0 or more, not {}", options.patience));
     if (options.mode != "auto" && options.mode != "min" && options.mode != "max")
-      throw Error(fmt::format("early_stopping: the mode must be \"auto\", \"min\" or \"max\", not \"{}\"", options.mode));
+      throw Error(
+          fmt::format("early_stopping: the mode must be \"auto\", \"min\" or \"max\", not \"{}\"", options.mode));
     larger_is_better_ = options.mode == "max" || (options.mode == "auto" && options.monitor.ends_with("accuracy"));
   }
 
@@ -30,7 +32,8 @@ class EarlyStopping : public Callback {
   }
 
   void on_epoch_end(TrainingState& state, int epoch, Logs& logs) override {
-    const auto found = std::find_if(logs.begin(), logs.end(), [&](const auto& each) { return each.first == options_.monitor; });
+    const auto found =
+        std::find_if(logs.begin(), logs.end(), [&](const auto& each) { return each.first == options_.monitor; });
     if (found == logs.end())
       throw Error(fmt::format("early_stopping watches \"{}\", which this training does not have", options_.monitor));
     if (epoch < options_.start_from_epoch) return;
@@ -89,6 +92,8 @@ class EpochFunction : public Callback {
 
 CallbackHandle early_stopping(const EarlyStoppingOptions& options) { return std::make_shared<EarlyStopping>(options); }
 CallbackHandle csv_logger(const std::string& path) { return std::make_shared<CsvLogger>(path); }
-CallbackHandle on_epoch_end(std::function<void(int, const Logs&)> f) { return std::make_shared<EpochFunction>(std::move(f)); }
+CallbackHandle on_epoch_end(std::function<void(int, const Logs&)> f) {
+  return std::make_shared<EpochFunction>(std::move(f));
+}
 
 }  // namespace twopass

@@ -15,14 +15,14 @@ class Model;
 /// What a callback sees of training.
 struct TrainingState {
   Model& model;
-  int epochs = 0;                  // the number of the last epoch
+  int epochs = 0;  // the number of the last epoch
   std::int64_t steps_per_epoch = 0;
   std::int64_t batch_size = 0;
-  bool stop = false;               // set it to end training after this epoch
+  bool stop = false;  // set it to end training after this epoch
 };
 
-/// Override what you want to see. Callbacks run in the order in which they were given; logs are shared, so that what one
-/// adds at the end of an epoch the next ones and History see.
+/// Override what you want to see. Callbacks run in the order in which they were given; logs are shared, so that what
+/// one adds at the end of an epoch the next ones and History see.
 class Callback {
  public:
   virtual ~Callback() = default;

@@ -12,7 +12,10 @@
 namespace twopass {
 
 ModelBody::ModelBody(const TensorList& given, const TensorList& wanted, const ModelOptions& options)
-    : graph(trace_model(given, wanted)), inputs(given.tensors()), outputs(wanted.tensors()), seed(options.seed.value_or(0)),
+    : graph(trace_model(given, wanted)),
+      inputs(given.tensors()),
+      outputs(wanted.tensors()),
+      seed(options.seed.value_or(0)),
       seed_given(options.seed.has_value()) {
   set_name(options.name);
   seed_parts(seed, "", seed_given);
@@ -33,7 +36,8 @@ std::vector<std::pair<std::string, LayerPointer>> ModelBody::parts() const {
   std::vector<std::pair<std::string, LayerPointer>> parts;
   std::unordered_set<const Layer*> seen;
   for (const ModelStep& step : graph.steps)
-    if (step.kind == ModelStep::Kind::layer && seen.insert(step.layer.get()).second) parts.emplace_back(step.name, step.layer);
+    if (step.kind == ModelStep::Kind::layer && seen.insert(step.layer.get()).second)
+      parts.emplace_back(step.name, step.layer);
   return parts;
 }
 
@@ -52,7 +56,8 @@ void ModelBody::seed_parts(std::uint64_t from, const std::string& path, bool fix
       if (!nested->seed_given) nested->seed_parts(from, inner, fixed);
       continue;
     }
-    for (const auto& [weight, parameter] : layer->named_parameters()) parameter.seed(seed_of(from, inner + "/" + weight), fixed);
+    for (const auto& [weight, parameter] : layer->named_parameters())
+      parameter.seed(seed_of(from, inner + "/" + weight), fixed);
   }
 }
 
@@ -122,6 +127,7 @@ Model chain(const std::vector<LayerHandle>& layers, const SequentialOptions& opt
 
 }  // namespace
 
-Sequential::Sequential(const std::vector<LayerHandle>& layers, const SequentialOptions& options) : Model(chain(layers, options)) {}
+Sequential::Sequential(const std::vector<LayerHandle>& layers, const SequentialOptions& options)
+    : Model(chain(layers, options)) {}
 
 }  // namespace twopass

@@ -91,7 +91,8 @@ class LayerInModel : public LayerHandle {
 
 class ModelBody;
 
-/// A function from symbols to symbols. A handle: copies are the same model. Also a layer: call it on tensors or symbols.
+/// A function from symbols to symbols. A handle: copies are the same model. Also a layer: call it on tensors or
+/// symbols.
 class Model : public LayerHandle {
  public:
   /// What lies between `inputs` and `outputs`. Refuses what trace_model refuses.
@@ -110,11 +111,13 @@ class Model : public LayerHandle {
   LayerInModel layer(const std::string& name) const;
   std::vector<std::pair<std::string, LayerHandle>> layers() const;
 
-  /// Keras's table: layers, output shapes, parameter counts and, where the graph is not a chain, what each is connected to.
+  /// Keras's table: layers, output shapes, parameter counts and, where the graph is not a chain, what each is connected
+  /// to.
   std::string summary_text() const;
   void summary() const;
 
-  /// What training is to do. Refuses losses, weights or metrics for outputs that there are not, and outputs without a loss.
+  /// What training is to do. Refuses losses, weights or metrics for outputs that there are not, and outputs without a
+  /// loss.
   void compile(const CompileOptions& options);
   bool compiled() const;
   const Optimizer& optimizer() const;

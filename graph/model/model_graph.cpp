@@ -49,7 +49,8 @@ void check_symbols(const TensorList& tensors, const char* what) {
   for (std::size_t k = 0; k < tensors.size(); ++k) {
     if (!tensors[k].defined()) throw Error(fmt::format("{} {} of a model is an undefined tensor", what, k));
     if (!tensors[k].symbolic())
-      throw Error(fmt::format("{} {} of a model, of shape {}, is no symbol: it does not come from input()", what, k, tensors[k].shape().text()));
+      throw Error(fmt::format("{} {} of a model, of shape {}, is no symbol: it does not come from input()", what, k,
+                              tensors[k].shape().text()));
   }
 }
 
@@ -61,7 +62,8 @@ class Tracer {
     check_symbols(inputs_, "inputs");
     check_symbols(outputs_, "outputs");
     for (std::size_t k = 0; k < inputs_.size(); ++k)
-      if (!declared_.emplace(&inputs_[k].node(), k).second) throw Error(fmt::format("input {} of a model is given twice", k));
+      if (!declared_.emplace(&inputs_[k].node(), k).second)
+        throw Error(fmt::format("input {} of a model is given twice", k));
     find_nodes();
     add_inputs();
     std::sort(found_.begin(), found_.end(), [](const Node* a, const Node* b) { return a->number < b->number; });
@@ -101,19 +103,21 @@ class Tracer {
       for (const Node::Edge& edge : node->edges())
         if (edge.node() == &missing) {
           const LayerCallArguments* call = layer_call_of(*node);
-          user = call ? fmt::format("a {} layer{}", call->call->layer->type(), call->call->layer->name().empty() ? "" : " \"" + call->call->layer->name() + "\"")
+          user = call ? fmt::format("a {} layer{}", call->call->layer->type(),
+                                    call->call->layer->name().empty() ? "" : " \"" + call->call->layer->name() + "\"")
                       : node->op->name();
         }
     std::string list;
     for (const Tensor& x : inputs_.tensors()) list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", x.name());
-    throw Error(fmt::format("graph disconnected: {} needs \"{}\" of shape {}, which is not among the inputs {}", user, missing.leaf()->name,
-                            missing.shape.text(), list));
+    throw Error(fmt::format("graph disconnected: {} needs \"{}\" of shape {}, which is not among the inputs {}", user,
+                            missing.leaf()->name, missing.shape.text(), list));
   }
 
   void add_inputs() {
     for (std::size_t k = 0; k < inputs_.size(); ++k) {
       const Tensor& x = inputs_[k];
-      ModelStep step{.kind = ModelStep::Kind::input, .name = k < inputs_.names().size() ? inputs_.names()[k] : x.name()};
+      ModelStep step{.kind = ModelStep::Kind::input,
+                     .name = k < inputs_.names().size() ? inputs_.names()[k] : x.name()};
       step.outputs = {{x.shape(), x.dtype()}};
       step.symbols = {x};
       graph_.inputs.push_back(graph_.steps.size());
@@ -132,7 +136,10 @@ class Tracer {
       step.name = parameter.name().empty() ? "parameter" : parameter.name();
       step.parameter = parameter;
     } else if (x.recorded()) {
-      throw Error(fmt::format("a tensor of shape {} that was computed from variables is caught by a model: use a Parameter itself, or a layer", x.shape().text()));
+      throw Error(
+          fmt::format("a tensor of shape {} that was computed from variables is caught by a model: use a Parameter "
+                      "itself, or a layer",
+                      x.shape().text()));
     } else {
       step.constant = x;
     }
@@ -184,7 +191,9 @@ class Tracer {
       }
     }
     for (const auto& [name, count] : explicit_names) {
-      if (count > 1) throw Error(fmt::format("the name \"{}\" is used {} times in the model: every layer's name must be unique", name, count));
+      if (count > 1)
+        throw Error(fmt::format("the name \"{}\" is used {} times in the model: every layer's name must be unique",
+                                name, count));
       names.take(name);
     }
     for (ModelStep& step : graph_.steps) {
@@ -206,7 +215,8 @@ class Tracer {
     for (std::size_t k = 0; k < outputs_.size(); ++k) {
       const auto source = places_.at(&outputs_[k].node());
       graph_.outputs.push_back(source);
-      graph_.output_names.push_back(names.fresh(k < outputs_.names().size() ? outputs_.names()[k] : graph_.steps[source.step].name));
+      graph_.output_names.push_back(
+          names.fresh(k < outputs_.names().size() ? outputs_.names()[k] : graph_.steps[source.step].name));
     }
   }
 
@@ -242,14 +252,18 @@ Tensors ModelGraph::run_step(std::size_t number, const std::vector<Tensors>& val
 }
 
 Tensors ModelGraph::run(const Tensors& given, const CallContext& context) const {
-  if (given.size() != inputs.size()) throw Error(fmt::format("{} inputs were given where {} are expected", given.size(), inputs.size()));
+  if (given.size() != inputs.size())
+    throw Error(fmt::format("{} inputs were given where {} are expected", given.size(), inputs.size()));
   std::vector<Tensors> values(steps.size());
   for (std::size_t k = 0; k < given.size(); ++k) {
     const Shape& wanted = steps[inputs[k]].outputs[0].shape;
     const Shape& found = given[k].shape();
     bool fits = wanted.rank() == found.rank();
-    for (int axis = 0; fits && axis < wanted.rank(); ++axis) fits = wanted[axis] == kOpen || wanted[axis] == found[axis];
-    if (!fits) throw Error(fmt::format("input \"{}\" expects shape {} but found {}", input_names[k], wanted.text(), found.text()));
+    for (int axis = 0; fits && axis < wanted.rank(); ++axis)
+      fits = wanted[axis] == kOpen || wanted[axis] == found[axis];
+    if (!fits)
+      throw Error(
+          fmt::format("input \"{}\" expects shape {} but found {}", input_names[k], wanted.text(), found.text()));
     values[inputs[k]] = {given[k]};
   }
   // What nobody reads any more is let go, so that a forward pass alone needs little memory.

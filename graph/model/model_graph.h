@@ -17,7 +17,8 @@ struct ModelStep {
     std::size_t output;
   };
   Kind kind;
-  std::string name = {};  // unique in the model for inputs and layers ("dense_1"), the op's name for ops ("add", "add_1")
+  std::string name =
+      {};  // unique in the model for inputs and layers ("dense_1"), the op's name for ops ("add", "add_1")
   LayerPointer layer = {};
   const Op* op = nullptr;
   ArgumentsPointer arguments = {};

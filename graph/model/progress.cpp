@@ -13,7 +13,8 @@ namespace {
 std::string logs_text(const Logs& logs) {
   std::string text;
   for (const auto& [name, value] : logs)
-    text += std::abs(value) > 1e-3 ? fmt::format(" - {}: {:.4f}", name, value) : fmt::format(" - {}: {:.4e}", name, value);
+    text +=
+        std::abs(value) > 1e-3 ? fmt::format(" - {}: {:.4f}", name, value) : fmt::format(" - {}: {:.4e}", name, value);
   return text;
 }
 
@@ -32,7 +33,8 @@ std::string clock_text(double seconds) {
 
 }  // namespace
 
-Progress::Progress(int verbose, std::int64_t steps) : verbose_(verbose), steps_(steps), terminal_(isatty(STDOUT_FILENO)) {}
+Progress::Progress(int verbose, std::int64_t steps)
+    : verbose_(verbose), steps_(steps), terminal_(isatty(STDOUT_FILENO)) {}
 
 double Progress::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
@@ -55,7 +57,8 @@ std::string Progress::line(std::int64_t done, const Logs& logs, bool final) cons
   const std::int64_t filled = kWidth * done / std::max<std::int64_t>(steps_, 1);
   std::string bar, rest;
   for (std::int64_t k = 0; k < kWidth; ++k) (k < filled ? bar : rest) += "━";
-  if (!terminal_) return fmt::format("{} {}{} {} {}{}", count, bar, rest, clock_text(shown), step_time(each), logs_text(logs));
+  if (!terminal_)
+    return fmt::format("{} {}{} {} {}{}", count, bar, rest, clock_text(shown), step_time(each), logs_text(logs));
   return fmt::format("\x1b[1m{}\x1b[0m \x1b[32m{}\x1b[0m\x1b[37m{}\x1b[0m \x1b[1m{}\x1b[0m {}{}", count, bar, rest,
                      clock_text(shown), step_time(each), logs_text(logs));
 }

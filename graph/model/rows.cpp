@@ -10,17 +10,20 @@
 
 namespace twopass {
 
-Rows::Rows(Tensors tensors, const std::vector<std::string>& names, const std::string& what) : tensors_(std::move(tensors)) {
+Rows::Rows(Tensors tensors, const std::vector<std::string>& names, const std::string& what)
+    : tensors_(std::move(tensors)) {
   for (std::size_t k = 0; k < tensors_.size(); ++k) {
     const std::string title = k < names.size() ? fmt::format("{} \"{}\"", what, names[k]) : what;
     const Tensor& x = tensors_[k];
     if (!x.defined() || x.symbolic()) throw Error(fmt::format("{} has no values", title));
-    if (x.rank() == 0) throw Error(fmt::format("{} is a scalar: data need a first axis that runs over the samples", title));
+    if (x.rank() == 0)
+      throw Error(fmt::format("{} is a scalar: data need a first axis that runs over the samples", title));
     const std::int64_t rows = x.shape()[0];
     if (rows == 0) throw Error(fmt::format("{} has no rows: its shape is {}", title, x.shape().text()));
     if (k == 0) count_ = rows;
     if (rows != count_)
-      throw Error(fmt::format("{} has {} rows where \"{}\" has {}", title, rows, names.empty() ? what : names[0], count_));
+      throw Error(
+          fmt::format("{} has {} rows where \"{}\" has {}", title, rows, names.empty() ? what : names[0], count_));
   }
 }
 
@@ -44,12 +47,14 @@ Tensors Rows::batch(std::span<const std::int64_t> rows) const {
 }
 
 std::int64_t validation_rows(std::int64_t n, double split) {
-  if (!(split >= 0 && split < 1)) throw Error(fmt::format("validation_split must be at least 0 and below 1, not {}", split));
+  if (!(split >= 0 && split < 1))
+    throw Error(fmt::format("validation_split must be at least 0 and below 1, not {}", split));
   if (split == 0) return 0;
   const double exact = static_cast<double>(n) * split;
   const auto rows = static_cast<std::int64_t>(std::ceil(exact - 1e-9 * static_cast<double>(n)));
   if (rows <= 0 || rows >= n)
-    throw Error(fmt::format("validation_split {} of {} rows leaves {} to train and {} to validate", split, n, n - rows, rows));
+    throw Error(
+        fmt::format("validation_split {} of {} rows leaves {} to train and {} to validate", split, n, n - rows, rows));
   return rows;
 }
 

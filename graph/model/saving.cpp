@@ -25,20 +25,25 @@ constexpr int kDeepest = 64;  // models inside models
 json json_of(const Attributes& attributes) {
   json object = json::object();
   for (const auto& [name, value] : attributes)
-    std::visit([&](const auto& held) {
-      if constexpr (std::is_same_v<std::decay_t<decltype(held)>, double>) {
-        if (!std::isfinite(held)) {
-          object[name] = {{"number", fmt::format("{}", held)}};
-          return;
-        }
-      }
-      object[name] = held;
-    }, value);
+    std::visit(
+        [&](const auto& held) {
+          if constexpr (std::is_same_v<std::decay_t<decltype(held)>, double>) {
+            if (!std::isfinite(held)) {
+              object[name] = {{"number", fmt::format("{}", held)}};
+              return;
+            }
+          }
+          object[name] = held;
+        },
+        value);
   return object;
 }
 
 double special_number(const json& value) {
-  const std::string text = value.is_object() && value.size() == 1 && value.contains("number") && value["number"].is_string() ? value["number"].get<std::string>() : "";
+  const std::string text =
+      value.is_object() && value.size() == 1 && value.contains("number") && value["number"].is_string()
+          ? value["number"].get<std::string>()
+          : "";
   if (text == "inf") return std::numeric_limits<double>::infinity();
   if (text == "-inf") return -std::numeric_limits<double>::infinity();
   if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
@@ -49,15 +54,20 @@ Attributes attributes_from(const json& object) {
   if (!object.is_object()) throw Error("attributes are no object");
   Attributes attributes;
   for (const auto& [name, value] : object.items()) {
-    if (value.is_boolean()) attributes.emplace_back(name, value.get<bool>());
-    else if (value.is_number_integer()) attributes.emplace_back(name, value.get<std::int64_t>());
-    else if (value.is_number()) attributes.emplace_back(name, value.get<double>());
-    else if (value.is_string()) attributes.emplace_back(name, value.get<std::string>());
+    if (value.is_boolean())
+      attributes.emplace_back(name, value.get<bool>());
+    else if (value.is_number_integer())
+      attributes.emplace_back(name, value.get<std::int64_t>());
+    else if (value.is_number())
+      attributes.emplace_back(name, value.get<double>());
+    else if (value.is_string())
+      attributes.emplace_back(name, value.get<std::string>());
     else if (value.is_array()) {
       for (const json& each : value)
         if (!each.is_number_integer()) throw Error(fmt::format("attribute \"{}\" is no list of integers", name));
       attributes.emplace_back(name, value.get<std::vector<std::int64_t>>());
-    } else attributes.emplace_back(name, special_number(value));
+    } else
+      attributes.emplace_back(name, special_number(value));
   }
   return attributes;
 }
@@ -77,7 +87,9 @@ struct Writer {
       written["model"] = model(*nested);
     } else {
       if (!layer->savable())
-        throw Error(fmt::format("layer \"{}\" ({}) can't be saved: no file can hold its code; save_weights() saves its weights", name, layer->type()));
+        throw Error(
+            fmt::format("layer \"{}\" ({}) can't be saved: no file can hold its code; save_weights() saves its weights",
+                        name, layer->type()));
       written["attributes"] = json_of(layer->attributes());
     }
     numbers[layer.get()] = layers.size();
@@ -90,13 +102,16 @@ struct Writer {
     for (const auto& source : step.inputs) inputs.push_back({source.step, source.output});
     switch (step.kind) {
       case ModelStep::Kind::input:
-        return {{"input", step.name}, {"shape", step.outputs[0].shape.sizes()}, {"dtype", name_of(step.outputs[0].dtype)}};
+        return {
+            {"input", step.name}, {"shape", step.outputs[0].shape.sizes()}, {"dtype", name_of(step.outputs[0].dtype)}};
       case ModelStep::Kind::layer:
         return {{"layer", layer(step.layer, step.name)}, {"name", step.name}, {"inputs", inputs}};
       case ModelStep::Kind::op:
         if (find_op(step.op->name()) != step.op)
           throw Error(fmt::format("op \"{}\" can't be saved: it was not made by define()", step.op->name()));
-        return {{"op", step.op->name()}, {"attributes", json_of(step.op->attributes(step.arguments.get()))}, {"inputs", inputs}};
+        return {{"op", step.op->name()},
+                {"attributes", json_of(step.op->attributes(step.arguments.get()))},
+                {"inputs", inputs}};
       case ModelStep::Kind::constant:
         constants.emplace_back(fmt::format("constant {}", constants.size()), step.constant);
         return {{"constant", constants.back().first}};
@@ -155,8 +170,10 @@ struct Reader {
 
   LayerPointer layer(const json& written, int depth) {
     LayerPointer made;
-    if (written.is_object() && written.contains("model")) made = model(written["model"], depth + 1).pointer();
-    else made = layer_from(text_member(written, "type"), attributes_from(member(written, "attributes")));
+    if (written.is_object() && written.contains("model"))
+      made = model(written["model"], depth + 1).pointer();
+    else
+      made = layer_from(text_member(written, "type"), attributes_from(member(written, "attributes")));
     made->set_name(text_member(written, "name"));
     return made;
   }
@@ -167,7 +184,8 @@ struct Reader {
       const json& sizes = list_member(written, "shape");
       for (const json& size : sizes)
         if (!size.is_number_integer()) throw Error("\"shape\" is no list of sizes");
-      return {symbol(Shape(sizes.get<std::vector<std::int64_t>>()), attribute::dtype_named(text_member(written, "dtype")), text_member(written, "input"))};
+      return {symbol(Shape(sizes.get<std::vector<std::int64_t>>()),
+                     attribute::dtype_named(text_member(written, "dtype")), text_member(written, "input"))};
     }
     if (written.contains("constant")) return {tensor_named(text_member(written, "constant"))};
     if (written.contains("parameter")) {
@@ -200,21 +218,24 @@ struct Reader {
       }
     }
     Tensors inputs, outputs;
-    for (const json& each : list_member(written, "inputs")) inputs.push_back(values[number_below(each, values.size(), "step")].at(0));
+    for (const json& each : list_member(written, "inputs"))
+      inputs.push_back(values[number_below(each, values.size(), "step")].at(0));
     for (const json& source : list_member(written, "outputs")) {
       if (!source.is_array() || source.size() != 2) throw Error("an output is no pair of numbers");
       const Tensors& given = values[number_below(source[0], values.size(), "step")];
       outputs.push_back(given[number_below(source[1], given.size(), "output")]);
     }
     ModelOptions options{.name = text_member(written, "name")};
-    if (written.contains("seed") && written["seed"].is_number_unsigned()) options.seed = written["seed"].get<std::uint64_t>();
+    if (written.contains("seed") && written["seed"].is_number_unsigned())
+      options.seed = written["seed"].get<std::uint64_t>();
     return Model(inputs, outputs, options);
   }
 };
 
 std::vector<std::pair<std::string, Tensor>> weights_of(const Model& model) {
   std::vector<std::pair<std::string, Tensor>> weights;
-  for (const auto& [path, parameter] : model.named_parameters()) weights.emplace_back("weights/" + path, parameter.value());
+  for (const auto& [path, parameter] : model.named_parameters())
+    weights.emplace_back("weights/" + path, parameter.value());
   return weights;
 }
 
@@ -227,15 +248,17 @@ void set_weights(const Model& model, const Safetensors& file, std::string_view p
   const auto parameters = model.named_parameters();
   for (const auto& [name, parameter] : parameters) {
     const auto found = given.find(name);
-    if (found == given.end()) problems += fmt::format("\n  \"{}\" is missing", name);
+    if (found == given.end())
+      problems += fmt::format("\n  \"{}\" is missing", name);
     else if (found->second.shape() != parameter.shape() || found->second.dtype() != parameter.dtype())
-      problems += fmt::format("\n  \"{}\" is {} {} where the model has {} {}", name, name_of(found->second.dtype()), found->second.shape().text(),
-                              name_of(parameter.dtype()), parameter.shape().text());
+      problems += fmt::format("\n  \"{}\" is {} {} where the model has {} {}", name, name_of(found->second.dtype()),
+                              found->second.shape().text(), name_of(parameter.dtype()), parameter.shape().text());
   }
   for (const auto& [name, tensor] : given)
     if (std::none_of(parameters.begin(), parameters.end(), [&](const auto& each) { return each.first == name; }))
       problems += fmt::format("\n  \"{}\" is unknown to the model", name);
-  if (!problems.empty()) throw Error(fmt::format("{}: the weights do not fit model \"{}\":{}", path, model.name(), problems));
+  if (!problems.empty())
+    throw Error(fmt::format("{}: the weights do not fit model \"{}\":{}", path, model.name(), problems));
   for (const auto& [name, parameter] : parameters) parameter.set(given.at(name));
 }
 
@@ -256,12 +279,15 @@ void Model::load_weights(std::string_view path) { set_weights(*this, read_safete
 
 Model load(std::string_view path) {
   const Safetensors file = read_safetensors(path);
-  const auto found = std::find_if(file.metadata.begin(), file.metadata.end(), [](const auto& each) { return each.first == "twopass"; });
-  if (found == file.metadata.end()) throw Error(fmt::format("{}: holds weights but no model: build the model and load_weights()", path));
+  const auto found = std::find_if(file.metadata.begin(), file.metadata.end(),
+                                  [](const auto& each) { return each.first == "twopass"; });
+  if (found == file.metadata.end())
+    throw Error(fmt::format("{}: holds weights but no model: build the model and load_weights()", path));
   try {
     const json whole = json::parse(found->second);
     if (!member(whole, "format").is_number_integer() || whole["format"].get<std::int64_t>() != kFormat)
-      throw Error(fmt::format("has format {}: this program reads format {}", whole["format"].dump().substr(0, 20), kFormat));
+      throw Error(
+          fmt::format("has format {}: this program reads format {}", whole["format"].dump().substr(0, 20), kFormat));
     Reader reader{file};
     const json& layers = list_member(whole, "layers");
     for (std::size_t k = 0; k < layers.size(); ++k) {

@@ -30,7 +30,8 @@ std::string size_text(std::int64_t bytes) {
 
 // Characters, not bytes: names may be UTF-8.
 std::size_t width_of(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string fitted(std::string text, std::size_t width) {
@@ -44,7 +45,8 @@ std::string fitted(std::string text, std::size_t width) {
   return text + std::string(width - width_of(text), ' ');
 }
 
-std::string rule(const std::vector<std::size_t>& widths, const char* left, const char* line, const char* cross, const char* right) {
+std::string rule(const std::vector<std::size_t>& widths, const char* left, const char* line, const char* cross,
+                 const char* right) {
   std::string text = left;
   for (std::size_t k = 0; k < widths.size(); ++k) {
     for (std::size_t c = 0; c < widths[k] + 2; ++c) text += line;
@@ -60,7 +62,8 @@ std::string row_text(const Row& row, const std::vector<std::size_t>& widths, con
 }
 
 std::string table(const std::vector<Row>& rows, const std::vector<std::size_t>& widths) {
-  std::string text = rule(widths, "┏", "━", "┳", "┓") + row_text(rows[0], widths, "┃") + rule(widths, "┡", "━", "╇", "┩");
+  std::string text =
+      rule(widths, "┏", "━", "┳", "┓") + row_text(rows[0], widths, "┃") + rule(widths, "┡", "━", "╇", "┩");
   for (std::size_t k = 1; k < rows.size(); ++k) {
     if (k > 1) text += rule(widths, "├", "─", "┼", "┤");
     text += row_text(rows[k], widths, "│");
@@ -95,7 +98,9 @@ std::string Model::summary_text() const {
     std::string shapes, sources;
     for (const Spec& spec : step.outputs) shapes += (shapes.empty() ? "" : ", ") + spec.shape.text();
     std::int64_t parameters = 0;
-    std::string type = step.kind == ModelStep::Kind::input ? "Input" : step.kind == ModelStep::Kind::op ? "Op" : step.layer->type();
+    std::string type = step.kind == ModelStep::Kind::input ? "Input"
+                       : step.kind == ModelStep::Kind::op  ? "Op"
+                                                           : step.layer->type();
     if (step.layer && counted.insert(step.layer.get()).second)
       for (const Parameter& each : step.layer->parameters()) parameters += each.shape().elements();
     for (const auto& source : step.inputs) {
@@ -104,12 +109,14 @@ std::string Model::summary_text() const {
       if (from.kind == ModelStep::Kind::constant) continue;
       sources += fmt::format("{}{}[{}][{}]", sources.empty() ? "" : ", ", from.name, calls[source.step], source.output);
     }
-    if (std::find(own.unused_inputs.begin(), own.unused_inputs.end(), k) != own.unused_inputs.end()) sources = "(unused)";
+    if (std::find(own.unused_inputs.begin(), own.unused_inputs.end(), k) != own.unused_inputs.end())
+      sources = "(unused)";
     Row row = {fmt::format("{} ({})", step.name, type), shapes, with_commas(parameters)};
     if (!chain) row.push_back(sources.empty() ? "-" : sources);
     rows.push_back(std::move(row));
   }
-  const std::vector<std::size_t> widths = chain ? std::vector<std::size_t>{31, 24, 15} : std::vector<std::size_t>{27, 20, 12, 34};
+  const std::vector<std::size_t> widths =
+      chain ? std::vector<std::size_t>{31, 24, 15} : std::vector<std::size_t>{27, 20, 12, 34};
 
   std::int64_t total = 0, trainable = 0, bytes = 0, trainable_bytes = 0;
   for (const Parameter& each : parameters()) {
@@ -118,9 +125,10 @@ std::string Model::summary_text() const {
     bytes += size;
     if (each.trainable()) trainable += count, trainable_bytes += size;
   }
-  return fmt::format("Model: \"{}\"\n{} Total params: {} ({})\n Trainable params: {} ({})\n Non-trainable params: {} ({})\n", name(), table(rows, widths),
-                     with_commas(total), size_text(bytes), with_commas(trainable), size_text(trainable_bytes), with_commas(total - trainable),
-                     size_text(bytes - trainable_bytes));
+  return fmt::format(
+      "Model: \"{}\"\n{} Total params: {} ({})\n Trainable params: {} ({})\n Non-trainable params: {} ({})\n", name(),
+      table(rows, widths), with_commas(total), size_text(bytes), with_commas(trainable), size_text(trainable_bytes),
+      with_commas(total - trainable), size_text(bytes - trainable_bytes));
 }
 
 void Model::summary() const {

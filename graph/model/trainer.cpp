@@ -25,14 +25,16 @@ std::string list_of(const std::vector<std::string>& names) {
 std::size_t output_named(const std::vector<std::string>& outputs, const std::string& name, const char* what) {
   const auto found = std::find(outputs.begin(), outputs.end(), name);
   if (found == outputs.end())
-    throw Error(fmt::format("compile: a {} is given for output \"{}\", but the outputs are {}", what, name, list_of(outputs)));
+    throw Error(
+        fmt::format("compile: a {} is given for output \"{}\", but the outputs are {}", what, name, list_of(outputs)));
   return static_cast<std::size_t>(found - outputs.begin());
 }
 
 }  // namespace
 
 Trainer::Trainer(ModelBody& body, const std::string& what) : body_(body), parameters_(body.parameters()) {
-  if (!body.compiled) throw Error(fmt::format("{}: model \"{}\" has not been compiled: call compile() first", what, body.name()));
+  if (!body.compiled)
+    throw Error(fmt::format("{}: model \"{}\" has not been compiled: call compile() first", what, body.name()));
   const CompileOptions& options = *body.compiled;
   const auto& outputs = body.graph.output_names;
   std::vector<const Loss*> found(outputs.size(), nullptr);
@@ -83,7 +85,8 @@ Tensor Trainer::checked_weights(const Tensor& weights, std::int64_t rows) const 
     throw Error(fmt::format("sample_weight has shape {} where the data have {} rows", weights.shape().text(), rows));
   double total = 0;
   for (const double weight : weights.values<double>()) {
-    if (!(weight >= 0) || std::isinf(weight)) throw Error(fmt::format("sample_weight holds {}: weights are finite and not negative", weight));
+    if (!(weight >= 0) || std::isinf(weight))
+      throw Error(fmt::format("sample_weight holds {}: weights are finite and not negative", weight));
     total += weight;
   }
   if (total == 0) throw Error("sample_weight is 0 for every row");
@@ -123,7 +126,8 @@ Tensor Trainer::symbolic_loss(const Tensors& outputs,
   return total;
 }
 
-Trainer::Tally::Tally(const Trainer& trainer) : trainer_(trainer), means_(1 + trainer.losses_.size() + trainer.metrics_.size()) {}
+Trainer::Tally::Tally(const Trainer& trainer)
+    : trainer_(trainer), means_(1 + trainer.losses_.size() + trainer.metrics_.size()) {}
 
 void Trainer::Tally::add(const Losses& losses, const Tensors& outputs, const Tensors& targets, std::int64_t rows) {
   std::size_t k = 0;
@@ -153,7 +157,8 @@ void Trainer::train_step(const Tensors& inputs, const Tensors& targets, const Te
   Losses found = losses(outputs, targets, weights);
   const double total = found.total.item<double>();
   if (!std::isfinite(total))
-    throw Error(fmt::format("the loss is {} at step {}: the weights are those of the step before", total, body_.steps_done + 1));
+    throw Error(fmt::format("the loss is {} at step {}: the weights are those of the step before", total,
+                            body_.steps_done + 1));
   const Losses values{detach(found.total), std::move(found.each)};
   for (Tensor& output : outputs) output = detach(output);
   body_.compiled->optimizer.apply(backward(std::move(found.total)), parameters_);

@@ -64,7 +64,8 @@ History Model::fit(const TensorList& inputs, const TensorList& targets, const Fi
   Trainer trainer(own, "fit");
   check_batch_size(options.batch_size, "fit");
   if (options.epochs < 0 || options.initial_epoch < 0)
-    throw Error(fmt::format("fit: epochs {} and initial_epoch {} must not be negative", options.epochs, options.initial_epoch));
+    throw Error(
+        fmt::format("fit: epochs {} and initial_epoch {} must not be negative", options.epochs, options.initial_epoch));
   Rows rows = trainer.input_rows(inputs);
   Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "fit");
@@ -105,8 +106,7 @@ History Model::fit(const TensorList& inputs, const TensorList& targets, const Fi
   for (int epoch = options.initial_epoch; epoch < options.epochs && !state.stop; ++epoch) {
     for (const auto& callback : options.callbacks) callback->on_epoch_begin(state, epoch);
     progress.epoch(epoch + 1, options.epochs);
-    if (options.shuffle)
-      order = Random(seed_of(own.seed, fmt::format("shuffle/{}", own.epochs_done))).permutation(n);
+    if (options.shuffle) order = Random(seed_of(own.seed, fmt::format("shuffle/{}", own.epochs_done))).permutation(n);
     Trainer::Tally tally(trainer);
     for (std::int64_t step = 0; step < steps; ++step) {
       const auto first = static_cast<std::size_t>(step * options.batch_size);
@@ -152,7 +152,8 @@ Evaluation Model::evaluate(const TensorList& inputs, const TensorList& targets, 
 
 Tensor Model::predict(const TensorList& inputs, std::int64_t batch_size) {
   if (outputs().size() != 1)
-    throw Error(fmt::format("predict: model \"{}\" has {} outputs: predict_all() gives them", name(), outputs().size()));
+    throw Error(
+        fmt::format("predict: model \"{}\" has {} outputs: predict_all() gives them", name(), outputs().size()));
   return predict_all(inputs, batch_size)[0];
 }
 
@@ -161,7 +162,8 @@ Tensors Model::predict_all(const TensorList& inputs, std::int64_t batch_size) {
   ModelBody& own = body();
   Tensors ordered = inputs.ordered(own.graph.input_names, "inputs");
   for (std::size_t k = 0; k < ordered.size(); ++k)
-    if (ordered[k].defined() && ordered[k].dtype() != own.inputs[k].dtype()) ordered[k] = cast(ordered[k], own.inputs[k].dtype());
+    if (ordered[k].defined() && ordered[k].dtype() != own.inputs[k].dtype())
+      ordered[k] = cast(ordered[k], own.inputs[k].dtype());
   const Rows rows(std::move(ordered), own.graph.input_names, "inputs");
   const RecordingScope off(false);
   std::vector<Tensors> parts(own.outputs.size());

@@ -1,8 +1,8 @@
-// twopass_bench WORKLOAD THREADS [SECONDS]: one workload, measured; prints "peer workload threads median_ms key=value…".
-// One step is forward, loss, backward and SGD update in f32, run eagerly:
+// twopass_bench WORKLOAD THREADS [SECONDS]: one workload, measured; prints "peer workload threads median_ms
+// key=value…". One step is forward, loss, backward and SGD update in f32, run eagerly:
 //   W1  3072-20-15-10, ReLU, softmax cross-entropy, batch 128      W2  784-512-512-10, the same
-//   W3  1024-1024-1024-1024-10, batch 256                          W4  100 blocks x + relu(x W1) W2, width 64, batch 64, mse
-//   W5  1000 elementwise ops in a chain on [16, 16]                W7  8 branches 256-64-10, averaged, batch 64
+//   W3  1024-1024-1024-1024-10, batch 256                          W4  100 blocks x + relu(x W1) W2, width 64, batch
+//   64, mse W5  1000 elementwise ops in a chain on [16, 16]                W7  8 branches 256-64-10, averaged, batch 64
 //   W9  s = sin(s) x_i + s, 333 333 times on one-element tensors
 #include <sys/resource.h>
 #include <time.h>
@@ -102,8 +102,7 @@ Times residual(double seconds) {
   Optimizer optimizer = sgd({.learning_rate = 1e-4});
   return measure(seconds, [&] {
     Tensor h = x;
-    for (std::size_t k = 0; k < 200; k += 2)
-      h = h + matmul(relu(matmul(h, parameters[k])), parameters[k + 1]);
+    for (std::size_t k = 0; k < 200; k += 2) h = h + matmul(relu(matmul(h, parameters[k])), parameters[k + 1]);
     train(mean(square(h - target)), optimizer, parameters);
   });
 }
@@ -140,7 +139,8 @@ Times branches(double seconds) {
   return measure(seconds, [&] {
     Tensor votes;
     for (std::size_t k = 0; k < parameters.size(); k += 4) {
-      const Tensor vote = affine(affine(x, parameters[k], parameters[k + 1], FusedActivation::relu), parameters[k + 2], parameters[k + 3]);
+      const Tensor vote = affine(affine(x, parameters[k], parameters[k + 1], FusedActivation::relu), parameters[k + 2],
+                                 parameters[k + 3]);
       votes = votes.defined() ? votes + vote : vote;
     }
     train(mean(sparse_softmax_cross_entropy(votes / 8, y)), optimizer, parameters);
@@ -179,22 +179,29 @@ int main(int argc, char** argv) {
     threads::set_count(std::atoi(argv[2]));
     std::string extra;
     Times times{};
-    if (workload == "W1") times = perceptron(seconds, {3072, 20, 15, 10}, 128);
-    else if (workload == "W2") times = perceptron(seconds, {784, 512, 512, 10}, 128);
-    else if (workload == "W3") times = perceptron(seconds, {1024, 1024, 1024, 1024, 10}, 256);
-    else if (workload == "W4") times = residual(seconds);
-    else if (workload == "W5") times = chain(seconds, extra);
-    else if (workload == "W7") times = branches(seconds);
-    else if (workload == "W9") times = scalars(seconds, extra);
+    if (workload == "W1")
+      times = perceptron(seconds, {3072, 20, 15, 10}, 128);
+    else if (workload == "W2")
+      times = perceptron(seconds, {784, 512, 512, 10}, 128);
+    else if (workload == "W3")
+      times = perceptron(seconds, {1024, 1024, 1024, 1024, 10}, 256);
+    else if (workload == "W4")
+      times = residual(seconds);
+    else if (workload == "W5")
+      times = chain(seconds, extra);
+    else if (workload == "W7")
+      times = branches(seconds);
+    else if (workload == "W9")
+      times = scalars(seconds, extra);
     else {
       std::fprintf(stderr, "twopass_bench: there is no workload %s\n", workload.c_str());
       return 2;
     }
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
-    std::printf("twopass %s %d %.5f p10=%.5f cpu=%.5f n=%zu rss_mb=%.1f %sloss=%g\n", workload.c_str(), threads::count(),
-                times.median, times.tenth, times.processor, times.steps, static_cast<double>(usage.ru_maxrss) / 1024,
-                extra.c_str(), last_loss);
+    std::printf("twopass %s %d %.5f p10=%.5f cpu=%.5f n=%zu rss_mb=%.1f %sloss=%g\n", workload.c_str(),
+                threads::count(), times.median, times.tenth, times.processor, times.steps,
+                static_cast<double>(usage.ru_maxrss) / 1024, extra.c_str(), last_loss);
   } catch (const Error& error) {
     std::fprintf(stderr, "twopass_bench: %s\n", error.what());
     return 1;

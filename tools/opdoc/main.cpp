@@ -39,7 +39,8 @@ void print_op(const Op& op) {
     std::string inputs;
     for (const auto& input : example.inputs) inputs += (inputs.empty() ? "" : ", ") + one_line(input.tensor());
     const std::string arguments = text_of(op.attributes(example.arguments.get()));
-    fmt::print("- example: `{}({}{}{})` is `{}`\n", op.name(), inputs, inputs.empty() || arguments.empty() ? "" : ", ", arguments, one_line(example.output.tensor()));
+    fmt::print("- example: `{}({}{}{})` is `{}`\n", op.name(), inputs, inputs.empty() || arguments.empty() ? "" : ", ",
+               arguments, one_line(example.output.tensor()));
   }
   for (const Op::Refusal& refusal : op.refusals()) fmt::print("- refuses: “{}”\n", refusal.message);
 }
@@ -47,11 +48,18 @@ void print_op(const Op& op) {
 }  // namespace
 
 int main() {
-  fmt::print("# Ops\n\nMade from the records by `twopass_opdoc`; do not edit. Each is checked to second order against numerical\n"
-             "differentiation, against its examples, and for what it refuses.\n");
-  const std::pair<const char*, std::vector<const Op*>> families[] = {
-      {"Creation", creation_ops()}, {"Elementwise", elementwise_ops()}, {"Reductions", reduction_ops()}, {"Shapes", shaping_ops()},
-      {"Indexing", indexing_ops()}, {"Products", product_ops()}, {"Softmax and cross-entropy", softmax_ops()}, {"Random", random_ops()}};
+  fmt::print(
+      "# Ops\n\nMade from the records by `twopass_opdoc`; do not edit. Each is checked to second order against "
+      "numerical\n"
+      "differentiation, against its examples, and for what it refuses.\n");
+  const std::pair<const char*, std::vector<const Op*>> families[] = {{"Creation", creation_ops()},
+                                                                     {"Elementwise", elementwise_ops()},
+                                                                     {"Reductions", reduction_ops()},
+                                                                     {"Shapes", shaping_ops()},
+                                                                     {"Indexing", indexing_ops()},
+                                                                     {"Products", product_ops()},
+                                                                     {"Softmax and cross-entropy", softmax_ops()},
+                                                                     {"Random", random_ops()}};
   for (const auto& [title, ops] : families) {
     fmt::print("\n## {}\n", title);
     for (const Op* op : ops) print_op(*op);

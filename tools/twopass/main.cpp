@@ -95,10 +95,14 @@ int draw(const Choice& choice) {
   const Recipe& recipe = recipe_named(choice.model);
   Model model = recipe.build(choice.features, choice.seed);
   model.compile(recipe.compile());
-  const DotLevel level = choice.level == "layer" ? DotLevel::layer : choice.level == "op" ? DotLevel::op : DotLevel::backward;
+  const DotLevel level = choice.level == "layer" ? DotLevel::layer
+                         : choice.level == "op"  ? DotLevel::op
+                                                 : DotLevel::backward;
   const std::string dot = to_dot(model, {.level = level});
-  if (choice.out.empty()) fmt::print("{}", dot);
-  else render(dot, choice.out);
+  if (choice.out.empty())
+    fmt::print("{}", dot);
+  else
+    render(dot, choice.out);
   return 0;
 }
 
@@ -110,13 +114,15 @@ int plot(const Choice& choice) {
   const Model model = load(choice.file);
   for (const auto& [path, parameter] : model.named_parameters()) {
     if (parameter.shape().rank() != 2 || parameter.shape()[1] > 10) continue;
-    plot_templates(parameter.value(), choice.data == "cifar10"
-                                          ? std::vector<std::string>{"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"}
-                                          : std::vector<std::string>{},
+    plot_templates(parameter.value(),
+                   choice.data == "cifar10" ? std::vector<std::string>{"airplane", "automobile", "bird", "cat", "deer",
+                                                                       "dog", "frog", "horse", "ship", "truck"}
+                                            : std::vector<std::string>{},
                    choice.out);
     return 0;
   }
-  throw Error(fmt::format("{}: no weights of at most ten classes are in it: plot draws those of `linear`", choice.file));
+  throw Error(
+      fmt::format("{}: no weights of at most ten classes are in it: plot draws those of `linear`", choice.file));
 }
 
 int info() {
@@ -130,7 +136,8 @@ int info() {
              __cplusplus / 100 % 100);
   fmt::print("products: {}\n", products_library());
   fmt::print("instruction set of kernels: {}\n", kernel_instruction_set());
-  fmt::print("libraries: fmt {}.{}.{}, CLI11 {}\n", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100, CLI11_VERSION);
+  fmt::print("libraries: fmt {}.{}.{}, CLI11 {}\n", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100,
+             CLI11_VERSION);
   fmt::print("threads: {}\n", threads::count());
   fmt::print("ops: {}\n", all_ops().size());
   fmt::print("data: {}\n", data::directory_of());
@@ -143,17 +150,23 @@ int main(int argc, char** argv) {
   CLI::App app{"twopass: computation graphs, gradients in two passes, Keras-style models"};
   app.require_subcommand(1);
   app.failure_message([](const CLI::App* of, const CLI::Error& error) {
-    return fmt::format("twopass: {}\nrun with --help for the options of {}\n", error.what(), of->get_name().empty() ? "twopass" : of->get_name());
+    return fmt::format("twopass: {}\nrun with --help for the options of {}\n", error.what(),
+                       of->get_name().empty() ? "twopass" : of->get_name());
   });
   app.set_version_flag("--version", std::string("twopass ") + TWOPASS_VERSION);
-  app.footer("examples:\n  twopass train mlp --data mnist\n  twopass dot residual --level layer -o residual.svg\n  twopass gradcheck --op matmul");
+  app.footer(
+      "examples:\n  twopass train mlp --data mnist\n  twopass dot residual --level layer -o residual.svg\n  twopass "
+      "gradcheck --op matmul");
   Choice choice;
   int count = 0;
-  app.add_option("--threads", count, "how many threads compute (default: one per processor)")->check(CLI::Range(1, 1024));
+  app.add_option("--threads", count, "how many threads compute (default: one per processor)")
+      ->check(CLI::Range(1, 1024));
 
   const auto with_data = [&](CLI::App* command) {
-    command->add_option("--data", choice.data, "cifar10, mnist, or glyphs (built in, the default)")->check(CLI::IsMember({"cifar10", "mnist", "glyphs"}));
-    command->add_option("--data-dir", choice.data_dir, "the folder of the data sets (default: $TWOPASS_DATA or the cache folder)");
+    command->add_option("--data", choice.data, "cifar10, mnist, or glyphs (built in, the default)")
+        ->check(CLI::IsMember({"cifar10", "mnist", "glyphs"}));
+    command->add_option("--data-dir", choice.data_dir,
+                        "the folder of the data sets (default: $TWOPASS_DATA or the cache folder)");
     command->add_option("--seed", choice.seed, "what weights, shuffling, dropout and drawn digits follow from (7)");
   };
   const auto with_model = [&](CLI::App* command) {
@@ -162,13 +175,15 @@ int main(int argc, char** argv) {
   };
 
   CLI::App* command = app.add_subcommand("train", "train a model and test it");
-  command->footer("examples:\n  twopass train lecture --data cifar10\n  twopass train mlp --data mnist --out runs --verbose 2");
+  command->footer(
+      "examples:\n  twopass train lecture --data cifar10\n  twopass train mlp --data mnist --out runs --verbose 2");
   with_model(command);
   with_data(command);
   command->add_option("--epochs", choice.epochs, "instead of the model's own number")->check(CLI::PositiveNumber);
   command->add_option("--batch-size", choice.batch_size, "instead of 128")->check(CLI::PositiveNumber);
   command->add_option("--out", choice.out, "a folder for the model, its history and its DOT file");
-  command->add_option("--verbose", choice.verbose, "0 quiet, 1 a progress bar, 2 a line an epoch")->check(CLI::Range(0, 2));
+  command->add_option("--verbose", choice.verbose, "0 quiet, 1 a progress bar, 2 a line an epoch")
+      ->check(CLI::Range(0, 2));
 
   command = app.add_subcommand("evaluate", "test a saved model");
   command->add_option("file", choice.file, "what train --out wrote")->required();
@@ -182,7 +197,8 @@ int main(int argc, char** argv) {
   command = app.add_subcommand("dot", "draw a model");
   command->footer("example:\n  twopass dot multi-label --level backward -o backward.svg");
   with_model(command);
-  command->add_option("--level", choice.level, "layer, op or backward")->check(CLI::IsMember({"layer", "op", "backward"}));
+  command->add_option("--level", choice.level, "layer, op or backward")
+      ->check(CLI::IsMember({"layer", "op", "backward"}));
   command->add_option("-o,--out", choice.out, "a .dot, .svg, .png or .pdf file (default: DOT on stdout)");
   command->add_option("--features", choice.features, "the size of the input (784)")->check(CLI::PositiveNumber);
 
@@ -195,7 +211,8 @@ int main(int argc, char** argv) {
   command->add_option("file", choice.file, "a history (.csv) or a saved model (.twopass)")->required();
   command->add_option("-o,--out", choice.out, "a .svg or .png file")->required();
   command->add_option("--data", choice.data, "cifar10 puts its classes' names over the images");
-  command->footer("examples:\n  twopass plot runs/linear.csv -o curves.svg\n  twopass plot runs/linear.twopass -o templates.png");
+  command->footer(
+      "examples:\n  twopass plot runs/linear.csv -o curves.svg\n  twopass plot runs/linear.twopass -o templates.png");
 
   app.add_subcommand("info", "print version, libraries, threads and instruction set");
 

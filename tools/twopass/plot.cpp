@@ -31,7 +31,8 @@ void run_gnuplot(const std::string& script, const std::string& out) {
   if (!pipe) throw Error("plot: gnuplot can't be started");
   const bool written = std::fwrite(script.data(), 1, script.size(), pipe) == script.size();
   const int status = pclose(pipe);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) throw Error("plot: gnuplot is not installed (Debian: gnuplot-nox)");
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+    throw Error("plot: gnuplot is not installed (Debian: gnuplot-nox)");
   if (!written || status != 0) throw Error(fmt::format("plot: gnuplot failed to write {}", out));
 }
 
@@ -55,10 +56,13 @@ void plot_history(const std::string& csv, const std::string& out) {
     const std::string_view bare = name.starts_with("val_") ? std::string_view(name).substr(4) : std::string_view(name);
     std::size_t colour = 0;  // a value and its val_ twin share a colour
     for (std::size_t k = 1; k < width && table.columns[k] != bare; ++k) ++colour;
-    panel += fmt::format("{}$c{} using 1:2 with linespoints pt 7 ps 0.5 lw 2 lc {} dt {} title {} noenhanced", panel.empty() ? "plot " : ", ",
-                         column, colour % 8 + 1, name.starts_with("val_") ? 2 : 1, quoted(name));
+    panel += fmt::format("{}$c{} using 1:2 with linespoints pt 7 ps 0.5 lw 2 lc {} dt {} title {} noenhanced",
+                         panel.empty() ? "plot " : ", ", column, colour % 8 + 1, name.starts_with("val_") ? 2 : 1,
+                         quoted(name));
   }
-  script += "set grid lc rgb '#dddddd'\nset key top right opaque\nset xlabel 'epoch'\nset xtics nomirror\nset ytics nomirror\nset border 3\n";
+  script +=
+      "set grid lc rgb '#dddddd'\nset key top right opaque\nset xlabel 'epoch'\nset xtics nomirror\nset ytics "
+      "nomirror\nset border 3\n";
   script += fmt::format("set multiplot layout 1,{}\n", losses.empty() || others.empty() ? 1 : 2);
   if (!losses.empty()) script += "set ylabel 'loss'\n" + losses + "\n";
   if (!others.empty()) script += "set ylabel 'metric'\nset key bottom right\n" + others + "\n";
@@ -69,15 +73,19 @@ void plot_templates(const Tensor& kernel, const std::vector<std::string>& classe
   const std::int64_t features = kernel.shape()[0], count = kernel.shape()[1];
   const bool colour = features == 3072;
   if (!colour && features != 784)
-    throw Error(fmt::format("plot: {} weights per class are no image: 784 (28 × 28) and 3072 (3 × 32 × 32) are drawn", features));
+    throw Error(fmt::format("plot: {} weights per class are no image: 784 (28 × 28) and 3072 (3 × 32 × 32) are drawn",
+                            features));
   const std::int64_t side = colour ? 32 : 28, planes = colour ? 3 : 1, pixels = side * side;
   const std::int64_t across = std::min<std::int64_t>(count, 5), down = (count + across - 1) / across;
   std::string script = terminal(out, static_cast<int>(across) * 170, static_cast<int>(down) * 195);
-  script += "unset key\nunset tics\nunset colorbox\nset border lc rgb '#999999'\nset size ratio 1\nset yrange [] reverse\n";
+  script +=
+      "unset key\nunset tics\nunset colorbox\nset border lc rgb '#999999'\nset size ratio 1\nset yrange [] reverse\n";
   script += colour ? "" : "set palette defined (0 '#2166ac', 0.5 '#f7f7f7', 1 '#b2182b')\nset cbrange [-1:1]\n";
   script += fmt::format("set multiplot layout {},{} margins 0.02,0.98,0.02,0.92 spacing 0.02,0.08\n", down, across);
   for (std::int64_t k = 0; k < count; ++k) {
-    const auto weight = [&](std::int64_t plane, std::int64_t pixel) { return kernel.at<double>((plane * pixels + pixel) * count + k); };
+    const auto weight = [&](std::int64_t plane, std::int64_t pixel) {
+      return kernel.at<double>((plane * pixels + pixel) * count + k);
+    };
     double largest = 0;  // each template has its own scale
     for (std::int64_t plane = 0; plane < planes; ++plane)
       for (std::int64_t pixel = 0; pixel < pixels; ++pixel) largest = std::max(largest, std::abs(weight(plane, pixel)));
@@ -92,8 +100,9 @@ void plot_templates(const Tensor& kernel, const std::vector<std::string>& classe
       script += "\n";
     }
     const auto at = static_cast<std::size_t>(k);
-    script += fmt::format("END\nset title {} noenhanced offset 0,-0.7\nplot $t{} with {}\n",
-                          quoted(at < classes.size() ? classes[at] : std::to_string(k)), k, colour ? "rgbimage" : "image");
+    script +=
+        fmt::format("END\nset title {} noenhanced offset 0,-0.7\nplot $t{} with {}\n",
+                    quoted(at < classes.size() ? classes[at] : std::to_string(k)), k, colour ? "rgbimage" : "image");
   }
   run_gnuplot(script + "unset multiplot\n", out);
 }

@@ -33,8 +33,9 @@ Model ensemble(std::int64_t features, std::uint64_t seed) {
   Tensor image = input({features}, "image");
   Tensors votes;
   for (int k = 0; k < 3; ++k) {
-    const Model member = Sequential({Dense(64, {.activation = "relu"}), Dropout(0.2), Dense(kClasses, {.activation = "softmax"})},
-                                    {.input_shape = {features}, .name = "member_" + std::to_string(k)});
+    const Model member =
+        Sequential({Dense(64, {.activation = "relu"}), Dropout(0.2), Dense(kClasses, {.activation = "softmax"})},
+                   {.input_shape = {features}, .name = "member_" + std::to_string(k)});
     votes.push_back(member(image));
   }
   return Model(image, Average()(votes), {.seed = seed, .name = "ensemble"});
@@ -58,8 +59,9 @@ Model multi_label(std::int64_t features, std::uint64_t seed) {
   return Model(image, {digit, flags}, {.seed = seed, .name = "multi-label"});
 }
 
-// x + f(x), a hundred times. The last weights of each block begin at 0, so that the whole begins as the identity: without a
-// normalisation, a hundred random blocks would multiply the signal beyond use (Zhang, Dauphin and Ma, "Fixup", 2019).
+// x + f(x), a hundred times. The last weights of each block begin at 0, so that the whole begins as the identity:
+// without a normalisation, a hundred random blocks would multiply the signal beyond use (Zhang, Dauphin and Ma,
+// "Fixup", 2019).
 Model residual(std::int64_t features, std::uint64_t seed) {
   Tensor image = input({features}, "image");
   Tensor h = Dense(64, {.activation = "relu"})(image);
@@ -69,9 +71,13 @@ Model residual(std::int64_t features, std::uint64_t seed) {
 }
 
 CompileOptions with_sgd() { return {.optimizer = sgd(), .loss = categorical_crossentropy(), .metrics = {accuracy()}}; }
-CompileOptions with_adam() { return {.optimizer = adam(), .loss = categorical_crossentropy(), .metrics = {accuracy()}}; }
+CompileOptions with_adam() {
+  return {.optimizer = adam(), .loss = categorical_crossentropy(), .metrics = {accuracy()}};
+}
 CompileOptions with_careful_adam() {
-  return {.optimizer = adam({.learning_rate = 5e-4, .global_clipnorm = 1}), .loss = categorical_crossentropy(), .metrics = {accuracy()}};
+  return {.optimizer = adam({.learning_rate = 5e-4, .global_clipnorm = 1}),
+          .loss = categorical_crossentropy(),
+          .metrics = {accuracy()}};
 }
 CompileOptions two_losses() {
   return {.optimizer = adam(),
