@@ -4,7 +4,7 @@
 
 namespace twopass {
 
-/// e^x / Σ e^x along an axis, shifted by the maximum.
+/// e^x / Σ e^x along an axis, shifted by the maximum; -inf has probability 0, and where all are -inf the result is NaN.
 Tensor softmax(const Tensor& x, int axis = -1);
 /// x - logsumexp(x) along an axis.
 Tensor log_softmax(const Tensor& x, int axis = -1);
