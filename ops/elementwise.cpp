@@ -133,7 +133,7 @@ Tensor scalar_like(double value, const Tensor& like) {
 
 std::vector<const Op*> elementwise_ops() {
   std::vector<const Op*> ops = unary_ops();
-  for (const auto& part : {activation_ops(), binary_ops(), comparison_ops(), conversion_ops()})
+  for (const auto& part : {activation_ops(), binary_ops(), comparison_ops(), conversion_ops(), update_ops()})
     ops.insert(ops.end(), part.begin(), part.end());
   return ops;
 }

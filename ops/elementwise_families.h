@@ -11,5 +11,6 @@ std::vector<const Op*> activation_ops();
 std::vector<const Op*> binary_ops();
 std::vector<const Op*> comparison_ops();
 std::vector<const Op*> conversion_ops();
+std::vector<const Op*> update_ops();
 
 }  // namespace twopass
