@@ -13,6 +13,7 @@ namespace {
 
 std::atomic<std::uint64_t> last_id{0};
 thread_local std::vector<std::pair<std::uint64_t, Tensor>> substituted;
+thread_local int undrawn_scopes = 0;
 
 }  // namespace
 
@@ -81,6 +82,7 @@ Tensor Parameter::tensor() const {
   for (auto it = substituted.rbegin(); it != substituted.rend(); ++it)
     if (it->first == own.id) return it->second;
   const std::lock_guard lock(own.mutex);
+  if (undrawn_scopes > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
   const Tensor& leaf = own.current();
   return own.trainable ? leaf : detach(leaf);
 }
@@ -108,6 +110,9 @@ void Parameter::seed(std::uint64_t seed, bool fixed) const {
   own.seed = seed;
   own.seed_fixed = fixed;
 }
+
+UndrawnScope::UndrawnScope() { ++undrawn_scopes; }
+UndrawnScope::~UndrawnScope() { --undrawn_scopes; }
 
 Substitution::Substitution(const Parameters& parameters, const Tensors& tensors) : before_(substituted.size()) {
   if (parameters.size() != tensors.size())

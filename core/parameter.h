@@ -37,7 +37,8 @@ class Parameter {
   /// A number that no other parameter of this process has.
   std::uint64_t id() const;
 
-  /// The value now: recorded as a leaf, or plain where `trainable` is false. Inside a Substitution, what that gives.
+  /// The value now: recorded as a leaf, or plain where `trainable` is false. Inside a Substitution, what that gives;
+  /// inside an UndrawnScope, a symbol where there is no value yet.
   Tensor tensor() const;
   operator Tensor() const { return tensor(); }
   /// The value now, not recorded.
@@ -62,6 +63,16 @@ class Parameter {
 };
 
 using Parameters = std::vector<Parameter>;
+
+/// While it lives, this thread's reads of parameters that have no value yet give symbols of their shape instead of
+/// drawing one: how a layer's output shapes are learnt before its seed is known.
+class UndrawnScope {
+ public:
+  UndrawnScope();
+  ~UndrawnScope();
+  UndrawnScope(const UndrawnScope&) = delete;
+  UndrawnScope& operator=(const UndrawnScope&) = delete;
+};
 
 /// While it lives, this thread's reads of these parameters give these tensors: how a model becomes a function of its
 /// weights (gradient checks, Hessian-vector products).

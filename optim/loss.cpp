@@ -123,6 +123,7 @@ bool truth(const Attributes& attributes, const char* name) {
 const std::string& Loss::name() const { return body_->name; }
 const Attributes& Loss::attributes() const { return body_->attributes; }
 bool Loss::saveable() const { return !body_->own; }
+bool Loss::takes_labels() const { return body_->name == "sparse_categorical_crossentropy" && !body_->own; }
 
 Tensor Loss::per_sample(const Tensor& targets, const Tensor& predictions) const {
   try {

@@ -21,6 +21,8 @@ class Loss {
   const Attributes& attributes() const;
   /// Whether `loss_from` can make it again: losses of the user's own can't be saved.
   bool saveable() const;
+  /// Whether targets are i64 labels, not values in the shape of the predictions.
+  bool takes_labels() const;
   /// [batch, ...] and [batch, ..., k] give [batch, ...]; predictions [batch] give [batch]. Shapes are never broadcast:
   /// targets of another shape are refused.
   Tensor per_sample(const Tensor& targets, const Tensor& predictions) const;

@@ -160,7 +160,10 @@ Tensors LayerHandle::call(const TensorList& inputs, const CallContext& context) 
   const auto remembered = std::make_shared<LayerCall>();
   remembered->layer = layer_;
   remembered->inputs = inputs.tensors();
-  for (const Tensor& y : layer_->run(stand_ins, context)) remembered->outputs.push_back({y.shape(), y.dtype()});
+  {
+    const UndrawnScope scope;
+    for (const Tensor& y : layer_->run(stand_ins, context)) remembered->outputs.push_back({y.shape(), y.dtype()});
+  }
   Tensors outputs;
   for (std::size_t k = 0; k < remembered->outputs.size(); ++k)
     outputs.push_back(remember(layer_call_op(), ArgumentsPointer(new LayerCallArguments(remembered, k)),

@@ -69,7 +69,7 @@ struct Identity : LayerHandle {
 struct Lambda : LayerHandle {
   explicit Lambda(std::function<Tensor(const Tensor&)> function, const LayerOptions& options = {});
 };
-/// Merges of two or more inputs whose shapes broadcast.
+/// Merges of one or more inputs whose shapes broadcast; Subtract takes two.
 struct Add : LayerHandle {
   explicit Add(const LayerOptions& options = {});
 };

@@ -15,6 +15,8 @@ class ModelBody : public Layer {
 
   Tensors call(const Tensors& inputs, const CallContext& context) override;
   std::string type() const override { return "Model"; }
+  /// The name, or "model" where it has none.
+  const std::string& title() const;
   std::vector<std::pair<std::string, LayerPointer>> parts() const override;
   std::vector<std::pair<std::string, Parameter>> own_parameters() const override;
   /// Seeds every part that has no value yet from `seed` and its path.

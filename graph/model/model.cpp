@@ -71,10 +71,12 @@ const Tensors& Model::inputs() const { return body().inputs; }
 const Tensors& Model::outputs() const { return body().outputs; }
 std::uint64_t Model::seed() const { return body().seed; }
 
-const std::string& Model::name() const {
+const std::string& ModelBody::title() const {
   static const std::string unnamed = "model";
-  return body().name().empty() ? unnamed : body().name();
+  return name().empty() ? unnamed : name();
 }
+
+const std::string& Model::name() const { return body().title(); }
 
 std::vector<std::pair<std::string, Parameter>> Model::named_parameters() const { return body().named_parameters(); }
 
@@ -122,7 +124,7 @@ Model chain(const std::vector<LayerHandle>& layers, const SequentialOptions& opt
   const Tensor x = input(options.input_shape);
   Tensor y = x;
   for (const LayerHandle& layer : layers) y = layer(y);
-  return Model(x, y, {.seed = options.seed, .name = options.name.empty() ? "sequential" : options.name});
+  return Model(x, y, {.seed = options.seed, .name = options.name});
 }
 
 }  // namespace

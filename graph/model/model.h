@@ -50,6 +50,8 @@ struct FitOptions {
   ValidationData validation_data = {};
   /// One per row: the loss is Σ weight · loss / rows.
   Tensor sample_weight = {};
+  /// Refuses inputs and targets that hold NaN or infinity, before the first step.
+  bool check_finite = false;
   bool shuffle = true;
   /// 0 nothing, 1 a progress bar, 2 a line an epoch.
   int verbose = 1;

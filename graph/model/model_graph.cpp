@@ -81,36 +81,44 @@ class Tracer {
     const auto meet = [&](Node* node) {
       if (seen.insert(node).second) open.push_back(node);
     };
-    for (const Tensor& y : outputs_.tensors()) meet(&y.node());
-    while (!open.empty()) {
-      Node* node = open.back();
-      open.pop_back();
-      if (declared_.contains(node)) {
-        used_.insert(node);
-        continue;
+    for (std::size_t output = 0; output < outputs_.size(); ++output) {
+      meet(&outputs_[output].node());
+      while (!open.empty()) {
+        Node* node = open.back();
+        open.pop_back();
+        if (declared_.contains(node)) {
+          used_.insert(node);
+          continue;
+        }
+        if (!node->is(Node::kSymbol)) continue;  // a value that an op caught
+        if (node->is(Node::kLeaf)) refuse_disconnected(*node, output);
+        found_.push_back(node);
+        for (const Node::Edge& edge : node->edges()) meet(edge.node());
       }
-      if (!node->is(Node::kSymbol)) continue;  // a value that an op caught
-      if (node->is(Node::kLeaf)) refuse_disconnected(*node);
-      found_.push_back(node);
-      for (const Node::Edge& edge : node->edges()) meet(edge.node());
     }
-    if (used_.empty()) throw Error("output 0 is not connected to the inputs of the model");
   }
 
-  [[noreturn]] void refuse_disconnected(const Node& missing) const {
-    std::string user = "an output";
+  // What a step is called before the model has names: "a Dense layer "out"", "add".
+  static std::string title_of(const Node& node) {
+    if (node.is(Node::kLeaf)) return fmt::format("\"{}\"", node.leaf()->name);
+    const LayerCallArguments* call = layer_call_of(node);
+    if (!call) return node.op->name();
+    const Layer& layer = *call->call->layer;
+    return layer.name().empty() ? fmt::format("a {} layer", layer.type())
+                                : fmt::format("{} layer \"{}\"", layer.type(), layer.name());
+  }
+
+  [[noreturn]] void refuse_disconnected(const Node& missing, std::size_t output) const {
+    std::string user = "it";
     for (const Node* node : found_)
       for (const Node::Edge& edge : node->edges())
-        if (edge.node() == &missing) {
-          const LayerCallArguments* call = layer_call_of(*node);
-          user = call ? fmt::format("a {} layer{}", call->call->layer->type(),
-                                    call->call->layer->name().empty() ? "" : " \"" + call->call->layer->name() + "\"")
-                      : node->op->name();
-        }
+        if (edge.node() == &missing) user = title_of(*node);
     std::string list;
     for (const Tensor& x : inputs_.tensors()) list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", x.name());
-    throw Error(fmt::format("graph disconnected: {} needs \"{}\" of shape {}, which is not among the inputs {}", user,
-                            missing.leaf()->name, missing.shape.text(), list));
+    throw Error(
+        fmt::format("output {} ({}) is not connected to the inputs {}: graph disconnected at {}, which needs \"{}\" of "
+                    "shape {}",
+                    output, title_of(outputs_[output].node()), list, user, missing.leaf()->name, missing.shape.text()));
   }
 
   void add_inputs() {

@@ -27,6 +27,20 @@ Rows::Rows(Tensors tensors, const std::vector<std::string>& names, const std::st
   }
 }
 
+void Rows::check_finite(const std::vector<std::string>& names, const std::string& what) const {
+  for (std::size_t k = 0; k < tensors_.size(); ++k) {
+    const Tensor& x = tensors_[k];
+    if (!is_floating(x.dtype())) continue;
+    dispatch(x.dtype(), [&]<typename T>() {
+      const T* const values = x.data<T>();
+      for (std::int64_t at = 0; at < x.elements(); ++at)
+        if (!std::isfinite(static_cast<double>(values[at])))
+          throw Error(
+              fmt::format("{} \"{}\" hold {} in row {}", what, names[k], values[at], at / (x.elements() / count_)));
+    });
+  }
+}
+
 Rows Rows::range(std::int64_t first, std::int64_t last) const {
   Rows part;
   for (const Tensor& x : tensors_) part.tensors_.push_back(slice(x, 0, first, last));

@@ -18,6 +18,8 @@ class Rows {
 
   std::int64_t count() const { return count_; }
   const Tensors& tensors() const { return tensors_; }
+  /// Refuses NaN and infinity, naming the tensor and the row.
+  void check_finite(const std::vector<std::string>& names, const std::string& what) const;
   /// Rows first … last-1; memory is shared.
   Rows range(std::int64_t first, std::int64_t last) const;
   /// The rows of these numbers, copied together.

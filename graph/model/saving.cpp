@@ -24,18 +24,18 @@ constexpr int kDeepest = 64;  // models inside models
 
 json json_of(const Attributes& attributes) {
   json object = json::object();
-  for (const auto& [name, value] : attributes)
+  for (const auto& attribute : attributes)
     std::visit(
         [&](const auto& held) {
           if constexpr (std::is_same_v<std::decay_t<decltype(held)>, double>) {
             if (!std::isfinite(held)) {
-              object[name] = {{"number", fmt::format("{}", held)}};
+              object[attribute.first] = {{"number", fmt::format("{}", held)}};
               return;
             }
           }
-          object[name] = held;
+          object[attribute.first] = held;
         },
-        value);
+        attribute.second);
   return object;
 }
 
@@ -254,9 +254,10 @@ void set_weights(const Model& model, const Safetensors& file, std::string_view p
       problems += fmt::format("\n  \"{}\" is {} {} where the model has {} {}", name, name_of(found->second.dtype()),
                               found->second.shape().text(), name_of(parameter.dtype()), parameter.shape().text());
   }
-  for (const auto& [name, tensor] : given)
-    if (std::none_of(parameters.begin(), parameters.end(), [&](const auto& each) { return each.first == name; }))
-      problems += fmt::format("\n  \"{}\" is unknown to the model", name);
+  for (const auto& of_file : given)
+    if (std::none_of(parameters.begin(), parameters.end(),
+                     [&](const auto& each) { return each.first == of_file.first; }))
+      problems += fmt::format("\n  \"{}\" is unknown to the model", of_file.first);
   if (!problems.empty())
     throw Error(fmt::format("{}: the weights do not fit model \"{}\":{}", path, model.name(), problems));
   for (const auto& [name, parameter] : parameters) parameter.set(given.at(name));

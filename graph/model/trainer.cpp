@@ -21,6 +21,15 @@ std::string list_of(const std::vector<std::string>& names) {
   return list;
 }
 
+// All labels are looked at before the first step: one that is no class must not be met in the middle of training.
+void check_labels(const Tensor& labels, std::int64_t classes, const std::string& name) {
+  const std::int64_t* const values = labels.data<std::int64_t>();
+  for (std::int64_t k = 0; k < labels.elements(); ++k)
+    if (values[k] < 0 || values[k] >= classes)
+      throw Error(fmt::format("targets \"{}\": label {} in row {} is outside 0 … {}", name, values[k],
+                              k / (labels.elements() / labels.shape()[0]), classes - 1));
+}
+
 // The place of an output's name; refuses others.
 std::size_t output_named(const std::vector<std::string>& outputs, const std::string& name, const char* what) {
   const auto found = std::find(outputs.begin(), outputs.end(), name);
@@ -34,7 +43,7 @@ std::size_t output_named(const std::vector<std::string>& outputs, const std::str
 
 Trainer::Trainer(ModelBody& body, const std::string& what) : body_(body), parameters_(body.parameters()) {
   if (!body.compiled)
-    throw Error(fmt::format("{}: model \"{}\" has not been compiled: call compile() first", what, body.name()));
+    throw Error(fmt::format("{}: model \"{}\" has not been compiled: call compile() first", what, body.title()));
   const CompileOptions& options = *body.compiled;
   const auto& outputs = body.graph.output_names;
   std::vector<const Loss*> found(outputs.size(), nullptr);
@@ -76,7 +85,11 @@ Rows Trainer::target_rows(const TensorList& targets) const {
     if (ordered[k].defined() && is_floating(ordered[k].dtype()) && ordered[k].dtype() != wanted)
       ordered[k] = cast(ordered[k], wanted);
   }
-  return Rows(std::move(ordered), names, "targets");
+  Rows rows(std::move(ordered), names, "targets");
+  for (std::size_t k = 0; k < names.size(); ++k)
+    if (losses_[k].takes_labels() && rows.tensors()[k].dtype() == i64)
+      check_labels(rows.tensors()[k], body_.outputs[k].shape().back(), names[k]);
+  return rows;
 }
 
 Tensor Trainer::checked_weights(const Tensor& weights, std::int64_t rows) const {
@@ -114,8 +127,8 @@ Tensor Trainer::symbolic_loss(const Tensors& outputs,
                               const std::function<Tensor(const Spec&, const std::string&)>& target) const {
   Tensors targets;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    const bool sparse = losses_[k].name().starts_with("sparse");
-    const Spec spec = sparse ? Spec{outputs[k].shape().without(-1), i64} : Spec{outputs[k].shape(), outputs[k].dtype()};
+    const Spec spec = losses_[k].takes_labels() ? Spec{outputs[k].shape().without(-1), i64}
+                                                : Spec{outputs[k].shape(), outputs[k].dtype()};
     targets.push_back(target(spec, body_.graph.output_names[k] + " targets"));
   }
   Tensor total;

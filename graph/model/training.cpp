@@ -92,6 +92,10 @@ History Model::fit(const TensorList& inputs, const TensorList& targets, const Fi
     if (options.verbose > 0)
       fmt::print("train rows 0…{}, validation rows {}…{} (not shuffled)\n", first - 1, first, n - 1);
   }
+  if (options.check_finite) {
+    rows.check_finite(own.graph.input_names, "inputs");
+    wanted.check_finite(own.graph.output_names, "targets");
+  }
   try_one_row(trainer, rows, wanted);
   if (validation_inputs.count() > 0) try_one_row(trainer, validation_inputs, validation_targets);
 

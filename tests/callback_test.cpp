@@ -1,0 +1,127 @@
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <twopass/core/csv.h>
+#include <twopass/core/error.h>
+#include <twopass/graph/layers/layers.h>
+#include <twopass/graph/model/sequential.h>
+#include <twopass/ops/creation.h>
+
+using namespace twopass;
+using doctest::Contains;
+
+namespace {
+
+// A model whose only weight a callback sets, so that the loss of each epoch is what the test says: |w - 0|.
+Model model_of_loss() {
+  Model model = Sequential({Dense(1, {.use_bias = false})}, {.input_shape = {1}});
+  model.compile({.optimizer = sgd({.learning_rate = 0}), .loss = mean_absolute_error()});
+  return model;
+}
+
+class Script : public Callback {
+ public:
+  explicit Script(std::vector<double> losses) : losses_(std::move(losses)) {}
+  void on_epoch_begin(TrainingState& state, int epoch) override {
+    state.model.parameters()[0].set(tensor({{losses_[static_cast<std::size_t>(epoch)]}}));
+  }
+
+ private:
+  std::vector<double> losses_;
+};
+
+struct Outcome {
+  std::size_t epochs;
+  double weight;
+};
+
+Outcome trained(const std::vector<double>& losses, const EarlyStoppingOptions& options) {
+  Model model = model_of_loss();
+  const History history = model.fit(ones({1, 1}), zeros({1, 1}),
+                                    {.epochs = static_cast<int>(losses.size()),
+                                     .verbose = 0,
+                                     .callbacks = {std::make_shared<Script>(losses), early_stopping(options)}});
+  return {history.epochs().size(), model.parameters()[0].value().at<float>(0)};
+}
+
+// Writes the names of the calls that it gets.
+class Recorder : public Callback {
+ public:
+  explicit Recorder(std::string& calls) : calls_(calls) {}
+  void on_train_begin(TrainingState&) override { calls_ += "train("; }
+  void on_train_end(TrainingState&) override { calls_ += ")"; }
+  void on_epoch_begin(TrainingState&, int epoch) override { calls_ += std::to_string(epoch) + "["; }
+  void on_epoch_end(TrainingState&, int, Logs&) override { calls_ += "]"; }
+  void on_batch_begin(TrainingState&, std::int64_t) override { calls_ += "<"; }
+  void on_batch_end(TrainingState&, std::int64_t, const Logs&) override { calls_ += ">"; }
+
+ private:
+  std::string& calls_;
+};
+
+}  // namespace
+
+TEST_CASE("early stopping ends training once the loss has not improved for `patience` epochs") {
+  CHECK(trained({3, 2, 4, 5, 1, 1}, {.monitor = "loss", .patience = 2}).epochs == 4);
+  CHECK(trained({3, 2, 4, 1, 5, 6}, {.monitor = "loss", .patience = 2}).epochs == 6);
+  CHECK(trained({3, 2, 4, 1}, {.monitor = "loss", .patience = 0}).epochs == 3);
+}
+
+TEST_CASE("early stopping takes an improvement by less than min_delta for none") {
+  CHECK(trained({3, 2.75, 2.5, 2.25}, {.monitor = "loss", .min_delta = 0.5, .patience = 1}).epochs == 2);
+}
+
+TEST_CASE("early stopping brings the best weights back where asked") {
+  CHECK(trained({3, 2, 4, 5}, {.monitor = "loss", .patience = 2, .restore_best_weights = true}).weight == 2);
+  CHECK(trained({3, 2, 4, 5}, {.monitor = "loss", .patience = 2}).weight == 5);
+}
+
+TEST_CASE("early stopping waits for start_from_epoch, and larger is better where the mode says so") {
+  CHECK(trained({1, 2, 3, 4, 5}, {.monitor = "loss", .patience = 1, .start_from_epoch = 2}).epochs == 4);
+  CHECK(trained({1, 2, 3, 4, 5}, {.monitor = "loss", .patience = 1, .mode = "max"}).epochs == 5);
+}
+
+TEST_CASE("early stopping refuses a name that training does not have, and options that make no sense") {
+  CHECK_THROWS_WITH_AS(trained({1, 2}, {.monitor = "val_loss"}), Contains("\"val_loss\""), Error);
+  CHECK_THROWS_WITH_AS(early_stopping({.patience = -1}), Contains("not -1"), Error);
+  CHECK_THROWS_WITH_AS(early_stopping({.mode = "best"}), Contains("not \"best\""), Error);
+}
+
+TEST_CASE("callbacks are called around training, epochs and batches") {
+  std::string calls;
+  Model model = model_of_loss();
+  model.fit(ones({3, 1}), zeros({3, 1}),
+            {.epochs = 2, .batch_size = 2, .verbose = 0, .callbacks = {std::make_shared<Recorder>(calls)}});
+  CHECK(calls == "train(0[<><>]1[<><>])");
+}
+
+TEST_CASE("what a callback adds to an epoch's logs is seen by the next ones and by the history") {
+  class Adds : public Callback {
+    void on_epoch_end(TrainingState&, int, Logs& logs) override { logs.emplace_back("learning_rate", 0.5); }
+  };
+  double seen = 0;
+  const auto sees = on_epoch_end([&](int, const Logs& logs) { seen = logs.back().second; });
+  Model model = model_of_loss();
+  const History history =
+      model.fit(ones({1, 1}), zeros({1, 1}), {.verbose = 0, .callbacks = {std::make_shared<Adds>(), sees}});
+  CHECK(seen == 0.5);
+  CHECK(history["learning_rate"] == std::vector<double>{0.5});
+}
+
+TEST_CASE("the CSV log has a header and a line an epoch, with digits that round-trip") {
+  const std::string path = (std::filesystem::temp_directory_path() / "twopass_callback_test.csv").string();
+  Model model = model_of_loss();
+  const std::vector<double> losses{0.1, 1.0 / 3};
+  const History history =
+      model.fit(ones({1, 1}), zeros({1, 1}),
+                {.epochs = 2, .verbose = 0, .callbacks = {std::make_shared<Script>(losses), csv_logger(path)}});
+  const Csv table = read_csv(path, {.dtype = f64});
+  std::filesystem::remove(path);
+  CHECK(table.columns == std::vector<std::string>{"epoch", "loss"});
+  CHECK(table.values.at<double>(1) == history["loss"][0]);
+  CHECK(table.values.at<double>(3) == history["loss"][1]);
+}

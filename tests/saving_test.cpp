@@ -1,0 +1,222 @@
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <twopass/core/error.h>
+#include <twopass/core/files.h>
+#include <twopass/core/random.h>
+#include <twopass/core/safetensors.h>
+#include <twopass/graph/layers/layers.h>
+#include <twopass/graph/model/sequential.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
+
+using namespace twopass;
+using doctest::Contains;
+using nlohmann::json;
+
+namespace {
+
+// A file that is gone with its scope.
+struct Scratch {
+  std::string path = (std::filesystem::temp_directory_path() / "twopass_saving_test").string();
+  ~Scratch() { std::filesystem::remove(path); }
+};
+
+Model small(const std::string& name = "small") {
+  const Tensor x = input({4}, "x");
+  return Model(x, Dense(2, {.activation = "softmax"})(Dense(3, {.activation = "relu"})(x)), {.seed = 5, .name = name});
+}
+
+std::vector<Model> topologies() {
+  std::vector<Model> models;
+  models.push_back(Sequential({Dense(3, {.activation = "gelu"}), Dropout(0.2), Reshape({3, 1}), Flatten(), Dense(2)},
+                              {.input_shape = {4}}));
+  {
+    const Tensor x = input({4}, "image");
+    Tensors votes;
+    for (int k = 0; k < 3; ++k) votes.push_back(small("member_" + std::to_string(k))(x));
+    models.push_back(Model(x, Average()(votes), {.name = "ensemble"}));
+  }
+  {
+    const Tensor a = input({4}, "a"), b = input({2}, "b");
+    models.push_back(Model({a, b}, Dense(2)(Concatenate()({Dense(3)(a), Activation("tanh")(b)}))));
+  }
+  {
+    const Tensor x = input({4});
+    const Tensor trunk = Dense(5, {.activation = "relu"})(x);
+    models.push_back(Model(x, {Dense(3, {.name = "digit"})(trunk), Dense(2, {.name = "flags"})(trunk)}));
+  }
+  {
+    // Plain ops, a shared layer, a caught constant and a caught parameter.
+    const Tensor x = input({4});
+    const Parameter scale(tensor({1.0, 2.0, 3.0, 4.0}), "scale");
+    const Dense shared(4, {.activation = "silu"});
+    Tensor h = x;
+    for (int k = 0; k < 3; ++k) h = h + shared(h) * 0.5;
+    models.push_back(Model(x, transpose(stack({sum(h * scale, -1), max(h, -1)}, 0), {1, 0})));
+  }
+  return models;
+}
+
+Tensors inputs_for(const Model& model) {
+  Tensors inputs;
+  Random random(3);
+  for (const Tensor& x : model.inputs()) inputs.push_back(random.normal(x.shape().with(0, 7)));
+  return inputs;
+}
+
+std::vector<std::vector<float>> bits(Model& model) {
+  std::vector<std::vector<float>> bits;
+  for (const Tensor& y : model.predict_all(inputs_for(model))) bits.push_back(y.values<float>());
+  return bits;
+}
+
+// Saves a model, lets `change` have its architecture, and says what load finds wrong with it.
+std::string refusal(const std::function<void(json&)>& change) {
+  const Scratch file;
+  small().save(file.path);
+  Safetensors contents = read_safetensors(file.path);
+  json architecture = json::parse(contents.metadata.at(0).second);
+  change(architecture);
+  contents.metadata[0].second = architecture.dump();
+  write_safetensors(file.path, contents);
+  try {
+    load(file.path);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("F23: a saved model predicts the same bits after load, in every topology") {
+  const Scratch file;
+  for (Model& model : topologies()) {
+    model.save(file.path);
+    Model again = load(file.path);
+    CHECK(bits(again) == bits(model));
+    CHECK(again.summary_text() == model.summary_text());
+  }
+}
+
+TEST_CASE("F22: a loaded model can be trained on") {
+  const Scratch file;
+  small().save(file.path);
+  Model again = load(file.path);
+  again.compile({.loss = categorical_crossentropy()});
+  const auto before = bits(again);
+  again.fit(ones({4, 4}), reshape(tensor({1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0}), {4, 2}), {.verbose = 0});
+  CHECK(bits(again) != before);
+}
+
+TEST_CASE("a frozen layer is frozen after load") {
+  const Scratch file;
+  const Model model = small();
+  model.layer("dense").set_trainable(false);
+  model.save(file.path);
+  CHECK_FALSE(load(file.path).layer("dense").parameters()[0].trainable());
+}
+
+TEST_CASE("weights alone go from one model into another of its shape") {
+  const Scratch file;
+  Model from = small();
+  from.save_weights(file.path);
+  const Tensor x = input({4}, "x");
+  Model to(x, Dense(2, {.activation = "softmax"})(Dense(3, {.activation = "relu"})(x)), {.seed = 6});
+  REQUIRE(bits(from) != bits(to));
+  to.load_weights(file.path);
+  CHECK(bits(from) == bits(to));
+}
+
+TEST_CASE("I7: weights that are missing, unknown or misshapen are told in one message, and nothing is set") {
+  const Scratch file;
+  small().save_weights(file.path);
+  const Tensor x = input({4});
+  Model other(x, Dense(2, {.name = "head"})(Dense(5)(x)));
+  const auto before = bits(other);
+  std::string message;
+  try {
+    other.load_weights(file.path);
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  CHECK(has(message, "\"head/kernel\" is missing"));
+  CHECK(has(message, "\"dense_1/kernel\" is unknown to the model"));
+  CHECK(has(message, "\"dense/kernel\" is f32 (4, 3) where the model has f32 (4, 5)"));
+  CHECK(bits(other) == before);
+}
+
+TEST_CASE("a lambda is refused by name before anything is written; its weights can be saved") {
+  const Scratch file;
+  const Tensor x = input({4});
+  const Model model(x, Lambda([](const Tensor& t) { return t * 2.0; }, {.name = "twice"})(Dense(2)(x)));
+  CHECK_THROWS_WITH_AS(model.save(file.path), Contains("layer \"twice\" (Lambda) can't be saved"), Error);
+  CHECK_FALSE(is_file(file.path));
+  model.save_weights(file.path);
+  CHECK(is_file(file.path));
+}
+
+TEST_CASE("a layer class of the user's is loaded once it is registered") {
+  class Shift : public Layer {
+   public:
+    explicit Shift(double by) : by_(by) {}
+    Tensors call(const Tensors& inputs, const CallContext&) override { return {inputs[0] + by_}; }
+    std::string type() const override { return "Shift"; }
+    Attributes attributes() const override { return {{"by", by_}}; }
+
+   private:
+    double by_;
+  };
+  const Scratch file;
+  const Tensor x = input({1});
+  Model(x, layer<Shift>(2.5)(x)).save(file.path);
+  CHECK_THROWS_WITH_AS(load(file.path), Contains("Shift"), Error);
+  register_layer(
+      "Shift", [](const Attributes& a) { return std::make_shared<Shift>(attribute::as_double(a.at(0).second, "by")); });
+  CHECK(load(file.path).predict(zeros({1, 1})).at<float>(0) == 2.5f);
+}
+
+TEST_CASE("F11, I17: an architecture that is no graph of known layers is refused with what is wrong") {
+  CHECK(has(refusal([](json& a) { a["format"] = 99; }), "has format 99"));
+  CHECK(has(refusal([](json& a) { a.erase("model"); }), "\"model\" is missing"));
+  CHECK(has(refusal([](json& a) { a["layers"][0]["type"] = "Evil"; }), "Evil"));
+  CHECK(has(refusal([](json& a) { a["layers"][0]["attributes"]["units"] = 1e18; }), "units"));
+  CHECK(has(refusal([](json& a) { a["layers"][0]["attributes"]["units"] = "many"; }), "units"));
+  CHECK(has(refusal([](json& a) { a["model"]["steps"][1]["inputs"][0] = {7, 0}; }), "step 7 does not exist"));
+  CHECK(has(refusal([](json& a) { a["model"]["steps"][1]["inputs"][0] = {1, 0}; }), "step 1 does not exist"));
+  CHECK(has(refusal([](json& a) { a["model"]["steps"][1]["layer"] = -1; }), "layer -1 does not exist"));
+  CHECK(has(refusal([](json& a) { a["model"]["outputs"] = json::array(); }), "outputs"));
+  CHECK(has(refusal([](json& a) { a["model"]["steps"] = 5; }), "\"steps\" is no list"));
+}
+
+TEST_CASE("a model inside models beyond any sense is refused without recursion to the end of the stack") {
+  CHECK(has(refusal([](json& a) {
+              json model = a["model"];
+              for (int k = 0; k < 100; ++k) a["layers"][0] = {{"model", model}, {"name", "deep"}};
+              json nested = a["layers"][1];
+              for (int k = 0; k < 100; ++k) nested = {{"name", "n"}, {"model", {{"steps", json::array({nested})}}}};
+              a["layers"][0] = nested;
+            }),
+            "step 0"));
+}
+
+TEST_CASE("I24: every prefix of a model file is refused") {
+  const Scratch file;
+  small().save(file.path);
+  const std::string whole = read_file(file.path);
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    write_file(file.path, whole.substr(0, length));
+    CHECK_THROWS_AS(load(file.path), Error);
+  }
+}

@@ -1,0 +1,248 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <twopass/core/error.h>
+#include <twopass/graph/layers/layers.h>
+#include <twopass/graph/model/sequential.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/shaping.h>
+
+using namespace twopass;
+using doctest::Contains;
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+Tensor counting(std::int64_t n) { return reshape(arange(0, static_cast<double>(n)), {n, 1}); }
+
+// y = w x with w = 0: the loss of a row is what its target says.
+Model scale_model(double w = 0, const Optimizer& optimizer = sgd({.learning_rate = 0.1})) {
+  Model model = Sequential({Dense(1, {.use_bias = false})}, {.input_shape = {1}});
+  model.parameters()[0].set(tensor({{w}}));
+  model.compile({.optimizer = optimizer, .loss = mean_absolute_error()});
+  return model;
+}
+
+double weight_of(const Model& model) { return model.parameters()[0].value().at<float>(0); }
+
+Model classifier(std::uint64_t seed = 0) {
+  Model model = Sequential({Dense(8, {.activation = "tanh"}), Dropout(0.3), Dense(3, {.activation = "softmax"})},
+                           {.input_shape = {2}, .seed = seed});
+  model.compile(
+      {.optimizer = adam({.learning_rate = 0.01}), .loss = sparse_categorical_crossentropy(), .metrics = {accuracy()}});
+  return model;
+}
+
+struct Points {
+  Tensor x, labels;
+};
+
+// Three clusters that a line tells apart.
+Points points(std::int64_t n) {
+  std::vector<float> x;
+  std::vector<std::int64_t> labels;
+  for (std::int64_t k = 0; k < n; ++k) {
+    const auto angle = static_cast<double>(k % 3) * 2.1 + 0.3 * std::sin(static_cast<double>(k));
+    x.push_back(static_cast<float>(std::cos(angle)));
+    x.push_back(static_cast<float>(std::sin(angle)));
+    labels.push_back(k % 3);
+  }
+  return {from_values(x, {n, 2}, f32), from_values(labels, {n}, i64)};
+}
+
+std::vector<std::vector<float>> weights_of(const Model& model) {
+  std::vector<std::vector<float>> weights;
+  for (const Parameter& each : model.parameters()) weights.push_back(each.value().values<float>());
+  return weights;
+}
+
+}  // namespace
+
+TEST_CASE("F6: integers and f64 are cast to what the model takes; NaN is refused where asked") {
+  Model model = scale_model(2);
+  CHECK(model.predict(tensor({{3}}, i64)).at<float>(0) == 6);
+  CHECK(model.predict(tensor({{3.0}}, f64)).dtype() == f32);
+  const Tensor x = tensor({{1.0f}, {NAN}}), y = ones({2, 1});
+  CHECK_THROWS_WITH_AS(model.fit(x, y, {.check_finite = true, .verbose = 0}), Contains("hold nan in row 1"), Error);
+  CHECK_THROWS_WITH_AS(model.fit(y, y * kInf, {.check_finite = true, .verbose = 0}), Contains("targets"), Error);
+  CHECK(weight_of(model) == 2);
+}
+
+TEST_CASE("F9: the loss of several outputs is the weighted sum, and each output's own is not weighted") {
+  const Tensor x = input({1}, "x");
+  Model model(x, {Identity({.name = "a"})(x), Dense(1, {.use_bias = false, .name = "b"})(x)});
+  model.parameters()[0].set(tensor({{0.0}}));
+  CHECK_THROWS_WITH_AS(model.compile({.loss = {{"a", mean_squared_error()}}}), Contains("output \"b\" has no loss"),
+                       Error);
+  CHECK_THROWS_WITH_AS(model.compile({.loss = {{"a", mean_squared_error()}, {"c", mean_squared_error()}}}),
+                       Contains("given for output \"c\", but the outputs are \"a\", \"b\""), Error);
+  model.compile({.loss = mean_absolute_error(), .loss_weights = {{"b", 0.5}}});
+  const Evaluation found = model.evaluate(zeros({1, 1}), {tensor({{3.0}}), tensor({{4.0}})});
+  CHECK(found["a_loss"] == 3);
+  CHECK(found["b_loss"] == 4);
+  CHECK(found["loss"] == 5);
+}
+
+TEST_CASE("F12: no rows, different numbers of rows and data without an axis are refused") {
+  Model model = scale_model();
+  CHECK_THROWS_WITH_AS(model.fit(zeros({0, 1}), zeros({0, 1})), Contains("has no rows"), Error);
+  CHECK_THROWS_WITH_AS(model.fit(zeros({3, 1}), zeros({4, 1})), Contains("inputs have 3 rows but the targets 4"),
+                       Error);
+  CHECK_THROWS_WITH_AS(model.fit(tensor(1.0), zeros({4, 1})), Contains("is a scalar"), Error);
+}
+
+TEST_CASE("F13: the loss of an epoch is the mean over rows, also where the last batch is smaller") {
+  // Losses 0 … 9 of ten rows: 4.5; the mean of the means of batches of 4, 4 and 2 would be 5.1667.
+  Model model = scale_model(0, sgd({.learning_rate = 0}));
+  CHECK(model.fit(zeros({10, 1}), counting(10), {.batch_size = 4, .shuffle = false, .verbose = 0})["loss"][0] == 4.5);
+  CHECK(model.evaluate(zeros({10, 1}), counting(10), {.batch_size = 4})["loss"] == 4.5);
+}
+
+TEST_CASE("F14: batch sizes below 1 are refused; one above the number of rows is one batch") {
+  Model model = scale_model();
+  CHECK_THROWS_WITH_AS(model.fit(zeros({3, 1}), zeros({3, 1}), {.batch_size = 0}), Contains("not 0"), Error);
+  CHECK_THROWS_WITH_AS(model.fit(zeros({3, 1}), zeros({3, 1}), {.batch_size = -2}), Contains("not -2"), Error);
+  model.fit(ones({3, 1}), ones({3, 1}), {.batch_size = 100, .verbose = 0});
+  CHECK(weight_of(model) == doctest::Approx(0.1));  // one step of -0.1 · (-1)
+}
+
+TEST_CASE("F15: a label that is no class is found before the first step, wherever it stands") {
+  Model model = classifier();
+  const auto before = weights_of(model);
+  Points data = points(100);
+  std::vector<std::int64_t> labels = data.labels.values<std::int64_t>();
+  labels[97] = 3;
+  CHECK_THROWS_WITH_AS(model.fit(data.x, from_values(labels, {100}, i64), {.verbose = 0}),
+                       Contains("label 3 in row 97 is outside 0 … 2"), Error);
+  CHECK(weights_of(model) == before);
+}
+
+TEST_CASE("F15: targets (n,) for predictions (n, 1) are refused, not broadcast") {
+  Model model = scale_model();
+  CHECK_THROWS_WITH_AS(model.fit(zeros({3, 1}), zeros({3})), Contains("(1,)"), Error);
+}
+
+TEST_CASE("F17: a loss that is not finite ends training with its step, and keeps the last good weights") {
+  Model model = scale_model(0, sgd({.learning_rate = 0.5}));
+  const Tensor x = ones({3, 1}), y = tensor({{1.0}, {kInf}, {1.0}});
+  CHECK_THROWS_WITH_AS(model.fit(x, y, {.batch_size = 1, .shuffle = false, .verbose = 0}),
+                       Contains("the loss is inf at step 2"), Error);
+  CHECK(weight_of(model) == 0.5);
+}
+
+TEST_CASE("F18: the last ceil(n s) rows validate, and a split that leaves one side empty is refused") {
+  const auto split = [](std::int64_t n, double s) {
+    Model model = scale_model(0, sgd({.learning_rate = 0}));
+    const History history = model.fit(zeros({n, 1}), counting(n), {.validation_split = s, .verbose = 0});
+    return std::pair(history["loss"][0], history["val_loss"][0]);
+  };
+  CHECK(split(10, 0.9) == std::pair(0.0, 5.0));  // row 0; rows 1 … 9
+  CHECK(split(7, 0.3) == std::pair(1.5, 5.0));   // rows 0 … 3; 4 … 6
+  CHECK(split(10, 0.2) == std::pair(3.5, 8.5));  // rows 0 … 7; 8, 9
+  for (const double s : {-0.1, 1.0, double(NAN)}) CHECK_THROWS_AS(split(10, s), Error);
+  CHECK_THROWS_WITH_AS(split(1, 0.5), Contains("leaves 0 to train and 1 to validate"), Error);
+}
+
+TEST_CASE("F19: sample weights scale each row's loss, and weights of nothing are refused") {
+  Model model = scale_model(0, sgd({.learning_rate = 0}));
+  const auto loss = [&](const Tensor& weights) {
+    return model.fit(zeros({2, 1}), tensor({{1.0}, {3.0}}), {.sample_weight = weights, .verbose = 0})["loss"][0];
+  };
+  CHECK(loss(tensor({2.0, 0.5})) == 1.75);  // (2 · 1 + 0.5 · 3) / 2
+  CHECK_THROWS_WITH_AS(loss(zeros({2})), Contains("0 for every row"), Error);
+  CHECK_THROWS_WITH_AS(loss(tensor({1.0, -1.0})), Contains("-1"), Error);
+  CHECK_THROWS_WITH_AS(loss(tensor({1.0f, NAN})), Contains("nan"), Error);
+  CHECK_THROWS_WITH_AS(loss(ones({3})), Contains("(3,) where the data have 2 rows"), Error);
+}
+
+TEST_CASE("F20: an exception of a callback arrives, and the model goes on") {
+  Model model = classifier();
+  const Points data = points(30);
+  const auto bad = on_epoch_end([](int, const Logs&) { throw std::runtime_error("no disk"); });
+  CHECK_THROWS_WITH(model.fit(data.x, data.labels, {.verbose = 0, .callbacks = {bad}}), "no disk");
+  CHECK(std::isfinite(model.fit(data.x, data.labels, {.verbose = 0})["loss"][0]));
+}
+
+TEST_CASE("F21: looking at the model between epochs does not change what training does") {
+  const Points data = points(60);
+  Model quiet = classifier(), watched = classifier();
+  quiet.fit(data.x, data.labels, {.epochs = 3, .verbose = 0});
+  const auto look = on_epoch_end([&](int, const Logs&) {
+    watched.evaluate(data.x, data.labels);
+    watched.predict(data.x);
+  });
+  watched.fit(data.x, data.labels, {.epochs = 3, .verbose = 0, .callbacks = {look}});
+  CHECK(weights_of(quiet) == weights_of(watched));
+}
+
+TEST_CASE("F22: training in two parts is training in one") {
+  const Points data = points(60);
+  Model whole = classifier(), parts = classifier();
+  whole.fit(data.x, data.labels, {.epochs = 4, .verbose = 0});
+  parts.fit(data.x, data.labels, {.epochs = 2, .verbose = 0});
+  const History rest = parts.fit(data.x, data.labels, {.epochs = 4, .verbose = 0, .initial_epoch = 2});
+  CHECK(weights_of(whole) == weights_of(parts));
+  CHECK(rest.epochs() == std::vector<int>{2, 3});
+}
+
+TEST_CASE("training learns, and its history has a value per name and epoch") {
+  const Points data = points(90);
+  Model model = classifier();
+  const History history = model.fit(data.x, data.labels, {.epochs = 60, .validation_split = 0.2, .verbose = 0});
+  CHECK(history.names() == std::vector<std::string>{"accuracy", "loss", "val_accuracy", "val_loss"});
+  CHECK(history["val_accuracy"].size() == 60);
+  CHECK(history["val_accuracy"].back() == 1);
+  CHECK_THROWS_WITH_AS(history["val_los"], Contains("history has no \"val_los\": it has accuracy, loss"), Error);
+}
+
+TEST_CASE("T8: equal seeds give equal bits, other seeds others") {
+  const auto trained = [](std::uint64_t seed) {
+    const Points data = points(60);
+    Model model = classifier(seed);
+    model.fit(data.x, data.labels, {.epochs = 2, .verbose = 0});
+    return weights_of(model);
+  };
+  CHECK(trained(1) == trained(1));
+  CHECK(trained(1) != trained(2));
+}
+
+TEST_CASE("T12: a frozen layer keeps its bits from the next step on, and goes on once it is thawed") {
+  const Points data = points(30);
+  Model model = classifier();
+  model.layer("dense").set_trainable(false);
+  const auto before = weights_of(model);
+  model.fit(data.x, data.labels, {.verbose = 0});
+  const auto frozen = weights_of(model);
+  CHECK(frozen[0] == before[0]);
+  CHECK(frozen[2] != before[2]);
+  model.layer("dense").set_trainable(true);
+  model.fit(data.x, data.labels, {.verbose = 0});
+  CHECK(weights_of(model)[0] != frozen[0]);
+}
+
+TEST_CASE("validation data take the place of the split, and must fit the model") {
+  Model model = scale_model();
+  const Tensor x = zeros({4, 1});
+  const History history =
+      model.fit(x, x, {.validation_split = 0.5, .validation_data = {x, ones({4, 1})}, .verbose = 0});
+  CHECK(history["val_loss"][0] == 1);
+  CHECK_THROWS_WITH_AS(model.fit(x, x, {.validation_data = {x, ones({3, 1})}}), Contains("validation_data"), Error);
+}
+
+TEST_CASE("a model that was not compiled says so") {
+  Model model = Sequential({Dense(1)}, {.input_shape = {1}});
+  CHECK_THROWS_WITH_AS(model.fit(zeros({1, 1}), zeros({1, 1})), Contains("model \"model\" has not been compiled"),
+                       Error);
+}
+
+TEST_CASE("a model checks its own gradients against numerical differentiation") {
+  const Points data = points(4);
+  const GradcheckReport report = classifier().check_gradients(data.x, data.labels);
+  CHECK(report.ok());
+}
