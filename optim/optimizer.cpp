@@ -22,11 +22,12 @@ struct Optimizer::Body {
   LearningRate learning_rate;
   std::int64_t iterations = 0;
   std::map<std::uint64_t, Tensors> slots{};  // by the parameter's id
-  std::mutex mutex{};
+  mutable std::mutex mutex{};
 
   Body(UpdateRule a_rule, LearningRate rate, const UpdateOptions& with)
       : rule(std::move(a_rule)), options(with), learning_rate(std::move(rate)) {}
 
+  double rate() const { return learning_rate.schedule()(iterations); }
   Tensors clipped(const Tensors& gradients) const {
     if (options.clipnorm > 0) return clip_by_norm(gradients, options.clipnorm);
     if (options.clipvalue > 0) return clip_by_value(gradients, options.clipvalue);
@@ -79,10 +80,19 @@ Optimizer::Optimizer(UpdateRule rule, LearningRate learning_rate, const UpdateOp
 const std::string& Optimizer::name() const { return body_->rule.name; }
 const UpdateRule& Optimizer::rule() const { return body_->rule; }
 const UpdateOptions& Optimizer::options() const { return body_->options; }
-std::int64_t Optimizer::iterations() const { return body_->iterations; }
-double Optimizer::learning_rate() const { return body_->learning_rate.schedule()(body_->iterations); }
+
+std::int64_t Optimizer::iterations() const {
+  const std::lock_guard lock(body_->mutex);
+  return body_->iterations;
+}
+
+double Optimizer::learning_rate() const {
+  const std::lock_guard lock(body_->mutex);
+  return body_->rate();
+}
 
 void Optimizer::set_learning_rate(double rate) const {
+  const std::lock_guard lock(body_->mutex);
   if (!body_->learning_rate.is_constant())
     throw Error(fmt::format("{}: the learning rate follows {} and cannot be set", name(),
                             body_->learning_rate.schedule().name()));
@@ -96,6 +106,7 @@ Attributes Optimizer::attributes() const {
   all.emplace_back("clipnorm", options.clipnorm);
   all.emplace_back("clipvalue", options.clipvalue);
   all.emplace_back("global_clipnorm", options.global_clipnorm);
+  const std::lock_guard lock(body_->mutex);
   const Schedule& schedule = body_->learning_rate.schedule();
   all.emplace_back("schedule", schedule.name());
   for (const auto& [key, value] : schedule.attributes()) all.emplace_back("schedule." + key, value);
@@ -125,7 +136,7 @@ void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) co
     throw Error(fmt::format("{}: none of {} parameters is trainable and has a gradient", name(), parameters.size()));
   found = body_->clipped(found);
 
-  const double rate = learning_rate();
+  const double rate = body_->rate();
   const Tensor rate_tensor = tensor(rate, f64), number = tensor(static_cast<double>(body_->iterations + 1), f64);
   std::vector<Tensors> made;
   for (std::size_t k = 0; k < changed.size(); ++k) {
@@ -166,6 +177,13 @@ Optimizer::NamedTensors Optimizer::state(const NamedParameters& parameters) cons
   return all;
 }
 
+Tensors Optimizer::slots() const {
+  const std::lock_guard lock(body_->mutex);
+  Tensors all;
+  for (const auto& each : body_->slots) all.insert(all.end(), each.second.begin(), each.second.end());
+  return all;
+}
+
 void Optimizer::set_state(const NamedTensors& state, const NamedParameters& parameters) const {
   std::map<std::string, Tensor> given(state.begin(), state.end());
   if (given.size() != state.size()) throw Error(fmt::format("{}: a name comes twice in the state", name()));
@@ -179,6 +197,7 @@ void Optimizer::set_state(const NamedTensors& state, const NamedParameters& para
     given.erase(found);
     return value;
   };
+  const std::lock_guard lock(body_->mutex);
   const auto iterations = take_scalar("iterations", i64).item<std::int64_t>();
   if (iterations < 0) throw Error(fmt::format("{}: iterations is {}, below 0", name(), iterations));
   LearningRate rate = body_->learning_rate;
@@ -203,7 +222,6 @@ void Optimizer::set_state(const NamedTensors& state, const NamedParameters& para
   }
   if (!given.empty())
     throw Error(fmt::format("{}: the state has \"{}\", which nothing takes", name(), given.begin()->first));
-  const std::lock_guard lock(body_->mutex);
   body_->iterations = iterations;
   body_->learning_rate = std::move(rate);
   body_->slots = std::move(slots);

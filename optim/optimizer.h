@@ -78,8 +78,11 @@ class Optimizer {
   using NamedParameters = std::vector<std::pair<std::string, Parameter>>;
   /// "iterations", "learning_rate" (where it is no schedule) and "<slot>/<parameter's name>" for parameters with slots.
   NamedTensors state(const NamedParameters& parameters) const;
-  /// Puts such a state back. Refuses unknown and missing names and other shapes or dtypes: nothing changes then.
+  /// Puts such a state back; parameters that it has no slots for begin anew. Refuses unknown names, a part of a
+  /// parameter's slots, and other shapes or dtypes: nothing changes then.
   void set_state(const NamedTensors& state, const NamedParameters& parameters) const;
+  /// The slots of all parameters updated so far.
+  Tensors slots() const;
 
  private:
   struct Body;

@@ -186,3 +186,12 @@ TEST_CASE("the summary counts frozen parameters apart") {
   CHECK(has(model.summary_text(), "Trainable params: 9 "));
   CHECK(has(model.summary_text(), "Non-trainable params: 10 "));
 }
+
+TEST_CASE("the summary counts what the optimizer keeps once it has made a step") {
+  Model model = Sequential({Dense(2)}, {.input_shape = {4}});
+  model.compile({.optimizer = adam(), .loss = mean_squared_error()});
+  CHECK_FALSE(has(model.summary_text(), "Optimizer params"));
+  model.fit(ones({1, 4}), ones({1, 2}), {.verbose = 0});
+  CHECK(has(model.summary_text(), "Optimizer params: 20 (80.00 B)"));  // two slots of 4 · 2 + 2
+  CHECK(has(model.summary_text(), "Total params: 30 (120.00 B)"));
+}

@@ -10,6 +10,7 @@
 #include <twopass/graph/dot/record.h>
 #include <twopass/graph/dot/writer.h>
 #include <twopass/graph/model/body.h>
+#include <twopass/graph/model/summary.h>
 #include <twopass/graph/model/trainer.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
@@ -29,12 +30,6 @@ std::int64_t parameter_count(const Layer& layer) {
   return count;
 }
 
-std::string counted(std::int64_t count) {
-  std::string digits = std::to_string(count);
-  for (std::size_t at = digits.size(); at > 3;) digits.insert(at -= 3, ",");
-  return digits;
-}
-
 std::string step_label(const ModelStep& step) {
   switch (step.kind) {
     case ModelStep::Kind::input:
@@ -44,7 +39,7 @@ std::string step_label(const ModelStep& step) {
       const std::string arguments = step.layer->type() == "Model" ? "" : text_of(step.layer->attributes());
       return fmt::format("{} · {}{}\n{}{}", step.name, step.layer->type(),
                          arguments.empty() || arguments.size() > 60 ? "" : "\n" + arguments, specs_text(step.outputs),
-                         count ? "\n" + counted(count) + " parameters" : "");
+                         count ? "\n" + with_commas(count) + " parameters" : "");
     }
     case ModelStep::Kind::op: {
       const std::string arguments = text_of(step.op->attributes(step.arguments.get()));

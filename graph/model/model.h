@@ -114,7 +114,7 @@ class Model : public LayerHandle {
   std::vector<std::pair<std::string, LayerHandle>> layers() const;
 
   /// Keras's table: layers, output shapes, parameter counts and, where the graph is not a chain, what each is connected
-  /// to.
+  /// to. The total counts what the optimizer keeps, once it does.
   std::string summary_text() const;
   void summary() const;
 

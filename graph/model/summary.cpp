@@ -8,17 +8,12 @@
 
 #include <twopass/graph/model/body.h>
 #include <twopass/graph/model/model.h>
+#include <twopass/graph/model/summary.h>
 
 namespace twopass {
 namespace {
 
 using Row = std::vector<std::string>;
-
-std::string with_commas(std::int64_t count) {
-  std::string digits = std::to_string(count);
-  for (std::size_t at = digits.size(); at > 3;) digits.insert(at -= 3, ",");
-  return digits;
-}
 
 std::string size_text(std::int64_t bytes) {
   double size = static_cast<double>(bytes);
@@ -27,6 +22,16 @@ std::string size_text(std::int64_t bytes) {
   while (size >= 1024 && unit < 4) size /= 1024, ++unit;
   return fmt::format("{:.2f} {}", size, units[unit]);
 }
+
+// Numbers that are held, and the memory that they take.
+struct Amount {
+  std::int64_t count = 0, bytes = 0;
+  void add(const Shape& shape, DType dtype) {
+    count += shape.elements();
+    bytes += shape.elements() * static_cast<std::int64_t>(size_of(dtype));
+  }
+  std::string text() const { return fmt::format("{} ({})", with_commas(count), size_text(bytes)); }
+};
 
 // Characters, not bytes: names may be UTF-8.
 std::size_t width_of(const std::string& text) {
@@ -82,6 +87,12 @@ bool is_chain(const ModelGraph& graph) {
 
 }  // namespace
 
+std::string with_commas(std::int64_t count) {
+  std::string digits = std::to_string(count);
+  for (std::size_t at = digits.size(); at > 3;) digits.insert(at -= 3, ",");
+  return digits;
+}
+
 std::string Model::summary_text() const {
   const ModelGraph& own = graph();
   const bool chain = is_chain(own);
@@ -118,17 +129,17 @@ std::string Model::summary_text() const {
   const std::vector<std::size_t> widths =
       chain ? std::vector<std::size_t>{31, 24, 15} : std::vector<std::size_t>{27, 20, 12, 34};
 
-  std::int64_t total = 0, trainable = 0, bytes = 0, trainable_bytes = 0;
-  for (const Parameter& each : parameters()) {
-    const std::int64_t count = each.shape().elements(), size = count * static_cast<std::int64_t>(size_of(each.dtype()));
-    total += count;
-    bytes += size;
-    if (each.trainable()) trainable += count, trainable_bytes += size;
-  }
-  return fmt::format(
-      "Model: \"{}\"\n{} Total params: {} ({})\n Trainable params: {} ({})\n Non-trainable params: {} ({})\n", name(),
-      table(rows, widths), with_commas(total), size_text(bytes), with_commas(trainable), size_text(trainable_bytes),
-      with_commas(total - trainable), size_text(bytes - trainable_bytes));
+  Amount trainable, frozen, optimizing;
+  for (const Parameter& each : parameters()) (each.trainable() ? trainable : frozen).add(each.shape(), each.dtype());
+  if (compiled())
+    for (const Tensor& slot : optimizer().slots()) optimizing.add(slot.shape(), slot.dtype());
+  const Amount total{trainable.count + frozen.count + optimizing.count,
+                     trainable.bytes + frozen.bytes + optimizing.bytes};
+  std::string text =
+      fmt::format("Model: \"{}\"\n{} Total params: {}\n Trainable params: {}\n Non-trainable params: {}\n", name(),
+                  table(rows, widths), total.text(), trainable.text(), frozen.text());
+  if (optimizing.count > 0) text += fmt::format(" Optimizer params: {}\n", optimizing.text());
+  return text;
 }
 
 void Model::summary() const {

@@ -1,8 +1,12 @@
 // twopass_bench WORKLOAD THREADS [SECONDS]: one workload, measured; prints "peer workload threads median_ms
 // key=value…". One step is forward, loss, backward and SGD update in f32, run eagerly:
-//   W1  3072-20-15-10, ReLU, softmax cross-entropy, batch 128      W2  784-512-512-10, the same
-//   W3  1024-1024-1024-1024-10, batch 256                          W4  100 blocks x + relu(x W1) W2, width 64, batch
-//   64, mse W5  1000 elementwise ops in a chain on [16, 16]                W7  8 branches 256-64-10, averaged, batch 64
+//
+//   W1  3072-20-15-10, ReLU, softmax cross-entropy, batch 128
+//   W2  784-512-512-10, the same
+//   W3  1024-1024-1024-1024-10, the same, batch 256
+//   W4  100 blocks x + relu(x W1) W2, width 64, batch 64, mean squared error
+//   W5  1000 elementwise ops in a chain on [16, 16], forward and backward
+//   W7  8 branches 256-64-10, averaged, batch 64
 //   W9  s = sin(s) x_i + s, 333 333 times on one-element tensors
 #include <sys/resource.h>
 #include <time.h>
