@@ -1,28 +1,18 @@
 #include <twopass/ops/gemm.h>
 
-#include <Eigen/Core>
-
 #include <algorithm>
 
 #include <twopass/core/memory.h>
 #include <twopass/core/threads.h>
+#include <twopass/ops/gemm_tile.h>
 
 namespace twopass {
 namespace {
 
-template <typename T>
-using Matrix = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, Eigen::Unaligned,
-                          Eigen::OuterStride<>>;
-template <typename T>
-using Result = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, Eigen::Unaligned,
-                          Eigen::OuterStride<>>;
-template <typename T>
-using Turned = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>>;
-
 constexpr std::int64_t kTileWork = 4 << 20;   // multiply-adds of one tile: an eighth of all, between these two,
 constexpr std::int64_t kMostWork = 32 << 20;  // as each tile packs the uncut operand again
 constexpr std::int64_t kSmall = 1 << 20;      // multiply-adds below which a product is never cut: 2 MFLOP
-constexpr std::int64_t kTileStep = 96;        // tiles end at multiples of Eigen's block of rows, for AVX2 and AVX-512
+constexpr std::int64_t kTileStep = 192;       // tiles end where blocks of rows and panels do
 constexpr std::int64_t kNarrow = 24;          // columns that fill few vector lanes
 
 template <typename T>
@@ -36,32 +26,20 @@ struct Product {
   T* c;
   std::int64_t ldc;
 
-  template <typename To>
-  void into(To& to) const {
-    const Matrix<T> left(a, transpose_a ? k : m, transpose_a ? m : k, Eigen::OuterStride<>(lda));
-    const Matrix<T> right(b, transpose_b ? n : k, transpose_b ? k : n, Eigen::OuterStride<>(ldb));
-    if (transpose_a && transpose_b)
-      to.noalias() = left.transpose() * right.transpose();
-    else if (transpose_a)
-      to.noalias() = left.transpose() * right;
-    else if (transpose_b)
-      to.noalias() = left * right.transpose();
-    else
-      to.noalias() = left * right;
-  }
+  gemm_tile::Strided<T> left() const { return {a, transpose_a ? 1 : lda, transpose_a ? lda : 1}; }
+  gemm_tile::Strided<T> right() const { return {b, transpose_b ? ldb : 1, transpose_b ? 1 : ldb}; }
 
-  // Eigen fills vector lanes along the columns of a row-major result. Where those are few and many rows lie side by
-  // side in memory (the weight gradient of a narrow layer), the transposed result is half as fast again, even with the
-  // turn.
-  bool better_turned() const { return transpose_a && n > 1 && n <= kNarrow && m >= 4 * n; }
+  // Vector lanes are filled along the columns of the result. Where those are few and many rows lie side by side in
+  // memory (the weight gradient of a narrow layer), the transposed result is faster, even with the turn.
+  bool better_turned() const { return transpose_a && n <= kNarrow && m >= 4 * n; }
 
   void run() const {
-    Result<T> to(c, m, n, Eigen::OuterStride<>(ldc));
-    if (!better_turned()) return into(to);
+    if (!better_turned()) return gemm_tile::multiply(m, n, k, left(), right(), c, ldc);
     const Buffer memory(static_cast<std::size_t>(m * n) * sizeof(T));
-    Turned<T> turned(reinterpret_cast<T*>(memory.data()), m, n);
-    into(turned);
-    to = turned;
+    T* const turned = reinterpret_cast<T*>(memory.data());
+    gemm_tile::multiply(n, m, k, right(), left(), turned, m);
+    for (std::int64_t row = 0; row < m; ++row)
+      for (std::int64_t column = 0; column < n; ++column) c[row * ldc + column] = turned[column * m + row];
   }
 
   Product rows(std::int64_t first, std::int64_t count) const {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <queue>
+#include <unordered_map>
 #include <utility>
 
 #include <twopass/core/error.h>
@@ -18,11 +19,11 @@ namespace twopass {
 struct Gradients::Found {
   struct Entry {
     NodeReference node;
-    std::uint64_t parameter;
     Tensor gradient;
   };
   std::vector<Entry> entries;
-  NodeMap places;  // node -> entry
+  NodeMap places;                                     // node -> entry
+  std::unordered_map<std::uint64_t, Tensor> of_cell;  // a parameter's id -> the sum over the values that it had
   bool intermediates = false;
   std::int64_t visited = 0;
 
@@ -147,9 +148,12 @@ class BackwardPass {
   bool matters(const Node* node) const { return node->is(Node::kRecorded) && (!restricted_ || leading_.find(node)); }
 
   void keep(const NodeReference& node, const Tensor& g) {
-    const LeafArguments* leaf = node->leaf();
     found_->places.insert(node.get(), static_cast<std::uint32_t>(found_->entries.size()));
-    found_->entries.push_back({node, leaf ? leaf->parameter : 0, g});
+    found_->entries.push_back({node, g});
+    const LeafArguments* leaf = node->leaf();
+    if (!leaf || !leaf->parameter) return;
+    const auto [known, fresh] = found_->of_cell.emplace(leaf->parameter, g);
+    if (!fresh) known->second = add(known->second, g);
   }
 
   void meet(NodeReference node, Tensor g) {
@@ -254,18 +258,17 @@ Tensor Gradients::operator[](const Tensor& x) const {
 }
 
 Tensor Gradients::operator[](const Parameter& parameter) const {
-  Tensor total;
+  const Tensor* gradient = nullptr;
   if (found_)
-    for (const auto& entry : found_->entries)
-      if (entry.parameter == parameter.id()) total = total.defined() ? add(total, entry.gradient) : entry.gradient;
-  return total.defined() ? total : zeros(parameter.shape(), parameter.dtype());
+    if (const auto known = found_->of_cell.find(parameter.id()); known != found_->of_cell.end())
+      gradient = &known->second;
+  return gradient ? *gradient : zeros(parameter.shape(), parameter.dtype());
 }
 
 bool Gradients::contains(const Tensor& x) const { return found_ && found_->of(x.node()) != nullptr; }
 
 bool Gradients::contains(const Parameter& parameter) const {
-  return found_ && std::any_of(found_->entries.begin(), found_->entries.end(),
-                               [&](const auto& entry) { return entry.parameter == parameter.id(); });
+  return found_ && found_->of_cell.contains(parameter.id());
 }
 
 std::int64_t Gradients::visited() const { return found_ ? found_->visited : 0; }

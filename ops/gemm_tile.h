@@ -1,0 +1,171 @@
+// The product of matrices on one thread: sums in registers, the right matrix in panels that stay in cache. The way of
+// Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008). For gemm.cpp.
+#pragma once
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <utility>
+
+#include <twopass/core/memory.h>
+
+namespace twopass::gemm_tile {
+
+template <typename T>
+using Packet = typename Eigen::internal::packet_traits<T>::type;
+template <typename T>
+constexpr std::int64_t kLanes = Eigen::internal::packet_traits<T>::size;
+
+constexpr int kMostPackets = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 4 : 2;
+// So many rows that their sums and the packets of a panel's row fill the registers: sums wait for no other.
+constexpr int rows_for(int packets) { return packets == 1 ? 12 : 6; }
+constexpr std::int64_t kDepth = 512;      // a panel of four AVX-512 packets is 128 KiB then: half of a small L2
+constexpr std::int64_t kNear = 32 << 10;  // bytes of first-level cache
+
+template <typename T>
+constexpr std::int64_t kColumns = kMostPackets* kLanes<T>;
+
+// Elements with steps from one row (or column) to the next, and from one term of the sums to the next.
+template <typename T>
+struct Strided {
+  const T* data;
+  std::int64_t across, along;
+};
+
+// R rows by V packets of c, overwritten or, where there is `more` than these terms, added to.
+template <typename T, int R, int V>
+void block(std::int64_t depth, const Strided<T>& a, const Strided<T>& b, T* c, std::int64_t ldc, bool more) {
+  using namespace Eigen::internal;
+  Packet<T> sums[R][V];
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v)
+      sums[r][v] = more ? ploadu<Packet<T>>(c + r * ldc + v * kLanes<T>) : pset1<Packet<T>>(T{0});
+  const T* from[R];
+  for (int r = 0; r < R; ++r) from[r] = a.data + r * a.across;
+  const T* row = b.data;
+  for (std::int64_t p = 0; p < depth; ++p) {
+    Packet<T> right[V];
+    for (int v = 0; v < V; ++v) right[v] = ploadu<Packet<T>>(row + v * kLanes<T>);
+    row += b.along;
+    for (int r = 0; r < R; ++r) {
+      const Packet<T> left = pset1<Packet<T>>(*from[r]);
+      from[r] += a.along;
+      for (int v = 0; v < V; ++v) sums[r][v] = pmadd(left, right[v], sums[r][v]);
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) pstoreu(c + r * ldc + v * kLanes<T>, sums[r][v]);
+}
+
+template <typename T>
+using Block = void (*)(std::int64_t, const Strided<T>&, const Strided<T>&, T*, std::int64_t, bool);
+
+template <typename T, int V, int... R>
+constexpr std::array<Block<T>, sizeof...(R)> blocks_of(std::integer_sequence<int, R...>) {
+  return {&block<T, R + 1, V>...};
+}
+
+// The block of so many rows and packets.
+template <typename T, int V = kMostPackets>
+Block<T> block_for(int rows, int packets) {
+  static constexpr auto blocks = blocks_of<T, V>(std::make_integer_sequence<int, rows_for(V)>());
+  if constexpr (V > 1)
+    if (packets != V) return block_for<T, V - 1>(rows, packets);
+  return blocks[static_cast<std::size_t>(rows - 1)];
+}
+
+// `width` columns of b as rows of whole packets, filled up with zeros.
+template <typename T>
+void pack_columns(std::int64_t depth, std::int64_t width, Strided<T> b, T* panel) {
+  using namespace Eigen::internal;
+  constexpr std::int64_t L = kLanes<T>;
+  const std::int64_t stride = (width + L - 1) / L * L;
+  if (b.across == 1) {
+    for (std::int64_t p = 0; p < depth; ++p, panel += stride) {
+      std::copy_n(b.data + p * b.along, width, panel);
+      std::fill(panel + width, panel + stride, T{0});
+    }
+    return;
+  }
+  for (std::int64_t j = 0; j < stride; j += L) {
+    std::int64_t p = 0;
+    if (b.along == 1 && j + L <= width)
+      for (; p + L <= depth; p += L) {
+        PacketBlock<Packet<T>, static_cast<int>(L)> square;
+        for (std::int64_t l = 0; l < L; ++l) square.packet[l] = ploadu<Packet<T>>(b.data + (j + l) * b.across + p);
+        ptranspose(square);
+        for (std::int64_t l = 0; l < L; ++l) pstoreu(panel + (p + l) * stride + j, square.packet[l]);
+      }
+    for (; p < depth; ++p)
+      for (std::int64_t l = 0; l < L; ++l)
+        panel[p * stride + j + l] = j + l < width ? b.data[(j + l) * b.across + p * b.along] : T{0};
+  }
+}
+
+// Rows of a, so many side by side for each term.
+constexpr std::int64_t kGroup = rows_for(1);
+template <typename T>
+void pack_rows(std::int64_t rows, std::int64_t depth, Strided<T> a, T* packed) {
+  for (std::int64_t i = 0; i < rows; i += kGroup) {
+    const std::int64_t height = std::min(kGroup, rows - i);
+    const T* from = a.data + i * a.across;
+    for (std::int64_t p = 0; p < depth; ++p, from += a.along, packed += kGroup)
+      for (std::int64_t r = 0; r < height; ++r) packed[r] = from[r * a.across];
+  }
+}
+
+// One panel of c. Columns that do not fill their last packet go through memory of their own.
+template <typename T>
+void multiply_panel(std::int64_t m, std::int64_t width, std::int64_t depth, const Strided<T>& a, bool packed,
+                    const Strided<T>& panel, T* c, std::int64_t ldc, bool more) {
+  const std::int64_t packets = (width + kLanes<T> - 1) / kLanes<T>, stride = packets * kLanes<T>;
+  const std::int64_t step = rows_for(static_cast<int>(packets));
+  alignas(64) T edge[kGroup * kColumns<T>];
+  for (std::int64_t i = 0; i < m; i += step, c += step * ldc) {
+    const std::int64_t rows = std::min(step, m - i);
+    const Strided<T> left = packed ? Strided<T>{a.data + i / kGroup * kGroup * depth + i % kGroup, 1, kGroup}
+                                   : Strided<T>{a.data + i * a.across, a.across, a.along};
+    const Block<T> run = block_for<T>(static_cast<int>(rows), static_cast<int>(packets));
+    if (width == stride) {
+      run(depth, left, panel, c, ldc, more);
+      continue;
+    }
+    if (more)
+      for (std::int64_t r = 0; r < rows; ++r) std::copy_n(c + r * ldc, width, edge + r * stride);
+    run(depth, left, panel, edge, stride, more);
+    for (std::int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * stride, width, c + r * ldc);
+  }
+}
+
+// c = a b for m, n, k > 0; `a` steps across rows, `b` across columns. An element's sum has one order, whatever part of
+// c is asked for.
+template <typename T>
+void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Strided<T> a, Strided<T> b, T* c, std::int64_t ldc) {
+  const std::int64_t most = std::min(k, kDepth);
+  const bool strided_rows = a.along != 1 && n > kColumns<T> && most * a.along * std::int64_t{sizeof(T)} > kNear;
+  const bool strided_panels = b.across != 1 || (m > kGroup && most * b.along * std::int64_t{sizeof(T)} > kNear);
+  const Buffer rows(strided_rows ? static_cast<std::size_t>((m + kGroup - 1) / kGroup * kGroup * most) * sizeof(T) : 0);
+  const bool panels = strided_panels || n % kLanes<T> != 0;
+  const Buffer columns(panels ? static_cast<std::size_t>(most * kColumns<T>) * sizeof(T) : 0);
+  T* const panel = reinterpret_cast<T*>(columns.data());
+  for (std::int64_t p = 0; p < k; p += kDepth) {
+    const std::int64_t depth = std::min(kDepth, k - p);
+    Strided<T> left{a.data + p * a.along, a.across, a.along};
+    if (strided_rows) {
+      pack_rows(m, depth, left, reinterpret_cast<T*>(rows.data()));
+      left.data = reinterpret_cast<T*>(rows.data());
+    }
+    for (std::int64_t j = 0; j < n; j += kColumns<T>) {
+      const std::int64_t width = std::min(kColumns<T>, n - j);
+      Strided<T> right{b.data + j * b.across + p * b.along, b.across, b.along};
+      if (strided_panels || width % kLanes<T> != 0) {
+        pack_columns(depth, width, right, panel);
+        right = {panel, 1, (width + kLanes<T> - 1) / kLanes<T> * kLanes<T>};
+      }
+      multiply_panel(m, width, depth, left, strided_rows, right, c + j, ldc, p > 0);
+    }
+  }
+}
+
+}  // namespace twopass::gemm_tile
