@@ -6,7 +6,7 @@ namespace twopass {
 
 /// The vector instruction sets that kernels were compiled for, such as "AVX512, FMA, AVX2, AVX, SSE, SSE2".
 std::string kernel_instruction_set();
-/// The library behind matrix products, with its version.
+/// What computes matrix products.
 std::string products_library();
 
 }  // namespace twopass

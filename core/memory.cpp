@@ -27,6 +27,8 @@ namespace {
 std::atomic<std::int64_t> live{0};
 std::atomic<std::int64_t> peak{0};
 
+thread_local constinit std::int64_t refuse_in = 0;
+
 void count(std::int64_t bytes) {
   const std::int64_t now = live.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   if (bytes <= 0) return;
@@ -169,6 +171,7 @@ void give(void* memory, std::size_t bytes) noexcept {
 }  // namespace
 
 void* allocate(std::size_t bytes) {
+  if (refuse_in > 0 && --refuse_in == 0) throw Error(fmt::format("out of memory: {} bytes refused", bytes));
   void* block = take(bytes);
   count(static_cast<std::int64_t>(bytes));
   return block;
@@ -181,6 +184,7 @@ void release(void* block, std::size_t bytes) noexcept {
 
 std::int64_t live_bytes() { return live.load(std::memory_order_relaxed); }
 std::int64_t peak_bytes() { return peak.load(std::memory_order_relaxed); }
+void refuse_allocation(std::int64_t n) { refuse_in = n; }
 void reset_peak() { peak.store(live.load(std::memory_order_relaxed), std::memory_order_relaxed); }
 
 }  // namespace memory

@@ -19,6 +19,10 @@ std::int64_t live_bytes();
 std::int64_t peak_bytes();
 void reset_peak();
 
+/// For tests of what happens when memory runs out: this thread's allocation number `n` from now, counted from 1, is
+/// refused, once. 0 refuses none.
+void refuse_allocation(std::int64_t n);
+
 }  // namespace memory
 
 /// A shared, 64-byte-aligned piece of memory for the elements of tensors.

@@ -87,6 +87,17 @@ std::string Shape::text() const {
   return text + (rank() == 1 ? ",)" : ")");
 }
 
+std::vector<std::int64_t> Shape::index_of(std::int64_t place) const {
+  std::vector<std::int64_t> index(static_cast<std::size_t>(rank()));
+  for (int axis = rank(); axis-- > 0; place /= begin()[axis])
+    index[static_cast<std::size_t>(axis)] = place % begin()[axis];
+  return index;
+}
+
+std::string Shape::index_text(std::int64_t place) const {
+  return rank() == 1 ? std::to_string(place) : Shape(index_of(place)).text();
+}
+
 Shape broadcast(const Shape& a, const Shape& b) {
   if (a == b) return a;
   if (a.empty()) return b;

@@ -70,6 +70,10 @@ class Shape {
 
   /// "(2, 3)", "()", "(4,)", with open axes as None.
   std::string text() const;
+  /// The index of element number `place` in row-major order.
+  std::vector<std::int64_t> index_of(std::int64_t place) const;
+  /// The same as text: "3", or "(1, 3)" for several axes.
+  std::string index_text(std::int64_t place) const;
 
   friend bool operator==(const Shape& a, const Shape& b) {
     if (a.body_ == b.body_) return true;

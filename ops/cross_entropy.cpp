@@ -52,21 +52,12 @@ void check_sparse(const Specs& in) {
                             in.shape(1) == in.shape(0) ? ": one-hot targets belong in softmax_cross_entropy" : ""));
 }
 
-// "3", or "(1, 3)" for several axes.
-std::string place_text(const Shape& shape, std::int64_t index) {
-  if (shape.rank() <= 1) return std::to_string(index);
-  std::vector<std::int64_t> place(static_cast<std::size_t>(shape.rank()));
-  for (int axis = shape.rank() - 1; axis >= 0; index /= shape[axis--])
-    place[static_cast<std::size_t>(axis)] = index % shape[axis];
-  return Shape(place).text();
-}
-
 void check_labels(const View& labels, std::int64_t classes) {
   const std::int64_t* const label = labels.data<std::int64_t>();
   for (std::int64_t k = 0; k < labels.elements(); ++k)
     if (label[k] < 0 || label[k] >= classes)
       throw Error(
-          fmt::format("label {} at index {} is outside 0 … {}", label[k], place_text(labels.shape(), k), classes - 1));
+          fmt::format("label {} at index {} is outside 0 … {}", label[k], labels.shape().index_text(k), classes - 1));
 }
 
 // g of one number per row, beside rows.

@@ -6,6 +6,7 @@
 #include <array>
 #include <mutex>
 
+#include <twopass/ops/anomaly.h>
 #include <twopass/ops/families.h>
 
 namespace twopass {
@@ -113,6 +114,7 @@ Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> i
         op.forward(args, Inputs(views, inputs.size()), {node.data, &node.shape, node.dtype});
       }
     }
+    if (anomalies_refused()) check_anomaly(made, inputs);
     if (recorded) {
       node.arguments = std::move(arguments);
       record_inputs(node, inputs, op.keeps());

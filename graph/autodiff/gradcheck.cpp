@@ -34,15 +34,6 @@ Tensors as_variables(const Tensors& inputs) {
   return variables;
 }
 
-std::vector<std::int64_t> index_of(std::int64_t flat, const Shape& shape) {
-  std::vector<std::int64_t> index(static_cast<std::size_t>(shape.rank()));
-  for (int axis = shape.rank(); axis-- > 0;) {
-    index[static_cast<std::size_t>(axis)] = flat % shape[axis];
-    flat /= shape[axis];
-  }
-  return index;
-}
-
 void compare(const Many& f, const Tensors& inputs, int order, const GradcheckOptions& options,
              GradcheckReport& report) {
   const Tensors variables = as_variables(inputs);
@@ -74,7 +65,7 @@ void compare(const Many& f, const Tensors& inputs, int order, const GradcheckOpt
       if (!(off >= 0)) off = INFINITY;  // NaN is never right
       if (off <= worst) continue;
       worst = off;
-      line.worst = index_of(static_cast<std::int64_t>(place), inputs[k].shape());
+      line.worst = inputs[k].shape().index_of(static_cast<std::int64_t>(place));
       line.analytic = ours[place];
       line.numerical = theirs[place];
       line.allowed = allowed;
