@@ -30,7 +30,7 @@ constexpr int kDeepest = 100;
 const auto kReentrant = define<NoArgs>({
     .name = "test_reentrant",
     .doc = "The identity, whose gradient runs a backward pass of its own through the same op.",
-    .shape = same_shape,
+    .shape = same_floating,
     .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return x; }); },
     .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors {
       if (++depth < kDeepest) {
@@ -42,6 +42,7 @@ const auto kReentrant = define<NoArgs>({
     },
     .samples = {{.inputs = {sample::uniform({2})}}},
     .examples = {{.inputs = {{8.0, 27.0}}, .output = {8.0, 27.0}}},
+    .refuses = {{{}, {tensor({1, 2})}, "i64"}},
 });
 
 }  // namespace
