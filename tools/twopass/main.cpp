@@ -1,12 +1,12 @@
 // The twopass program: trains, evaluates, checks, draws.
 #include <fmt/format.h>
+#include <twopass/core/files.h>
 #include <twopass/twopass.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "plot.h"
@@ -57,7 +57,7 @@ int train(const Choice& choice) {
     const std::string base = (std::filesystem::path(choice.out) / recipe.name).string();
     model.save(base + ".twopass");
     history.save_csv(base + ".csv");
-    std::ofstream(base + ".dot") << to_dot(model);
+    write_file(base + ".dot", to_dot(model));
     fmt::print("wrote {0}.twopass, {0}.csv and {0}.dot\n", base);
   }
   print_result(recipe, model, data);
@@ -148,7 +148,7 @@ int info() {
 
 int main(int argc, char** argv) {
   CLI::App app{"twopass: computation graphs, gradients in two passes, Keras-style models"};
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // so that a word that is none is named
   app.failure_message([](const CLI::App* of, const CLI::Error& error) {
     return fmt::format("twopass: {}\nrun with --help for the options of {}\n", error.what(),
                        of->get_name().empty() ? "twopass" : of->get_name());
@@ -214,10 +214,12 @@ int main(int argc, char** argv) {
   command->footer(
       "examples:\n  twopass plot runs/linear.csv -o curves.svg\n  twopass plot runs/linear.twopass -o templates.png");
 
-  app.add_subcommand("info", "print version, libraries, threads and instruction set");
+  command = app.add_subcommand("info", "print version, libraries, threads and instruction set");
+  command->footer("example:\n  twopass --threads 1 info");
 
   try {
     app.parse(argc, argv);
+    if (app.get_subcommands().empty()) throw CLI::RequiredError("a subcommand");
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
     return code == 0 ? 0 : 2;

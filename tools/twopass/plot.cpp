@@ -60,9 +60,11 @@ void plot_history(const std::string& csv, const std::string& out) {
                          panel.empty() ? "plot " : ", ", column, colour % 8 + 1, name.starts_with("val_") ? 2 : 1,
                          quoted(name));
   }
-  script +=
-      "set grid lc rgb '#dddddd'\nset key top right opaque\nset xlabel 'epoch'\nset xtics nomirror\nset ytics "
-      "nomirror\nset border 3\n";
+  // Ticks at whole epochs, ten at most.
+  script += fmt::format(
+      "set grid lc rgb '#dddddd'\nset key top right opaque\nset xlabel 'epoch'\nset xtics nomirror {}\nset ytics "
+      "nomirror\nset border 3\nset offsets {}\n",
+      (rows + 9) / 10, rows == 1 ? "0.5,0.5,0,0" : "0,0,0,0");
   script += fmt::format("set multiplot layout 1,{}\n", losses.empty() || others.empty() ? 1 : 2);
   if (!losses.empty()) script += "set ylabel 'loss'\n" + losses + "\n";
   if (!others.empty()) script += "set ylabel 'metric'\nset key bottom right\n" + others + "\n";
