@@ -12,7 +12,8 @@ namespace {
 constexpr std::int64_t kTileWork = 4 << 20;   // multiply-adds of one tile: an eighth of all, between these two,
 constexpr std::int64_t kMostWork = 32 << 20;  // as each tile packs the uncut operand again
 constexpr std::int64_t kSmall = 1 << 20;      // multiply-adds below which a product is never cut: 2 MFLOP
-constexpr std::int64_t kTileStep = 192;       // tiles end where blocks of rows and panels do
+constexpr std::int64_t kRowStep = 48;         // tiles end where groups of rows
+constexpr std::int64_t kColumnStep = 128;     // and panels do
 constexpr std::int64_t kNarrow = 24;          // columns that fill few vector lanes
 
 template <typename T>
@@ -74,7 +75,8 @@ void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, st
   const std::int64_t work_each = (by_rows ? n : m) * k;  // of one row or column
   const std::int64_t tile_work = std::clamp(length * work_each / 8, kTileWork, kMostWork);
   const std::int64_t least = m * n <= kSmall / k ? length : std::max<std::int64_t>(1, tile_work / work_each);
-  const std::int64_t step = std::max<std::int64_t>(1, (least + kTileStep - 1) / kTileStep) * kTileStep;
+  const std::int64_t unit = by_rows ? kRowStep : kColumnStep;
+  const std::int64_t step = (least + unit - 1) / unit * unit;
   if (step >= length) return whole.run();
   parallel_for((length + step - 1) / step, [&](std::int64_t tile) {
     const std::int64_t first = tile * step, count = std::min(step, length - first);
