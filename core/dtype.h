@@ -76,4 +76,10 @@ decltype(auto) dispatch(DType dtype, F&& f) {
   }
 }
 
+/// The same for f32 and f64 alone; other dtypes count as f64.
+template <typename F>
+decltype(auto) dispatch_floating(DType dtype, F&& f) {
+  return dtype == DType::f32 ? f.template operator()<float>() : f.template operator()<double>();
+}
+
 }  // namespace twopass

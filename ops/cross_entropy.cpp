@@ -11,8 +11,6 @@
 namespace twopass {
 namespace {
 
-using classes::dispatch_floating;
-
 void check_logits(const Spec& logits) {
   if (!is_floating(logits.dtype)) throw Error(fmt::format("logits must be f32 or f64, not {}", name_of(logits.dtype)));
   if (logits.shape.rank() == 0 || logits.shape.back() == 0)

@@ -4,7 +4,7 @@
 
 #include <twopass/core/memory.h>
 #include <twopass/core/threads.h>
-#include <twopass/ops/gemm_tile.h>
+#include <twopass/ops/gemm_kernel.h>
 
 namespace twopass {
 namespace {
@@ -27,18 +27,18 @@ struct Product {
   T* c;
   std::int64_t ldc;
 
-  gemm_tile::Strided<T> left() const { return {a, transpose_a ? 1 : lda, transpose_a ? lda : 1}; }
-  gemm_tile::Strided<T> right() const { return {b, transpose_b ? ldb : 1, transpose_b ? 1 : ldb}; }
+  gemm_kernel::Strided<T> left() const { return {a, transpose_a ? 1 : lda, transpose_a ? lda : 1}; }
+  gemm_kernel::Strided<T> right() const { return {b, transpose_b ? ldb : 1, transpose_b ? 1 : ldb}; }
 
   // Vector lanes are filled along the columns of the result. Where those are few and many rows lie side by side in
   // memory (the weight gradient of a narrow layer), the transposed result is faster, even with the turn.
   bool better_turned() const { return transpose_a && n <= kNarrow && m >= 4 * n; }
 
   void run() const {
-    if (!better_turned()) return gemm_tile::multiply(m, n, k, left(), right(), c, ldc);
+    if (!better_turned()) return gemm_kernel::multiply(m, n, k, left(), right(), c, ldc);
     const Buffer memory(static_cast<std::size_t>(m * n) * sizeof(T));
     T* const turned = reinterpret_cast<T*>(memory.data());
-    gemm_tile::multiply(n, m, k, right(), left(), turned, m);
+    gemm_kernel::multiply(n, m, k, right(), left(), turned, m);
     for (std::int64_t row = 0; row < m; ++row)
       for (std::int64_t column = 0; column < n; ++column) c[row * ldc + column] = turned[column * m + row];
   }

@@ -23,14 +23,6 @@ struct VarArgs {
                                             field("correction", &VarArgs::correction)};
 };
 
-template <typename F>
-void dispatch_floating(DType dtype, const F& f) {
-  if (dtype == f32)
-    f.template operator()<float>();
-  else
-    f.template operator()<double>();
-}
-
 void check_floating(DType dtype) {
   if (!is_floating(dtype)) throw Error(fmt::format("only f32 and f64 have this, not {}: cast first", name_of(dtype)));
 }

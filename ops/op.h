@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -289,9 +290,9 @@ template <typename Args = NoArgs>
 OpHandle<Args> define(OpRecord<Args> record) {
   if (!record.name || !record.doc || !record.shape || !(record.forward || record.run || record.alias))
     throw Error("an op needs a name, a sentence, a shape rule and a forward");
-  const auto* op = new TypedOp<Args>(std::move(record));  // lives as long as the program: graphs may refer to it
+  auto op = std::make_unique<const TypedOp<Args>>(std::move(record));
   register_op(*op);
-  return OpHandle<Args>(op);
+  return OpHandle<Args>(op.release());  // lives as long as the program: graphs may refer to it
 }
 
 /// The shape rule of ops whose output is like their first input.

@@ -22,14 +22,6 @@ struct MatmulArgs {
       std::tuple{field("transpose_a", &MatmulArgs::transpose_a), field("transpose_b", &MatmulArgs::transpose_b)};
 };
 
-template <typename F>
-void dispatch_floating(DType dtype, const F& f) {
-  if (dtype == f32)
-    f.template operator()<float>();
-  else
-    f.template operator()<double>();
-}
-
 void check_dtypes(const Specs& in) {
   for (std::size_t k = 0; k < in.size(); ++k) {
     if (!is_floating(in.dtype(k)))

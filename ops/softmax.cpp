@@ -12,8 +12,6 @@
 namespace twopass {
 namespace {
 
-using classes::dispatch_floating;
-
 struct SoftmaxArgs {
   std::int64_t axis = -1;
   static constexpr auto fields = std::tuple{field("axis", &SoftmaxArgs::axis)};

@@ -12,14 +12,6 @@
 
 namespace twopass::classes {
 
-template <typename F>
-void dispatch_floating(DType dtype, const F& f) {
-  if (dtype == f32)
-    f.template operator()<float>();
-  else
-    f.template operator()<double>();
-}
-
 /// f(packet) of n elements in place; the last ones go through the same packet code, so no result depends on its place.
 template <typename T, typename F>
 void packets(T* x, std::int64_t n, const F& f) {

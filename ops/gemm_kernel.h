@@ -10,7 +10,7 @@
 
 #include <twopass/core/memory.h>
 
-namespace twopass::gemm_tile {
+namespace twopass::gemm_kernel {
 
 template <typename T>
 using Packet = typename Eigen::internal::packet_traits<T>::type;
@@ -168,4 +168,4 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Strided<T> a, Stri
   }
 }
 
-}  // namespace twopass::gemm_tile
+}  // namespace twopass::gemm_kernel
