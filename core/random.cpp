@@ -21,13 +21,22 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> c, std::array<s
   return c;
 }
 
+namespace {
+
+// The step of splitmix64 (Steele, Lea and Flood, 2014): every bit depends on all.
+std::uint64_t mixed(std::uint64_t x) {
+  x += 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
 std::uint64_t seed_of(std::uint64_t seed, std::string_view path) {
-  std::uint64_t hash = 0xcbf29ce484222325 ^ seed;
+  std::uint64_t hash = 0xcbf29ce484222325;
   for (const char c : path) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  hash ^= hash >> 31;  // the finaliser of splitmix64
-  hash = (hash + 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9;
-  hash = (hash ^ (hash >> 27)) * 0x94d049bb133111eb;
-  return hash ^ (hash >> 31);
+  return mixed(mixed(seed) + hash);
 }
 
 std::uint64_t Random::bits() {

@@ -12,7 +12,7 @@ namespace twopass {
 /// The Philox4x32-10 block of a counter and a key (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
 std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
 
-/// A seed that follows from a seed and a path such as "member_1/dense/kernel" (64-bit FNV-1a, mixed).
+/// A seed that follows from a seed and a path such as "member_1/dense/kernel" (64-bit FNV-1a of the path, splitmix64).
 std::uint64_t seed_of(std::uint64_t seed, std::string_view path);
 
 /// A generator: a key (the seed) and a position. Equal seeds give equal numbers, on every machine and thread count.
