@@ -158,13 +158,17 @@ std::string backward_level(const Model& model, std::int64_t batch) {
   Tensor total;
   if (model.compiled() && !model.body().compiled->loss.empty()) {
     const Trainer trainer(model.body(), "to_dot");
-    total = trainer.symbolic_loss(
-        outputs, [&](const Spec& spec, const std::string& name) { return data_symbol(spec, batch, name); });
+    const std::vector<Spec> specs = trainer.target_specs(outputs);
+    Tensors targets;
+    for (std::size_t k = 0; k < specs.size(); ++k)
+      targets.push_back(data_symbol(specs[k], batch, graph.output_names[k] + " targets"));
+    total = trainer.losses(outputs, targets, {}).total;
   } else {
     for (const Tensor& output : outputs) total = total.defined() ? total + sum(output) : sum(output);
   }
   writer.open("forward", DotStyle::layer);
   drawing.draw({total}, DotStyle::op);
+  writer.edge(drawing.at(total), writer.node("loss", DotStyle::output));
   writer.close();
   const Tensors found = gradients(total, leaves, {.record = true});
   writer.open("backward", DotStyle::gradient);

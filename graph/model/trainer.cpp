@@ -123,20 +123,12 @@ Trainer::Losses Trainer::losses(const Tensors& outputs, const Tensors& targets, 
   return found;
 }
 
-Tensor Trainer::symbolic_loss(const Tensors& outputs,
-                              const std::function<Tensor(const Spec&, const std::string&)>& target) const {
-  Tensors targets;
-  for (std::size_t k = 0; k < outputs.size(); ++k) {
-    const Spec spec = losses_[k].takes_labels() ? Spec{outputs[k].shape().without(-1), i64}
-                                                : Spec{outputs[k].shape(), outputs[k].dtype()};
-    targets.push_back(target(spec, body_.graph.output_names[k] + " targets"));
-  }
-  Tensor total;
-  for (std::size_t k = 0; k < outputs.size(); ++k) {
-    const Tensor loss = mean(losses_[k].per_sample(targets[k], outputs[k])) * weights_[k];
-    total = total.defined() ? total + loss : loss;
-  }
-  return total;
+std::vector<Spec> Trainer::target_specs(const Tensors& outputs) const {
+  std::vector<Spec> specs;
+  for (std::size_t k = 0; k < outputs.size(); ++k)
+    specs.push_back(losses_[k].takes_labels() ? Spec{outputs[k].shape().without(-1), i64}
+                                              : Spec{outputs[k].shape(), outputs[k].dtype()});
+  return specs;
 }
 
 Trainer::Tally::Tally(const Trainer& trainer)

@@ -1,7 +1,6 @@
 // One step of training and one of evaluation. For the files of this folder.
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,9 +26,8 @@ class Trainer {
   };
   Losses losses(const Tensors& outputs, const Tensors& targets, const Tensor& weights) const;
 
-  /// The total loss of symbols: `target` makes the symbol that stands for an output's targets.
-  Tensor symbolic_loss(const Tensors& outputs,
-                       const std::function<Tensor(const Spec& output, const std::string& name)>& target) const;
+  /// Shapes and dtypes of the targets that these outputs are compared with.
+  std::vector<Spec> target_specs(const Tensors& outputs) const;
 
   /// Loss and metrics over the batches of an epoch.
   class Tally {
