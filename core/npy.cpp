@@ -133,6 +133,8 @@ class HeaderParser {
 };
 
 Header parse_header(std::string_view bytes, std::string_view name) {
+  if (bytes.starts_with("PK\x03\x04"))
+    throw Error(fmt::format("{}: is a zip archive (npz), not an npy file: archives are never unpacked here", name));
   if (bytes.size() < kMagic.size() + 4 || bytes.substr(0, kMagic.size()) != kMagic)
     throw Error(fmt::format("{}: is no npy file: it does not begin with \\x93NUMPY and a version", name));
   const int version = static_cast<unsigned char>(bytes[6]), minor = static_cast<unsigned char>(bytes[7]);

@@ -21,6 +21,36 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> c, std::array<s
   return c;
 }
 
+// Lane by lane the same as philox(). Sixteen lanes or fewer, or words of 32 bits, g++ unrolls into scalar code.
+void philox_blocks(std::uint64_t first, std::uint64_t stream, std::array<std::uint32_t, 2> key,
+                   std::array<std::uint32_t, 4 * kPhiloxBlocks>& words) {
+  constexpr std::uint64_t low = 0xFFFFFFFF;
+  std::uint64_t c0[kPhiloxBlocks], c1[kPhiloxBlocks], c2[kPhiloxBlocks], c3[kPhiloxBlocks];
+  for (std::size_t k = 0; k < kPhiloxBlocks; ++k) {
+    c0[k] = (first + k) & low;
+    c1[k] = (first + k) >> 32;
+    c2[k] = stream & low;
+    c3[k] = stream >> 32;
+  }
+  for (int round = 0; round < 10; ++round) {
+    for (std::size_t k = 0; k < kPhiloxBlocks; ++k) {
+      const std::uint64_t left = 0xD2511F53 * c0[k], right = 0xCD9E8D57 * c2[k];
+      c0[k] = (right >> 32) ^ c1[k] ^ key[0];
+      c1[k] = right & low;
+      c2[k] = (left >> 32) ^ c3[k] ^ key[1];
+      c3[k] = left & low;
+    }
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+  for (std::size_t k = 0; k < kPhiloxBlocks; ++k) {
+    words[4 * k] = static_cast<std::uint32_t>(c0[k]);
+    words[4 * k + 1] = static_cast<std::uint32_t>(c1[k]);
+    words[4 * k + 2] = static_cast<std::uint32_t>(c2[k]);
+    words[4 * k + 3] = static_cast<std::uint32_t>(c3[k]);
+  }
+}
+
 namespace {
 
 // The step of splitmix64 (Steele, Lea and Flood, 2014): every bit depends on all.

@@ -12,6 +12,11 @@ namespace twopass {
 /// The Philox4x32-10 block of a counter and a key (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
 std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
 
+/// The blocks of the counters (first + k, stream) for kPhiloxBlocks values of k, one after another, in vectors.
+inline constexpr std::size_t kPhiloxBlocks = 32;
+void philox_blocks(std::uint64_t first, std::uint64_t stream, std::array<std::uint32_t, 2> key,
+                   std::array<std::uint32_t, 4 * kPhiloxBlocks>& words);
+
 /// A seed that follows from a seed and a path such as "member_1/dense/kernel" (64-bit FNV-1a of the path, splitmix64).
 std::uint64_t seed_of(std::uint64_t seed, std::string_view path);
 

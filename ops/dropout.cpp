@@ -1,5 +1,10 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <type_traits>
+
 #include <twopass/core/random.h>
 #include <twopass/ops/families.h>
 #include <twopass/ops/random.h>
@@ -25,17 +30,28 @@ std::uint32_t low_word(std::int64_t x) { return static_cast<std::uint32_t>(stati
 std::uint32_t high_word(std::int64_t x) { return static_cast<std::uint32_t>(static_cast<std::uint64_t>(x) >> 32); }
 
 // Word w of the Philox block of (block, step) under the key decides about element 4 block + w: kept where the word is
-// at least rate 2^32. Dropped elements are written, not multiplied: 0 inf would be NaN.
+// at least rate 2^32. Dropped elements are masked, not multiplied: 0 inf would be NaN; and not branched upon.
 template <typename T>
 void drop(const DropoutArgs& args, std::int64_t step, const T* x, T* y, std::int64_t n) {
-  const auto threshold = static_cast<std::uint64_t>(args.rate * 0x1p32 + 0.5);
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
   const T scale = static_cast<T>(1 / (1 - args.rate));
+  if (args.rate == 1) {
+    std::fill_n(y, n, T{0});
+    return;
+  }
+  const auto threshold = static_cast<std::uint32_t>(std::min(args.rate * 0x1p32 + 0.5, 0x1p32 - 1));
   const std::array<std::uint32_t, 2> key{low_word(args.key), high_word(args.key)};
-  reduction::for_units((n + 3) / 4, 16, [&](std::int64_t block) {
-    const auto words = philox({low_word(block), high_word(block), low_word(step), high_word(step)}, key);
-    const std::int64_t first = block * 4, count = std::min<std::int64_t>(4, n - first);
-    for (std::int64_t k = 0; k < count; ++k)
-      y[first + k] = words[static_cast<std::size_t>(k)] >= threshold ? x[first + k] * scale : T{0};
+  constexpr std::int64_t kGroup = 4 * kPhiloxBlocks;  // elements that are decided together
+  reduction::for_units((n + kGroup - 1) / kGroup, 4 * kGroup, [&](std::int64_t group) {
+    std::array<std::uint32_t, kGroup> words;
+    philox_blocks(static_cast<std::uint64_t>(group * kGroup / 4), static_cast<std::uint64_t>(step), key, words);
+    const T* const from = x + group * kGroup;
+    T* const to = y + group * kGroup;
+    const std::int64_t count = std::min(kGroup, n - group * kGroup);
+    for (std::int64_t k = 0; k < count; ++k) {
+      const Bits kept = Bits{0} - static_cast<Bits>(words[static_cast<std::size_t>(k)] >= threshold);
+      to[k] = std::bit_cast<T>(std::bit_cast<Bits>(from[k] * scale) & kept);
+    }
   });
 }
 

@@ -144,6 +144,11 @@ TEST_CASE("I12: Fortran order is transposed, and wrong shapes and sizes are refu
   check_refused([&] { parse_npy(npy(header("'<f4'", "(1,)"), "abcde"), "f"); }, "has 5 bytes after offset");
 }
 
+TEST_CASE("I13: an npz archive is refused before anything of it is unpacked") {
+  check_refused([&] { parse_npy(std::string("PK\x03\x04") + std::string(100, '\0'), "f.npz"); },
+                "f.npz: is a zip archive (npz)");
+}
+
 TEST_CASE("I14: an IDX file of another magic or still packed is refused") {
   check_refused([&] { parse_idx_labels(images(1, 1, 1, 1), "f"); }, "magic at offset 0 is 0x0803, expected 0x0801");
   check_refused([&] { parse_idx_images("\x1f\x8b\x08 packed", "f"); }, "packed by gzip");

@@ -44,6 +44,18 @@ TEST_CASE("Philox4x32-10 gives the known answers of its authors' library, Random
         Block{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
 }
 
+TEST_CASE("many blocks at once are those of as many calls, also where the counter's first word runs over") {
+  std::array<std::uint32_t, 4 * kPhiloxBlocks> words{};
+  const std::uint64_t first = 0xfffffff8;
+  philox_blocks(first, 0x500000007, {3, 4}, words);
+  for (std::uint64_t k = 0; k < kPhiloxBlocks; ++k) {
+    const std::uint64_t counter = first + k;
+    const Block block =
+        philox({static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 7, 5}, {3, 4});
+    for (std::size_t w = 0; w < 4; ++w) CHECK(words[4 * k + w] == block[w]);
+  }
+}
+
 TEST_CASE("equal seeds give equal numbers, other seeds and later draws others") {
   Random a(1), b(1), c(2);
   const auto first = a.uniform({10}).values<float>();
