@@ -1,3 +1,5 @@
+#include <concepts>
+
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/elementwise_families.h>
 #include <twopass/ops/kernels.h>
@@ -114,8 +116,11 @@ const TypedOp<>& logical_and_op() {
       .name = "logical_and",
       .doc = "Whether both are true.",
       .shape = rules::truth_pair,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_elements<2>(in, out, n, dtype, [](bool a, bool b) { return a && b; }); },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_elements<2>(in, out, n, dtype,
+                           [](std::same_as<bool> auto a, std::same_as<bool> auto b) { return a && b; });
+          },
       .broadcasts = true,
       .samples = {{.inputs = {sample::truths({2, 3}), sample::truths({2, 1})}}},
       .examples = {{.inputs = {tensor({true, true, false}), tensor({true, false, false})},
@@ -132,8 +137,11 @@ const TypedOp<>& logical_or_op() {
       .name = "logical_or",
       .doc = "Whether either is true.",
       .shape = rules::truth_pair,
-      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_elements<2>(in, out, n, dtype, [](bool a, bool b) { return a || b; }); },
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_elements<2>(in, out, n, dtype,
+                           [](std::same_as<bool> auto a, std::same_as<bool> auto b) { return a || b; });
+          },
       .broadcasts = true,
       .samples = {{.inputs = {sample::truths({2, 3}), sample::truths({2, 1})}}},
       .examples = {{.inputs = {tensor({true, true, false}), tensor({true, false, false})},

@@ -32,10 +32,10 @@ const TypedOp<CastArgs>& cast_op() {
                 const From* from = in[0].data<From>();
                 To* to = out.data<To>();
                 for (std::int64_t k = 0; k < out.elements(); ++k) {
-                  if constexpr (std::is_floating_point_v<From> && std::is_same_v<To, std::int64_t>) {
-                    if (!(std::abs(from[k]) < From(9.2e18)))
-                      throw Error(fmt::format("{} at place {} is no i64", from[k], k));
-                  }
+                  if constexpr (std::is_floating_point_v<From>)
+                    if constexpr (std::is_same_v<To, std::int64_t>)
+                      if (!(std::abs(from[k]) < From(9.2e18)))
+                        throw Error(fmt::format("{} at place {} is no i64", from[k], k));
                   if constexpr (std::is_same_v<To, bool>)
                     to[k] = from[k] != From(0);
                   else

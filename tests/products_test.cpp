@@ -80,10 +80,10 @@ TEST_CASE("products with every transposition and size equal the sum over the ind
   struct Sizes {
     std::int64_t m, n, k;
   };
-  for (const auto& [m, n, k] :
-       {Sizes{1, 1, 1}, {1, 5, 3}, {5, 1, 3}, {3, 4, 5}, {17, 19, 23}, {100, 20, 9}, {130, 7, 64}})
+  for (const Sizes& size : {Sizes{1, 1, 1}, {1, 5, 3}, {5, 1, 3}, {3, 4, 5}, {17, 19, 23}, {100, 20, 9}, {130, 7, 64}})
     for (const bool ta : {false, true})
       for (const bool tb : {false, true}) {
+        const std::int64_t m = size.m, n = size.n, k = size.k;
         const auto y = matmul(filled(m, k, ta), filled(k, n, tb), {ta, tb}).values<double>();
         Doubles expected;
         for (std::int64_t i = 0; i < m; ++i)
