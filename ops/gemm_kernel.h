@@ -122,6 +122,7 @@ void multiply_panel(std::int64_t m, std::int64_t width, std::int64_t depth, cons
   const std::int64_t packets = (width + kLanes<T> - 1) / kLanes<T>, stride = packets * kLanes<T>;
   const std::int64_t step = rows_for(static_cast<int>(packets));
   alignas(64) T edge[kGroup * kColumns<T>];
+  if (width != stride) std::fill_n(edge, step * stride, T{0});  // the lanes beyond the last column are read too
   for (std::int64_t i = 0; i < m; i += step, c += step * ldc) {
     const std::int64_t rows = std::min(step, m - i);
     const Strided<T> left = packed ? Strided<T>{a.data + i / kGroup * kGroup * depth + i % kGroup, 1, kGroup}
