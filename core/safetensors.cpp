@@ -114,7 +114,8 @@ Safetensors read_safetensors(std::string_view path) {
   std::uint64_t length = 0;
   std::memcpy(&length, file.data(), 8);
   if (length > file.size() - 8 || length > kLongestHeader)
-    throw refuse(fmt::format("the header is said to have {} bytes, the file has {}", length, file.size()));
+    throw refuse(fmt::format("is no safetensors file: its first 8 bytes announce a header of {} bytes, but it has {}",
+                             length, file.size()));
   if (length == 0 || file[8] != '{') throw refuse("the header at offset 8 is no JSON object");
   json header;
   try {

@@ -62,10 +62,18 @@ Tensor Call::output() const {
   return Tensor(&node_);
 }
 
+std::string arguments_text(const Op& op, const Arguments* arguments) {
+  Attributes said = op.attributes(arguments);
+  const Attributes defaults = op.defaults();
+  std::erase_if(said,
+                [&](const auto& each) { return std::find(defaults.begin(), defaults.end(), each) != defaults.end(); });
+  return text_of(said);
+}
+
 std::string call_text(const Op& op, const Arguments* arguments, std::span<const Tensor> inputs) {
   std::string text = op.name() + "(";
   for (std::size_t k = 0; k < inputs.size(); ++k) text += (k ? ", " : "") + inputs[k].shape().text();
-  const std::string with = text_of(op.attributes(arguments));
+  const std::string with = arguments_text(op, arguments);
   return text + (inputs.empty() || with.empty() ? "" : ", ") + with + ")";
 }
 

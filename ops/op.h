@@ -141,6 +141,8 @@ class Op {
   virtual std::optional<std::int64_t> alias(const Arguments* arguments, const Shape& input) const = 0;
   virtual Tensors gradient(const Arguments* arguments, const Call& call, const Tensor& g) const = 0;
   virtual Attributes attributes(const Arguments* arguments) const = 0;
+  /// Those of a call that says nothing.
+  virtual Attributes defaults() const = 0;
   virtual ArgumentsPointer arguments(const Attributes& attributes) const = 0;
   virtual const std::vector<Sample>& samples() const = 0;
   virtual const std::vector<Example>& examples() const = 0;
@@ -228,6 +230,7 @@ class TypedOp : public Op {
     return record_.gradient(unboxed<Args>(arguments), call, g);
   }
   Attributes attributes(const Arguments* arguments) const override { return attributes_of(unboxed<Args>(arguments)); }
+  Attributes defaults() const override { return attributes_of(Args{}); }
   ArgumentsPointer arguments(const Attributes& attributes) const override { return boxed(args_from<Args>(attributes)); }
   const std::vector<Sample>& samples() const override { return samples_; }
   const std::vector<Example>& examples() const override { return examples_; }
@@ -241,6 +244,8 @@ class TypedOp : public Op {
   std::vector<Refusal> refusals_;
 };
 
+/// "axis=1, keep=true": the arguments that are not the defaults.
+std::string arguments_text(const Op& op, const Arguments* arguments);
 /// "matmul((2, 3), (4, 5))": the head of an error message.
 std::string call_text(const Op& op, const Arguments* arguments, std::span<const Tensor> inputs);
 

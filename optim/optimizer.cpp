@@ -46,7 +46,7 @@ namespace {
 
 void check_option(const std::string& what, double value) {
   if (!(value >= 0) || std::isinf(value))
-    throw Error(fmt::format("{} is {}: it is finite and not negative", what, value));
+    throw Error(fmt::format("{} is {}: it must be finite and not negative", what, value));
 }
 
 // The largest exponent says it: integers, so that the loop is vectorised.

@@ -172,3 +172,10 @@ TEST_CASE("affine's gradients agree with numerical differentiation at mixed sign
     CHECK(report.ok());
   }
 }
+
+TEST_CASE("an error names the arguments that were given, not those left alone") {
+  const Tensor a = ones({2, 3});
+  CHECK_THROWS_WITH_AS(matmul(a, a), doctest::Contains("matmul((2, 3), (2, 3)): the first has 3 columns"), Error);
+  CHECK_THROWS_WITH_AS(matmul(a, a, {.transpose_a = true, .transpose_b = true}),
+                       doctest::Contains("matmul((2, 3), (2, 3), transpose_a=true, transpose_b=true):"), Error);
+}

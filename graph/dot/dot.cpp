@@ -42,7 +42,7 @@ std::string step_label(const ModelStep& step) {
                          count ? "\n" + with_commas(count) + " parameters" : "");
     }
     case ModelStep::Kind::op: {
-      const std::string arguments = text_of(step.op->attributes(step.arguments.get()));
+      const std::string arguments = arguments_text(*step.op, step.arguments.get());
       return fmt::format("{}{}\n{}", step.name, arguments.empty() ? "" : "\n" + arguments, specs_text(step.outputs));
     }
     case ModelStep::Kind::constant:

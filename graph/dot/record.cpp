@@ -21,7 +21,7 @@ std::string node_label(const Node& node) {
   if (const LayerCallArguments* call = layer_call_of(node))
     return fmt::format("{}\n{}", call->call->layer->type(), spec);
   if (node.op) {
-    const std::string arguments = text_of(node.op->attributes(node.arguments.get()));
+    const std::string arguments = arguments_text(*node.op, node.arguments.get());
     return fmt::format("{}{}\n{}", node.op->name(), arguments.empty() ? "" : "\n" + arguments, spec);
   }
   if (!node.is(Node::kSymbol) && node.data && node.shape.rank() == 0)

@@ -25,6 +25,7 @@ struct CloseGraph {
 std::string complaint;
 int remember_complaint(char* text) {
   complaint += text;
+  while (complaint.ends_with('\n')) complaint.pop_back();
   return 0;
 }
 

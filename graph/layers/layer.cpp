@@ -50,6 +50,7 @@ class LayerCallOp : public Op {
   std::optional<std::int64_t> alias(const Arguments*, const Shape&) const override { return std::nullopt; }
   Tensors gradient(const Arguments*, const Call&, const Tensor&) const override { refuse(); }
   Attributes attributes(const Arguments*) const override { return {}; }
+  Attributes defaults() const override { return {}; }
   ArgumentsPointer arguments(const Attributes&) const override { refuse(); }
   const std::vector<Sample>& samples() const override { return samples_; }
   const std::vector<Example>& examples() const override { return examples_; }

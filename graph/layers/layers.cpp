@@ -47,7 +47,7 @@ class DenseLayer : public Layer {
  public:
   DenseLayer(std::int64_t units, const DenseOptions& options) : units_(units), options_(options) {
     if (units < 1 || units > (std::int64_t{1} << 40))
-      throw Error(fmt::format("Dense({}): units must be at least 1 and can't be as many", units));
+      throw Error(fmt::format("Dense({}): units must be from 1 to 2^40", units));
     const std::string& name = options.activation.name();
     fused_ = name == "relu"      ? FusedActivation::relu
              : name == "sigmoid" ? FusedActivation::sigmoid
