@@ -103,7 +103,7 @@ Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> i
     Tensor made(Node::make(recorded ? &op : nullptr, {}, std::move(spec.shape), spec.dtype, flags,
                            recorded ? inputs.size() : 0));
     Node& node = made.node();
-    const auto offset = inputs.empty() ? std::nullopt : op.alias(args, inputs[0].shape());
+    const auto offset = op.aliases() ? op.alias(args, inputs[0].shape()) : std::nullopt;
     if (offset && inputs[0].node().buffer) {
       node.buffer = inputs[0].node().buffer;
       node.data = inputs[0].node().data + *offset * static_cast<std::int64_t>(size_of(spec.dtype));

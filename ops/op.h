@@ -127,14 +127,34 @@ class Op {
     std::string message;
   };
 
+  /// What an op is, whatever its arguments.
+  struct Facts {
+    std::string name, doc;
+    Keep keeps = Keep::none;
+    /// Whether inputs are broadcast to the output, so that the engine sums gradients back.
+    bool broadcasts = false;
+    bool elementwise = false;
+    bool differentiable = false;
+    /// Whether the output may lie in the first input's memory.
+    bool aliases = false;
+  };
+
+  explicit Op(Facts facts) : facts_(std::move(facts)) {}
   virtual ~Op() = default;
-  virtual const std::string& name() const = 0;
-  virtual const std::string& doc() const = 0;
-  virtual Keep keeps() const = 0;
-  /// Whether inputs are broadcast to the output, so that the engine sums gradients back.
-  virtual bool broadcasts() const = 0;
-  virtual bool elementwise() const = 0;
-  virtual bool differentiable() const = 0;
+  Op(const Op&) = delete;
+  Op& operator=(const Op&) = delete;
+
+  const std::string& name() const { return facts_.name; }
+  const std::string& doc() const { return facts_.doc; }
+  Keep keeps() const { return facts_.keeps; }
+  bool broadcasts() const { return facts_.broadcasts; }
+  bool elementwise() const { return facts_.elementwise; }
+  bool differentiable() const { return facts_.differentiable; }
+  bool aliases() const { return facts_.aliases; }
+  const std::vector<Sample>& samples() const { return samples_; }
+  const std::vector<Example>& examples() const { return examples_; }
+  const std::vector<Refusal>& refusals() const { return refusals_; }
+
   virtual Spec shape(const Arguments* arguments, const Specs& inputs) const = 0;
   virtual void forward(const Arguments* arguments, Inputs inputs, Output output) const = 0;
   /// For ops that only look at their first input's memory: where in it the output begins, in elements.
@@ -144,9 +164,14 @@ class Op {
   /// Those of a call that says nothing.
   virtual Attributes defaults() const = 0;
   virtual ArgumentsPointer arguments(const Attributes& attributes) const = 0;
-  virtual const std::vector<Sample>& samples() const = 0;
-  virtual const std::vector<Example>& examples() const = 0;
-  virtual const std::vector<Refusal>& refusals() const = 0;
+
+ protected:
+  std::vector<Sample> samples_;
+  std::vector<Example> examples_;
+  std::vector<Refusal> refusals_;
+
+ private:
+  Facts facts_;
 };
 
 /// One op. Exactly one of `forward` and `run` is given, or `alias` alone.
@@ -197,17 +222,19 @@ void run_elementwise(RunKernel kernel, const void* context, Inputs in, Output ou
 template <typename Args = NoArgs>
 class TypedOp : public Op {
  public:
-  explicit TypedOp(OpRecord<Args> record) : record_(std::move(record)), name_(record_.name), doc_(record_.doc) {
+  explicit TypedOp(OpRecord<Args> record)
+      : Op({.name = record.name,
+            .doc = record.doc,
+            .keeps = record.keeps,
+            .broadcasts = record.broadcasts,
+            .elementwise = record.run != nullptr,
+            .differentiable = record.gradient != nullptr,
+            .aliases = record.alias != nullptr}),
+        record_(std::move(record)) {
     for (auto& each : record_.samples) samples_.push_back({boxed(each.args), each.inputs});
     for (auto& each : record_.examples) examples_.push_back({boxed(each.args), each.inputs, each.output});
     for (auto& each : record_.refuses) refusals_.push_back({boxed(each.args), each.inputs, each.message});
   }
-  const std::string& name() const override { return name_; }
-  const std::string& doc() const override { return doc_; }
-  Keep keeps() const override { return record_.keeps; }
-  bool broadcasts() const override { return record_.broadcasts; }
-  bool elementwise() const override { return record_.run != nullptr; }
-  bool differentiable() const override { return record_.gradient != nullptr; }
   Spec shape(const Arguments* arguments, const Specs& in) const override {
     return record_.shape(unboxed<Args>(arguments), in);
   }
@@ -232,16 +259,9 @@ class TypedOp : public Op {
   Attributes attributes(const Arguments* arguments) const override { return attributes_of(unboxed<Args>(arguments)); }
   Attributes defaults() const override { return attributes_of(Args{}); }
   ArgumentsPointer arguments(const Attributes& attributes) const override { return boxed(args_from<Args>(attributes)); }
-  const std::vector<Sample>& samples() const override { return samples_; }
-  const std::vector<Example>& examples() const override { return examples_; }
-  const std::vector<Refusal>& refusals() const override { return refusals_; }
 
  private:
   OpRecord<Args> record_;
-  std::string name_, doc_;
-  std::vector<Sample> samples_;
-  std::vector<Example> examples_;
-  std::vector<Refusal> refusals_;
 };
 
 /// "axis=1, keep=true": the arguments that are not the defaults.

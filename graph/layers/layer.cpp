@@ -36,12 +36,7 @@ bool fits(const Shape& built, const Shape& given) {
 
 class LayerCallOp : public Op {
  public:
-  const std::string& name() const override { return name_; }
-  const std::string& doc() const override { return doc_; }
-  Keep keeps() const override { return Keep::none; }
-  bool broadcasts() const override { return false; }
-  bool elementwise() const override { return false; }
-  bool differentiable() const override { return false; }
+  LayerCallOp() : Op({.name = "layer call", .doc = "What a layer gives for symbols."}) {}
   Spec shape(const Arguments* arguments, const Specs&) const override {
     const auto& call = *static_cast<const LayerCallArguments*>(arguments);
     return call.call->outputs[call.output];
@@ -52,18 +47,11 @@ class LayerCallOp : public Op {
   Attributes attributes(const Arguments*) const override { return {}; }
   Attributes defaults() const override { return {}; }
   ArgumentsPointer arguments(const Attributes&) const override { refuse(); }
-  const std::vector<Sample>& samples() const override { return samples_; }
-  const std::vector<Example>& examples() const override { return examples_; }
-  const std::vector<Refusal>& refusals() const override { return refusals_; }
 
  private:
   [[noreturn]] static void refuse() {
     throw Error("a layer call on symbols has no value: make a Model of it and call that");
   }
-  std::string name_ = "layer call", doc_ = "What a layer gives for symbols.";
-  std::vector<Sample> samples_;
-  std::vector<Example> examples_;
-  std::vector<Refusal> refusals_;
 };
 
 }  // namespace
