@@ -37,10 +37,18 @@ struct Parameter::Cell : std::enable_shared_from_this<Cell> {
     made.node().arguments = ArgumentsPointer(new LeafArguments(name, id, weak_from_this()));
     leaf = std::move(made);
   }
+  void check(const Tensor& value) const {
+    if (value.shape() != shape || value.dtype() != dtype || value.symbolic())
+      throw Error(fmt::format("parameter \"{}\" holds {} {} and cannot be set to {}{} {}", name, name_of(dtype),
+                              shape.text(), value.symbolic() ? "a symbol of " : "", name_of(value.dtype()),
+                              value.shape().text()));
+  }
   const Tensor& current() {
     if (!leaf.defined()) {
       Random random(seed);
-      put(initializer(shape, dtype, random));
+      const Tensor first = initializer(shape, dtype, random);
+      check(first);
+      put(first);
     }
     return leaf;
   }
@@ -56,6 +64,7 @@ Parameter::Parameter(const std::string& name, const Shape& shape, DType dtype, I
   shape.elements();  // refuses open axes
   if (!is_floating(dtype))
     throw Error(fmt::format("parameter \"{}\": only f32 and f64 have gradients, not {}", name, name_of(dtype)));
+  if (!cell_->initializer) throw Error(fmt::format("parameter \"{}\" has no initializer", name));
 }
 
 Parameter Parameter::of(const Tensor& leaf) {
@@ -95,10 +104,7 @@ Tensor Parameter::value() const {
 
 void Parameter::set(const Tensor& value) const {
   Cell& own = cell();
-  if (value.shape() != own.shape || value.dtype() != own.dtype || value.symbolic())
-    throw Error(fmt::format("parameter \"{}\" holds {} {} and cannot be set to {}{} {}", own.name, name_of(own.dtype),
-                            own.shape.text(), value.symbolic() ? "a symbol of " : "", name_of(value.dtype()),
-                            value.shape().text()));
+  own.check(value);
   const std::lock_guard lock(own.mutex);
   own.put(value);
 }

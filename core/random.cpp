@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include <twopass/core/error.h>
@@ -93,6 +95,11 @@ double Random::standard_normal() {
 
 namespace {
 
+void check_normal(double mean, double stddev) {
+  if (!std::isfinite(mean) || !std::isfinite(stddev) || stddev < 0)
+    throw Error(fmt::format("normal numbers of mean {} and standard deviation {} do not exist", mean, stddev));
+}
+
 template <typename Draw>
 Tensor drawn(const Shape& shape, DType dtype, Draw&& draw) {
   if (!is_floating(dtype))
@@ -112,14 +119,22 @@ Tensor drawn(const Shape& shape, DType dtype, Draw&& draw) {
 }  // namespace
 
 Tensor Random::uniform(const Shape& shape, DType dtype, double low, double high) {
-  return drawn(shape, dtype, [&] { return low + (high - low) * uniform(); });
+  if (!std::isfinite(low) || !std::isfinite(high) || low > high)
+    throw Error(fmt::format("random numbers from {} up to below {} do not exist", low, high));
+  // Rounding may reach `high`, to f32 once in 2^25 draws.
+  const double last = low == high    ? low
+                      : dtype == f32 ? std::nextafter(static_cast<float>(high), static_cast<float>(low))
+                                     : std::nextafter(high, low);
+  return drawn(shape, dtype, [&] { return std::min(low + (high - low) * uniform(), last); });
 }
 
 Tensor Random::normal(const Shape& shape, DType dtype, double mean, double stddev) {
+  check_normal(mean, stddev);
   return drawn(shape, dtype, [&] { return mean + stddev * standard_normal(); });
 }
 
 Tensor Random::truncated_normal(const Shape& shape, DType dtype, double mean, double stddev) {
+  check_normal(mean, stddev);
   return drawn(shape, dtype, [&] {
     for (;;)
       if (const double z = standard_normal(); std::abs(z) <= 2) return mean + stddev * z;
@@ -127,14 +142,17 @@ Tensor Random::truncated_normal(const Shape& shape, DType dtype, double mean, do
 }
 
 Tensor Random::integers(const Shape& shape, std::int64_t low, std::int64_t high) {
-  if (high <= low) throw Error(fmt::format("random integers from {} up to below {} do not exist", low, high));
+  const auto count = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
+  if (high <= low || count > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+    throw Error(fmt::format("random integers from {} up to below {} do not exist", low, high));
   Tensor made = uninitialised(shape, i64);
   auto* to = writable<std::int64_t>(made);
-  for (std::int64_t k = 0; k < made.elements(); ++k) to[k] = low + below(high - low);
+  for (std::int64_t k = 0; k < made.elements(); ++k) to[k] = low + below(static_cast<std::int64_t>(count));
   return made;
 }
 
 std::vector<std::int64_t> Random::permutation(std::int64_t n) {
+  if (n < 0) throw Error(fmt::format("a permutation of {} numbers does not exist", n));
   std::vector<std::int64_t> order(static_cast<std::size_t>(n));
   for (std::size_t k = 0; k < order.size(); ++k) order[k] = static_cast<std::int64_t>(k);
   for (std::size_t k = order.size(); k > 1; --k)

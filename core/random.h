@@ -33,13 +33,14 @@ class Random {
   /// Uniform in 0 … bound-1; refuses a bound below 1.
   std::int64_t below(std::int64_t bound);
 
-  /// Elements uniform in [low, high).
+  /// Elements uniform in [low, high), or all low where both are equal. Refuses low > high and bounds that are not
+  /// finite.
   Tensor uniform(const Shape& shape, DType dtype = f32, double low = 0, double high = 1);
-  /// Elements normal with the given mean and standard deviation (Box-Muller).
+  /// Elements normal with the given mean and standard deviation (Box-Muller). Refuses a negative one.
   Tensor normal(const Shape& shape, DType dtype = f32, double mean = 0, double stddev = 1);
   /// Normal elements, those beyond two standard deviations drawn again.
   Tensor truncated_normal(const Shape& shape, DType dtype = f32, double mean = 0, double stddev = 1);
-  /// i64 elements uniform in low … high-1.
+  /// i64 elements uniform in low … high-1. Refuses an empty range and one of 2^63 numbers or more.
   Tensor integers(const Shape& shape, std::int64_t low, std::int64_t high);
   /// 0 … n-1 in random order (Fisher-Yates).
   std::vector<std::int64_t> permutation(std::int64_t n);

@@ -78,6 +78,8 @@ Shape Shape::inserted(int which, std::int64_t size) const {
   return Shape(changed);
 }
 
+void Shape::refuse_size() { throw Error("a size is above 2^63 - 1"); }
+
 std::string Shape::text() const {
   std::string text = "(";
   for (int axis = 0; axis < rank(); ++axis) {

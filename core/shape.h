@@ -27,7 +27,7 @@ class Shape {
   template <typename Container>
   requires(std::is_integral_v<typename Container::value_type> && !std::is_same_v<Container, Shape>)
       Shape(const Container& sizes)
-      : Shape(std::vector<std::int64_t>(std::begin(sizes), std::end(sizes))) {}
+      : Shape(signed_sizes(std::vector<typename Container::value_type>(std::begin(sizes), std::end(sizes)))) {}
   Shape(const std::vector<std::int64_t>& sizes) : Shape(sizes.data(), sizes.size()) {}
   Shape(const std::int64_t* sizes, std::size_t rank);
 
@@ -87,6 +87,14 @@ class Shape {
     std::int64_t elements;  // kOpen where an axis is open
     std::int64_t sizes[1];  // as many as rank
   };
+  // Sizes beyond 63 bits are refused as such, not taken for open ones.
+  template <typename T>
+  static std::vector<std::int64_t> signed_sizes(const std::vector<T>& sizes) {
+    for (const T size : sizes)
+      if (!std::in_range<std::int64_t>(size)) refuse_size();
+    return {sizes.begin(), sizes.end()};
+  }
+  [[noreturn]] static void refuse_size();
   static void release(Body* body) noexcept;
   [[noreturn]] void refuse_open() const;
   bool equals(const Shape& other) const;

@@ -13,7 +13,7 @@ constexpr std::int64_t kTile = 32768;  // elements of a tile: a few hundred kB a
 constexpr std::int64_t kWorthThreads = 131072;
 
 // Calls the kernel for elements begin … end-1, where every input is as long as the output or a single element.
-void run_flat(RunKernel kernel, const void* context, Inputs in, Output out, DType dtype, std::int64_t begin,
+void run_flat(RunKernel kernel, const void* context, Inputs in, const Output& out, DType dtype, std::int64_t begin,
               std::int64_t end) {
   std::array<Operand, kMostInputs> operands;
   for (std::size_t k = 0; k < in.size(); ++k) {
@@ -62,7 +62,7 @@ Walk walk_of(Inputs in, const Shape& out) {
 
 }  // namespace
 
-void run_elementwise(RunKernel kernel, const void* context, Inputs in, Output out) {
+void run_elementwise(RunKernel kernel, const void* context, Inputs in, const Output& out) {
   const std::int64_t n = out.elements();
   if (n == 0) return;
   if (in.size() > kMostInputs) throw Error("an elementwise op takes at most four inputs");

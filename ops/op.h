@@ -156,7 +156,7 @@ class Op {
   const std::vector<Refusal>& refusals() const { return refusals_; }
 
   virtual Spec shape(const Arguments* arguments, const Specs& inputs) const = 0;
-  virtual void forward(const Arguments* arguments, Inputs inputs, Output output) const = 0;
+  virtual void forward(const Arguments* arguments, Inputs inputs, const Output& output) const = 0;
   /// For ops that only look at their first input's memory: where in it the output begins, in elements.
   virtual std::optional<std::int64_t> alias(const Arguments* arguments, const Shape& input) const = 0;
   virtual Tensors gradient(const Arguments* arguments, const Call& call, const Tensor& g) const = 0;
@@ -216,7 +216,7 @@ struct OpRecord {
 /// The driver of elementwise kernels: broadcasts the inputs to the output run by run, on several threads where large.
 using RunKernel = void (*)(const void* context, std::span<const Operand> in, std::byte* out, std::int64_t n,
                            DType dtype);
-void run_elementwise(RunKernel kernel, const void* context, Inputs in, Output out);
+void run_elementwise(RunKernel kernel, const void* context, Inputs in, const Output& out);
 
 /// A record with its argument type.
 template <typename Args = NoArgs>
@@ -238,7 +238,7 @@ class TypedOp : public Op {
   Spec shape(const Arguments* arguments, const Specs& in) const override {
     return record_.shape(unboxed<Args>(arguments), in);
   }
-  void forward(const Arguments* arguments, Inputs in, Output out) const override {
+  void forward(const Arguments* arguments, Inputs in, const Output& out) const override {
     const Args& args = unboxed<Args>(arguments);
     if (record_.forward) return record_.forward(args, in, out);
     const std::pair<const OpRecord<Args>*, const Args*> context{&record_, &args};

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include <twopass/core/error.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
@@ -38,12 +40,18 @@ Tensor binary(const Tensor& targets, const Tensor& p, double threshold) {
   return same.rank() > 1 ? mean(same, -1) : same;
 }
 
+void check_classes(const Tensor& p) {
+  if (p.rank() < 2) throw Error("predictions have no axis of classes beside the batch");
+}
+
 Tensor categorical(const Tensor& targets, const Tensor& p) {
+  check_classes(p);
   check_same(targets, p);
   return cast(equal(argmax(targets, -1), argmax(p, -1)), f32);
 }
 
 Tensor sparse(const Tensor& targets, const Tensor& p) {
+  check_classes(p);
   if (targets.dtype() != i64) throw Error(fmt::format("labels are i64, not {}", name_of(targets.dtype())));
   const bool column = targets.rank() == p.rank() && targets.shape().back() == 1;
   const Tensor labels = column ? squeeze(targets, -1) : targets;
@@ -78,6 +86,8 @@ Metric accuracy() {
 }
 
 Metric binary_accuracy(const BinaryAccuracyOptions& options) {
+  if (!std::isfinite(options.threshold))
+    throw Error(fmt::format("binary_accuracy: the threshold is {}: it must be finite", options.threshold));
   return MetricMaker::make(
       "binary_accuracy", {{"threshold", options.threshold}},
       [at = options.threshold](const Tensor& targets, const Tensor& p) { return binary(targets, p, at); });

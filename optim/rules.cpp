@@ -88,13 +88,13 @@ Optimizer rmsprop(const RmspropOptions& options) {
                  centered = options.centered](const UpdateRule::Step& s) -> Tensors {
     const Tensor v = s.slots[0] * rho + square(s.gradient) * (1 - rho);
     Tensors made{Tensor(), v};
-    Tensor denominator = v + epsilon;
+    Tensor variance = v;
     Tensor average;
     if (centered) {
       average = s.slots.back() * rho + s.gradient * (1 - rho);
-      denominator = denominator - square(average);
+      variance = relu(v - square(average));  // rounding may make it negative where the gradient stays the same
     }
-    Tensor step = scalar_for(s.learning_rate, s.parameter) * s.gradient / sqrt(denominator);
+    Tensor step = scalar_for(s.learning_rate, s.parameter) * s.gradient / sqrt(variance + epsilon);
     if (momentum > 0) {
       step = s.slots[1] * momentum + step;
       made.push_back(step);

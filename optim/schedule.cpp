@@ -10,7 +10,8 @@ namespace twopass {
 namespace {
 
 void check_rate(const char* what, double rate) {
-  if (!(rate >= 0) || std::isinf(rate)) throw Error(fmt::format("{} is {}: it must be finite and not negative", what, rate));
+  if (!(rate >= 0) || std::isinf(rate))
+    throw Error(fmt::format("{} is {}: it must be finite and not negative", what, rate));
 }
 
 }  // namespace

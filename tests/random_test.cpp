@@ -104,3 +104,20 @@ TEST_CASE("a permutation has every number once, and another order for another se
   std::sort(order.begin(), order.end());
   for (std::int64_t k = 0; k < 100; ++k) CHECK(order[static_cast<std::size_t>(k)] == k);
 }
+
+TEST_CASE("a uniform element that rounding would bring to the upper bound stays below it") {
+  // The double drawn first from this seed is 0.99999999154, which is 1 in f32.
+  CHECK(Random(34408659).uniform() > 0.99999999);
+  CHECK(Random(34408659).uniform({1}).at<float>(0) < 1);
+  CHECK(Random(1).uniform({2}, f32, 3, 3).values<float>() == std::vector<float>{3, 3});
+}
+
+TEST_CASE("ranges that make no sense are refused") {
+  Random random(1);
+  CHECK_THROWS_AS(random.uniform({1}, f32, 1, 0), Error);
+  CHECK_THROWS_AS(random.uniform({1}, f32, 0, INFINITY), Error);
+  CHECK_THROWS_AS(random.normal({1}, f32, 0, -1), Error);
+  CHECK_THROWS_AS(random.truncated_normal({1}, f32, NAN, 1), Error);
+  CHECK_THROWS_AS(random.integers({1}, INT64_MIN, INT64_MAX), Error);
+  CHECK_THROWS_AS(random.permutation(-1), Error);
+}

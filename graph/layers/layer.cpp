@@ -41,7 +41,7 @@ class LayerCallOp : public Op {
     const auto& call = *static_cast<const LayerCallArguments*>(arguments);
     return call.call->outputs[call.output];
   }
-  void forward(const Arguments*, Inputs, Output) const override { refuse(); }
+  void forward(const Arguments*, Inputs, const Output&) const override { refuse(); }
   std::optional<std::int64_t> alias(const Arguments*, const Shape&) const override { return std::nullopt; }
   Tensors gradient(const Arguments*, const Call&, const Tensor&) const override { refuse(); }
   Attributes attributes(const Arguments*) const override { return {}; }
