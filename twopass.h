@@ -18,6 +18,7 @@
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/model/model.h>
 #include <twopass/graph/model/sequential.h>
+#include <twopass/graph/plan/plan.h>
 #include <twopass/ops/anomaly.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 
@@ -14,6 +15,7 @@ namespace {
 std::atomic<std::uint64_t> last_id{0};
 thread_local std::vector<std::pair<std::uint64_t, Tensor>> substituted;
 thread_local int undrawn_scopes = 0;
+thread_local LiftScope* lifting = nullptr;
 
 }  // namespace
 
@@ -37,8 +39,8 @@ struct Parameter::Cell : std::enable_shared_from_this<Cell> {
     made.node().arguments = ArgumentsPointer(new LeafArguments(name, id, weak_from_this()));
     leaf = std::move(made);
   }
-  void check(const Tensor& value) const {
-    if (value.shape() != shape || value.dtype() != dtype || value.symbolic())
+  void check(const Tensor& value, bool may_be_symbol = false) const {
+    if (value.shape() != shape || value.dtype() != dtype || (value.symbolic() && !may_be_symbol))
       throw Error(fmt::format("parameter \"{}\" holds {} {} and cannot be set to {}{} {}", name, name_of(dtype),
                               shape.text(), value.symbolic() ? "a symbol of " : "", name_of(value.dtype()),
                               value.shape().text()));
@@ -90,6 +92,7 @@ Tensor Parameter::tensor() const {
   Cell& own = cell();
   for (auto it = substituted.rbegin(); it != substituted.rend(); ++it)
     if (it->first == own.id) return it->second;
+  if (lifting) return lifting->of(*this).symbol;
   const std::lock_guard lock(own.mutex);
   if (undrawn_scopes > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
   const Tensor& leaf = own.current();
@@ -98,15 +101,37 @@ Tensor Parameter::tensor() const {
 
 Tensor Parameter::value() const {
   Cell& own = cell();
+  if (lifting) return lifting->of(*this).symbol;
   const std::lock_guard lock(own.mutex);
   return detach(own.current());
 }
 
 void Parameter::set(const Tensor& value) const {
   Cell& own = cell();
-  own.check(value);
+  own.check(value, lifting != nullptr);
+  if (lifting) {
+    LiftScope::Lifted& lifted = lifting->of(*this);
+    lifted.update = value;
+    return;
+  }
   const std::lock_guard lock(own.mutex);
   own.put(value);
+}
+
+void Parameter::exchange(Buffer& memory) const {
+  Cell& own = cell();
+  const std::lock_guard lock(own.mutex);
+  Buffer before;
+  if (own.leaf.defined() && own.leaf.node().only_handle() && own.leaf.node().buffer.unique()) {
+    Node& node = own.leaf.node();
+    before = std::exchange(node.buffer, std::move(memory));
+    node.data = node.buffer.data();
+  } else {
+    Tensor fresh = uninitialised(own.shape, own.dtype);
+    std::copy_n(memory.data(), fresh.node().bytes(), fresh.node().data);
+    own.put(fresh);
+  }
+  memory = std::move(before);
 }
 
 void Parameter::seed(std::uint64_t seed, bool fixed) const {
@@ -119,6 +144,26 @@ void Parameter::seed(std::uint64_t seed, bool fixed) const {
 
 UndrawnScope::UndrawnScope() { ++undrawn_scopes; }
 UndrawnScope::~UndrawnScope() { --undrawn_scopes; }
+
+LiftScope::LiftScope() {
+  if (lifting) throw Error("parameters are lifted already: a function cannot be traced while another is");
+  lifting = this;
+}
+LiftScope::~LiftScope() { lifting = nullptr; }
+bool LiftScope::active() { return lifting != nullptr; }
+
+LiftScope::Lifted& LiftScope::of(const Parameter& parameter) {
+  const auto [known, fresh] = places_.emplace(parameter.id(), lifted_.size());
+  if (fresh) {
+    const Parameter::Cell& cell = parameter.cell();
+    const auto flags = static_cast<std::uint8_t>(Node::kLeaf | Node::kSymbol | (cell.trainable ? Node::kRecorded : 0));
+    Node* node = Node::make(nullptr, ArgumentsPointer(new LeafArguments(cell.name, cell.id, parameter.cell_)),
+                            cell.shape, cell.dtype, flags, 0);
+    node->number = Node::next_number(0);
+    lifted_.push_back({parameter, Tensor(node), {}});
+  }
+  return lifted_[known->second];
+}
 
 Substitution::Substitution(const Parameters& parameters, const Tensors& tensors) : before_(substituted.size()) {
   if (parameters.size() != tensors.size())

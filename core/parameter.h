@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include <twopass/core/tensor.h>
@@ -38,13 +39,16 @@ class Parameter {
   std::uint64_t id() const;
 
   /// The value now: recorded as a leaf, or plain where `trainable` is false. Inside a Substitution, what that gives;
-  /// inside an UndrawnScope, a symbol where there is no value yet.
+  /// inside an UndrawnScope, a symbol where there is no value yet; inside a LiftScope, a symbol.
   Tensor tensor() const;
   operator Tensor() const { return tensor(); }
   /// The value now, not recorded.
   Tensor value() const;
-  /// Puts a new value in. Refuses another shape or dtype, symbols, and leaves the old value then.
+  /// Puts a new value in. Refuses another shape or dtype, and symbols outside a LiftScope; the old value stays then.
   void set(const Tensor& value) const;
+  /// Puts the elements that lie in `memory` in as the new value. `memory` receives that of the value before where
+  /// nobody else holds it, and is empty otherwise.
+  void exchange(Buffer& memory) const;
 
   /// Whether training changes it. Takes effect at the next use.
   bool trainable() const;
@@ -57,6 +61,7 @@ class Parameter {
   friend bool operator==(const Parameter& a, const Parameter& b) { return a.cell_ == b.cell_; }
 
  private:
+  friend class LiftScope;
   struct Cell;
   Cell& cell() const;
   std::shared_ptr<Cell> cell_;
@@ -72,6 +77,31 @@ class UndrawnScope {
   ~UndrawnScope();
   UndrawnScope(const UndrawnScope&) = delete;
   UndrawnScope& operator=(const UndrawnScope&) = delete;
+};
+
+/// While it lives, this thread's reads of parameters give symbols, one for each (frozen ones without a derivative), and
+/// `set` takes symbols: how a function is traced together with the parameters that it reads and changes. Does not nest.
+class LiftScope {
+ public:
+  struct Lifted {
+    Parameter parameter;
+    Tensor symbol;
+    Tensor update;  // what `set` was given last, or undefined
+  };
+  LiftScope();
+  ~LiftScope();
+  LiftScope(const LiftScope&) = delete;
+  LiftScope& operator=(const LiftScope&) = delete;
+  /// Whether this thread is in one.
+  static bool active();
+  /// In the order in which they were met.
+  const std::vector<Lifted>& lifted() const { return lifted_; }
+
+ private:
+  friend class Parameter;
+  Lifted& of(const Parameter& parameter);
+  std::vector<Lifted> lifted_;
+  std::unordered_map<std::uint64_t, std::size_t> places_;  // by the parameter's id
 };
 
 /// While it lives, this thread's reads of these parameters give these tensors: how a model becomes a function of its

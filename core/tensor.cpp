@@ -115,8 +115,9 @@ Tensor variable(const Tensor& value, const std::string& name) {
 }
 
 Tensor symbol(const Shape& shape, DType dtype, const std::string& name) {
-  Node* node = Node::make(nullptr, ArgumentsPointer(new LeafArguments(name, 0)), shape, dtype,
-                          Node::kRecorded | Node::kLeaf | Node::kSymbol, 0);
+  const auto flags =
+      static_cast<std::uint8_t>(Node::kLeaf | Node::kSymbol | (is_floating(dtype) ? Node::kRecorded : 0));
+  Node* node = Node::make(nullptr, ArgumentsPointer(new LeafArguments(name, 0)), shape, dtype, flags, 0);
   node->number = Node::next_number(0);
   return Tensor(node);
 }

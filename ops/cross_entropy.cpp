@@ -50,6 +50,8 @@ void check_sparse(const Specs& in) {
                             in.shape(1) == in.shape(0) ? ": one-hot targets belong in softmax_cross_entropy" : ""));
 }
 
+unsigned rows_of_both(const NoArgs&, const Specs& in) { return in.shape(0).rank() > 1 ? 3 : 0; }
+
 void check_labels(const View& labels, std::int64_t classes) {
   const std::int64_t* const label = labels.data<std::int64_t>();
   for (std::int64_t k = 0; k < labels.elements(); ++k)
@@ -141,6 +143,7 @@ const TypedOp<NoArgs>& dense_slope_op() {
         return in[0];
       },
       .forward = dense_slope_forward,
+      .rows = rows_of_both,
       .keeps = Keep::first | Keep::second,
       // y = p Σt - t, p = softmax(x):  dx = p (h - Σ h p) with h = g Σt,  dt = Σ g p - g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -189,6 +192,7 @@ const TypedOp<NoArgs>& dense_op() {
         return {in.shape(0).without(-1), in.dtype(0)};
       },
       .forward = dense_forward,
+      .rows = rows_of_both,
       .keeps = Keep::first | Keep::second,
       // dlogits = g (softmax Σt - t),  dt = -g log_softmax
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {

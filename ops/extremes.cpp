@@ -70,6 +70,7 @@ const TypedOp<ReduceArgs>& max_op() {
       .doc = "The largest along axes (all where none is named); ties share the gradient evenly, NaN wins.",
       .shape = extreme_rule,
       .forward = extreme_forward<true>,
+      .rows = rows_apart<ReduceArgs>,
       .keeps = Keep::first | Keep::output,
       .gradient = extreme_gradient,
       .samples = {{{}, {sample::distinct({2, 3})}},
@@ -88,6 +89,7 @@ const TypedOp<ReduceArgs>& min_op() {
       .doc = "The smallest along axes (all where none is named); ties share the gradient evenly, NaN wins.",
       .shape = extreme_rule,
       .forward = extreme_forward<false>,
+      .rows = rows_apart<ReduceArgs>,
       .keeps = Keep::first | Keep::output,
       .gradient = extreme_gradient,
       .samples = {{{}, {sample::distinct({2, 3})}}, {{{1}, true}, {sample::distinct({3, 4})}}},
@@ -104,6 +106,8 @@ Spec place_rule(const PlaceArgs& args, const Specs& in) {
   if (shape[axis] == 0) throw Error(fmt::format("axis {} has size 0: nothing has no extreme", axis));
   return {args.keep ? shape.with(axis, 1) : shape.without(axis), i64};
 }
+
+unsigned place_rows(const PlaceArgs& args, const Specs& in) { return in.shape(0).axis(args.axis) > 0 ? 1 : 0; }
 
 template <bool kLargest>
 void place_forward(const PlaceArgs& args, Inputs in, Output out) {
@@ -132,6 +136,7 @@ const TypedOp<PlaceArgs>& argmax_op() {
       .doc = "The index of the first largest along one axis; the first NaN where there is one.",
       .shape = place_rule,
       .forward = place_forward<true>,
+      .rows = place_rows,
       .samples = {{{1, false}, {sample::distinct({3, 4})}}},
       .examples = {{{-1, false}, {tensor({{1.0, 5.0, 5.0}, {4.0, 3.0, 2.0}}, f64)}, tensor({1, 0})}},
       .refuses = {{{0, false}, {sample::uniform({0, 2})}, "axis 0 has size 0"},
@@ -146,6 +151,7 @@ const TypedOp<PlaceArgs>& argmin_op() {
       .doc = "The index of the first smallest along one axis; the first NaN where there is one.",
       .shape = place_rule,
       .forward = place_forward<false>,
+      .rows = place_rows,
       .samples = {{{0, true}, {sample::distinct({3, 4})}}},
       .examples = {{{0, false}, {tensor({{1.0, 5.0, 5.0}, {4.0, 3.0, 2.0}}, f64)}, tensor({0, 1, 1})}},
       .refuses = {{{0, false}, {sample::uniform({0, 2})}, "axis 0 has size 0"}},

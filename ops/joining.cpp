@@ -49,6 +49,11 @@ Spec concat_rule(const ConcatArgs& args, const Specs& in) {
   return {Shape(sizes), in.dtype(0)};
 }
 
+unsigned concat_rows(const ConcatArgs& args, const Specs& in) {
+  constexpr std::size_t kMost = 16;  // a wider concat is no part of a tile
+  return in.shape(0).axis(args.axis) > 0 && in.size() <= kMost ? (1U << in.size()) - 1 : 0;
+}
+
 const TypedOp<ConcatArgs>& concat_op() {
   static const TypedOp<ConcatArgs> op({
       .name = "concat",
@@ -68,6 +73,7 @@ const TypedOp<ConcatArgs>& concat_op() {
                 to += bytes;
               }
           },
+      .rows = concat_rows,
       // dx_k = g's slice at part k
       .gradient = [](const ConcatArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const int axis = g.shape().axis(args.axis);

@@ -50,6 +50,7 @@ const TypedOp<ReduceArgs>& mean_op() {
               reduce<T, T>(Adding<T>(), x, out.data<T>(), [n](T total, std::int64_t) { return total / n; });
             });
           },
+      .rows = rows_apart<ReduceArgs>,
       // y = Σ x / n:  dx = g / n, broadcast
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const auto n = static_cast<double>(reduced_count(call.shape(0), args.axes));
@@ -119,6 +120,7 @@ const TypedOp<VarArgs>& var_op() {
       .shape = var_rule,
       .forward = [](const VarArgs& args, Inputs in,
                     Output out) { squared_distances(args, in, out, [](double variance) { return variance; }); },
+      .rows = rows_apart<VarArgs>,
       .keeps = Keep::first,
       // y = Σ (x - m)² / (n - c):  dx = 2 g (x - m) / (n - c)
       .gradient = [](const VarArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -145,6 +147,7 @@ const TypedOp<VarArgs>& std_op() {
           [](const VarArgs& args, Inputs in, Output out) {
             squared_distances(args, in, out, [](double variance) { return std::sqrt(variance); });
           },
+      .rows = rows_apart<VarArgs>,
       .keeps = Keep::first | Keep::output,
       // y = sqrt(var):  dx = g (x - m) / ((n - c) y), 0 where y is 0
       .gradient = [](const VarArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -194,6 +197,7 @@ const TypedOp<ReduceArgs>& logsumexp_op() {
                            [shifts](T total, std::int64_t to) { return shifts[to] + std::log(total); });
             });
           },
+      .rows = rows_apart<ReduceArgs>,
       .keeps = Keep::first,
       // dx = g e^(x - m) / Σ e^(x - m) with m the maximum (0 where that is infinite); 0 where the sum is 0
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {

@@ -78,8 +78,11 @@ std::string call_text(const Op& op, const Arguments* arguments, std::span<const 
 }
 
 Tensor remember(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> inputs, const Spec& spec) {
-  Tensor made(
-      Node::make(&op, std::move(arguments), spec.shape, spec.dtype, Node::kRecorded | Node::kSymbol, inputs.size()));
+  // As with values: derivatives pass where an input lets them, and where this thread records.
+  const bool recorded = recording() && is_floating(spec.dtype) &&
+                        std::any_of(inputs.begin(), inputs.end(), [](const Tensor& each) { return each.recorded(); });
+  const auto flags = static_cast<std::uint8_t>(Node::kSymbol | (recorded ? Node::kRecorded : 0));
+  Tensor made(Node::make(&op, std::move(arguments), spec.shape, spec.dtype, flags, inputs.size()));
   record_inputs(made.node(), inputs, Keep::input);
   return made;
 }

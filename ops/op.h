@@ -25,14 +25,17 @@ struct Spec {
 /// The inputs of a call as a shape rule sees them: shapes (axes may be open) and dtypes.
 class Specs {
  public:
-  explicit Specs(std::span<const Tensor> inputs) : inputs_(inputs) {}
-  std::size_t size() const { return inputs_.size(); }
+  explicit Specs(std::span<const Tensor> inputs) : tensors_(inputs.data()), size_(inputs.size()) {}
+  explicit Specs(std::span<const Spec> inputs) : specs_(inputs.data()), size_(inputs.size()) {}
+  std::size_t size() const { return size_; }
   Spec operator[](std::size_t k) const { return {shape(k), dtype(k)}; }
-  const Shape& shape(std::size_t k) const { return inputs_[k].shape(); }
-  DType dtype(std::size_t k) const { return inputs_[k].dtype(); }
+  const Shape& shape(std::size_t k) const { return tensors_ ? tensors_[k].shape() : specs_[k].shape; }
+  DType dtype(std::size_t k) const { return tensors_ ? tensors_[k].dtype() : specs_[k].dtype; }
 
  private:
-  std::span<const Tensor> inputs_;
+  const Tensor* tensors_ = nullptr;
+  const Spec* specs_ = nullptr;
+  std::size_t size_;
 };
 
 /// The elements of one input, as forward reads them.
@@ -109,7 +112,26 @@ class Call {
   Node& node_;
 };
 
-/// A record without its types: what the engine, DOT, saving and the tests see.
+class Op;
+
+/// The one user of a product, as the product sees it when a plan asks whether it takes the user's work over.
+struct Consumer {
+  const Op& op;
+  const Arguments* arguments;
+  Specs inputs;
+  /// Which of those inputs the product is.
+  std::size_t at;
+};
+
+/// One call in place of a product and its consumer.
+struct Absorbed {
+  const Op* op;
+  ArgumentsPointer arguments = {};
+  /// Where the inputs come from: k of the product, or -1 - k of the consumer.
+  std::vector<int> inputs;
+};
+
+/// A record without its types: what the engine, DOT, plans, saving and the tests see.
 class Op {
  public:
   struct Sample {
@@ -137,6 +159,8 @@ class Op {
     bool differentiable = false;
     /// Whether the output may lie in the first input's memory.
     bool aliases = false;
+    /// The input that the output may be written over, or -1. An elementwise op may write over any of its size.
+    int in_place = -1;
   };
 
   explicit Op(Facts facts) : facts_(std::move(facts)) {}
@@ -151,12 +175,21 @@ class Op {
   bool elementwise() const { return facts_.elementwise; }
   bool differentiable() const { return facts_.differentiable; }
   bool aliases() const { return facts_.aliases; }
+  int in_place() const { return facts_.in_place; }
   const std::vector<Sample>& samples() const { return samples_; }
   const std::vector<Example>& examples() const { return examples_; }
   const std::vector<Refusal>& refusals() const { return refusals_; }
 
   virtual Spec shape(const Arguments* arguments, const Specs& inputs) const = 0;
   virtual void forward(const Arguments* arguments, Inputs inputs, const Output& output) const = 0;
+  /// The kernel of an elementwise op for n elements.
+  virtual void run(const Arguments* arguments, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                   DType dtype) const = 0;
+  /// Which inputs are read row by row: see OpRecord::rows.
+  virtual unsigned rows(const Arguments* arguments, const Specs& inputs) const = 0;
+  /// Floating-point operations of a call.
+  virtual double work(const Arguments* arguments, const Specs& inputs) const = 0;
+  virtual std::optional<Absorbed> absorb(const Arguments* arguments, const Consumer& consumer) const = 0;
   /// For ops that only look at their first input's memory: where in it the output begins, in elements.
   virtual std::optional<std::int64_t> alias(const Arguments* arguments, const Shape& input) const = 0;
   virtual Tensors gradient(const Arguments* arguments, const Call& call, const Tensor& g) const = 0;
@@ -205,6 +238,16 @@ struct OpRecord {
   /// For ops that only look at their input's memory.
   std::int64_t (*alias)(const Args& args, const Shape& input) = nullptr;
   bool broadcasts = false;
+  /// For plans, which run ops on parts of their inputs: bit k is set where row i of the output (along its first axis)
+  /// is made of row i of input k; inputs without their bit are read whole. 0 where rows don't stay apart. Elementwise
+  /// ops leave it out.
+  unsigned (*rows)(const Args& args, const Specs& in) = nullptr;
+  /// The input that forward may overwrite as it goes; elementwise ops leave it out.
+  int in_place = -1;
+  /// Floating-point operations, where they are not one for each element of the output.
+  double (*work)(const Args& args, const Specs& in) = nullptr;
+  /// For products: the call that does its one consumer's work too, if there is one.
+  std::optional<Absorbed> (*absorb)(const Args& args, const Consumer& consumer) = nullptr;
   Keep keeps = Keep::none;
   /// A gradient per input (undefined: none, zero), of the input's shape, or of the output's where the op broadcasts.
   Tensors (*gradient)(const Args& args, const Call& call, const Tensor& g) = nullptr;
@@ -229,7 +272,8 @@ class TypedOp : public Op {
             .broadcasts = record.broadcasts,
             .elementwise = record.run != nullptr,
             .differentiable = record.gradient != nullptr,
-            .aliases = record.alias != nullptr}),
+            .aliases = record.alias != nullptr,
+            .in_place = record.in_place}),
         record_(std::move(record)) {
     for (auto& each : record_.samples) samples_.push_back({boxed(each.args), each.inputs});
     for (auto& each : record_.examples) examples_.push_back({boxed(each.args), each.inputs, each.output});
@@ -248,6 +292,20 @@ class TypedOp : public Op {
           record->run(*with, operands, to, n, dtype);
         },
         &context, in, out);
+  }
+  void run(const Arguments* arguments, std::span<const Operand> in, std::byte* out, std::int64_t n,
+           DType dtype) const override {
+    record_.run(unboxed<Args>(arguments), in, out, n, dtype);
+  }
+  unsigned rows(const Arguments* arguments, const Specs& in) const override {
+    return record_.rows ? record_.rows(unboxed<Args>(arguments), in) : 0;
+  }
+  double work(const Arguments* arguments, const Specs& in) const override {
+    if (record_.work) return record_.work(unboxed<Args>(arguments), in);
+    return static_cast<double>(record_.shape(unboxed<Args>(arguments), in).shape.elements());
+  }
+  std::optional<Absorbed> absorb(const Arguments* arguments, const Consumer& consumer) const override {
+    return record_.absorb ? record_.absorb(unboxed<Args>(arguments), consumer) : std::nullopt;
   }
   std::optional<std::int64_t> alias(const Arguments* arguments, const Shape& input) const override {
     if (!record_.alias) return std::nullopt;

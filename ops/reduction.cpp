@@ -90,6 +90,7 @@ const TypedOp<ReduceArgs>& sum_op() {
               reduce<Sum, T>(Adding<Sum>(), x, out.data<Sum>(), Plain());
             });
           },
+      .rows = rows_apart<ReduceArgs>,
       // y = Σ x:  dx = g, broadcast
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {spread(g, call.shape(0), args.axes)};
@@ -117,6 +118,7 @@ const TypedOp<ReduceArgs>& prod_op() {
               if constexpr (!std::is_same_v<T, bool>) reduce<T, T>(Multiplying<T>(), x, out.data<T>(), Plain());
             });
           },
+      .rows = rows_apart<ReduceArgs>,
       .keeps = Keep::first,
       // y = Π x:  dx_i = g Π_{j≠i} x_j
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -139,6 +141,7 @@ const TypedOp<ReduceArgs>& any_op() {
       .shape = truth_rule,
       .forward = [](const ReduceArgs& args, Inputs in,
                     Output out) { reduce<bool, bool>(Either(), fold(in[0], args.axes), out.data<bool>(), Plain()); },
+      .rows = rows_apart<ReduceArgs>,
       .samples = {{{{1}, false}, {sample::truths({3, 2})}}},
       .examples = {{{{1}, false}, {tensor({{true, false}, {false, false}})}, tensor({true, false})}},
       .refuses = {{{}, {sample::uniform({2})}, "only bool"}},
@@ -153,6 +156,7 @@ const TypedOp<ReduceArgs>& all_op() {
       .shape = truth_rule,
       .forward = [](const ReduceArgs& args, Inputs in,
                     Output out) { reduce<bool, bool>(Both(), fold(in[0], args.axes), out.data<bool>(), Plain()); },
+      .rows = rows_apart<ReduceArgs>,
       .samples = {{{{0}, true}, {sample::truths({3, 2})}}},
       .examples = {{{{1}, false}, {tensor({{true, false}, {true, true}})}, tensor({false, true})}},
       .refuses = {{{}, {sample::uniform({2})}, "only bool"}},

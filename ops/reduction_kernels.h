@@ -21,6 +21,11 @@ struct ReduceArgs {
 std::array<bool, kMaxRank> reduced_axes(const Shape& shape, const std::vector<std::int64_t>& axes);
 /// The shape that is left.
 Shape reduced_shape(const Shape& shape, const std::vector<std::int64_t>& axes, bool keep);
+/// Rows stay apart where the first axis is not reduced: OpRecord::rows of reductions.
+template <typename Args>
+unsigned rows_apart(const Args& args, const Specs& in) {
+  return in.shape(0).rank() > 0 && !reduced_axes(in.shape(0), args.axes)[0] ? 1 : 0;
+}
 /// How many elements meet in one; refuses open axes.
 std::int64_t reduced_count(const Shape& shape, const std::vector<std::int64_t>& axes);
 /// g of the reduced shape in the shape of what was reduced.

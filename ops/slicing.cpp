@@ -94,6 +94,7 @@ const TypedOp<SliceArgs>& slice_op() {
                 copy_every(from, to, range.count, run, range.count == 1 ? 0 : args.step, 1);
             }
           },
+      .rows = [](const SliceArgs& args, const Specs& in) { return in.shape(0).axis(args.axis) > 0 ? 1U : 0U; },
       // dx = g at its places, 0 elsewhere
       .gradient = [](const SliceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const int axis = call.shape(0).axis(args.axis);

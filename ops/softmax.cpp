@@ -23,6 +23,10 @@ Spec softmax_rule(const SoftmaxArgs& args, const Specs& in) {
   return same_floating(args, in);
 }
 
+unsigned softmax_rows_apart(const SoftmaxArgs& args, const Specs& in) {
+  return in.shape(0).axis(args.axis) > 0 ? 1 : 0;
+}
+
 template <typename T>
 void log_softmax_rows(const T* x, T* y, std::int64_t rows, std::int64_t n) {
   classes::shifted_exponentials(x, y, rows, n);
@@ -84,6 +88,7 @@ const TypedOp<SoftmaxArgs>& softmax_op() {
       .doc = "e^x / Σ e^x along an axis, shifted by the maximum; where all are -inf, NaN.",
       .shape = softmax_rule,
       .forward = softmax_forward<false>,
+      .rows = softmax_rows_apart,
       .keeps = Keep::output,
       // dx = y (g - Σ g y)
       .gradient = [](const SoftmaxArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -109,6 +114,7 @@ const TypedOp<SoftmaxArgs>& log_softmax_op() {
       .doc = "x - logsumexp(x) along an axis; where all are -inf, NaN.",
       .shape = softmax_rule,
       .forward = softmax_forward<true>,
+      .rows = softmax_rows_apart,
       .keeps = Keep::output,
       // dx = g - e^y Σ g
       .gradient = [](const SoftmaxArgs& args, const Call& call, const Tensor& g) -> Tensors {

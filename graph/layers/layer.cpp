@@ -42,6 +42,10 @@ class LayerCallOp : public Op {
     return call.call->outputs[call.output];
   }
   void forward(const Arguments*, Inputs, const Output&) const override { refuse(); }
+  void run(const Arguments*, std::span<const Operand>, std::byte*, std::int64_t, DType) const override { refuse(); }
+  unsigned rows(const Arguments*, const Specs&) const override { return 0; }
+  double work(const Arguments*, const Specs&) const override { return 0; }
+  std::optional<Absorbed> absorb(const Arguments*, const Consumer&) const override { return std::nullopt; }
   std::optional<std::int64_t> alias(const Arguments*, const Shape&) const override { return std::nullopt; }
   Tensors gradient(const Arguments*, const Call&, const Tensor&) const override { refuse(); }
   Attributes attributes(const Arguments*) const override { return {}; }
@@ -141,7 +145,8 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
 Tensors LayerHandle::call(const TensorList& inputs, const CallContext& context) const {
   const bool symbolic = std::any_of(inputs.tensors().begin(), inputs.tensors().end(),
                                     [](const Tensor& x) { return x.defined() && x.symbolic(); });
-  if (!symbolic) return layer_->run(inputs.tensors(), context);
+  // A function that is traced runs its layers, so that their ops are seen.
+  if (!symbolic || LiftScope::active()) return layer_->run(inputs.tensors(), context);
   // Run once on stand-ins, to learn the outputs' shapes and to build; what is remembered is the call itself.
   Tensors stand_ins;
   for (const Tensor& x : inputs.tensors())

@@ -1,0 +1,29 @@
+// What a Plan handle points to. For the files of this folder, and for drawing.
+#pragma once
+#include <mutex>
+#include <vector>
+
+#include <twopass/graph/plan/machine.h>
+#include <twopass/graph/plan/plan.h>
+
+namespace twopass {
+
+struct Plan::Body {
+  explicit Body(planning::Program program) : machine(std::move(program)) {}
+
+  void bind_inputs(const Tensors& inputs);
+  void bind_parameters();
+  /// Memory for what calls make outside of the arena; what nobody holds any more is used again.
+  void bind_results();
+  Tensors results();
+  void commit();
+
+  std::mutex mutex;
+  planning::Machine machine;
+  std::vector<Stage> stages;
+  std::vector<Tensor> held;     // parameters' values while they are read
+  std::vector<Tensor> outputs;  // of the last run
+  std::vector<Buffer> updates;  // memory for the next values
+};
+
+}  // namespace twopass

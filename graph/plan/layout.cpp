@@ -1,0 +1,159 @@
+#include <twopass/graph/plan/layout.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <optional>
+
+namespace twopass::planning {
+namespace {
+
+constexpr std::int64_t kAlign = 64;
+constexpr std::size_t kNever = std::numeric_limits<std::size_t>::max();
+
+std::int64_t aligned(std::int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+
+// When the values of a program live, in steps.
+class Lives {
+ public:
+  explicit Lives(const Program& program)
+      : program_(program), made(program.values.size(), kNever), last(program.values.size(), 0) {
+    for (std::size_t step = 0; step < program.steps.size(); ++step)
+      for_calls(step, [&](std::size_t k) {
+        const PlannedCall& call = program.calls[k];
+        made[call.output] = step;
+        last[call.output] = std::max(last[call.output], step);
+        for (const ValueId input : call.inputs) last[program.root(input)] = std::max(last[program.root(input)], step);
+      });
+  }
+
+  template <typename F>
+  void for_calls(std::size_t step, const F& f) const {
+    for (std::size_t k = program_.steps[step].first; k < program_.steps[step].first + program_.steps[step].count; ++k)
+      f(k);
+  }
+
+ private:
+  const Program& program_;
+
+ public:
+  std::vector<std::size_t> made, last;
+};
+
+// Whether a call reads element k of an input, and no other, for element k of its output.
+bool reads_in_place(const Program& program, const PlannedCall& call, std::size_t place) {
+  const ValueId read = call.inputs[place];
+  if (!program.whole(read)) return false;
+  if (call.op->in_place() == static_cast<int>(place)) return true;
+  return call.op->elementwise() && program.spec(read).shape.elements() == program.spec(call.output).shape.elements();
+}
+
+// Whether the output of call `maker` of a step may take the memory of `input`, which dies in that step.
+bool may_write_over(const Program& program, const Step& step, std::size_t maker, ValueId input) {
+  if (program.values[input].bytes() != program.values[program.calls[maker].output].bytes()) return false;
+  for (std::size_t k = step.first; k < step.first + step.count; ++k)
+    for (std::size_t place = 0; place < program.calls[k].inputs.size(); ++place)
+      if (program.root(program.calls[k].inputs[place]) == input &&
+          (k > maker || !reads_in_place(program, program.calls[k], place)))
+        return false;
+  return true;
+}
+
+}  // namespace
+
+std::int64_t place_intervals(std::vector<Interval>& intervals) {
+  // Greedy by size (Pisarchyk and Lee, 2020): the largest first, each in the lowest gap that is free while it lives.
+  std::vector<std::size_t> order(intervals.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return intervals[a].bytes > intervals[b].bytes; });
+  std::vector<std::size_t> placed;  // by offset
+  std::int64_t total = 0;
+  for (const std::size_t index : order) {
+    Interval& interval = intervals[index];
+    const std::int64_t size = aligned(interval.bytes);
+    std::int64_t offset = 0;
+    for (const std::size_t other : placed) {
+      const Interval& there = intervals[other];
+      if (there.to < interval.from || interval.to < there.from) continue;
+      if (offset + size <= there.offset) break;
+      offset = std::max(offset, there.offset + aligned(there.bytes));
+    }
+    interval.offset = offset;
+    const auto after = std::upper_bound(placed.begin(), placed.end(), offset, [&](std::int64_t at, std::size_t other) {
+      return at < intervals[other].offset;
+    });
+    placed.insert(after, index);
+    total = std::max(total, offset + size);
+  }
+  return total;
+}
+
+std::int64_t most_live_bytes(const std::vector<Interval>& intervals) {
+  std::size_t end = 0;
+  for (const Interval& each : intervals) end = std::max(end, each.to + 1);
+  std::vector<std::int64_t> change(end + 1, 0);
+  for (const Interval& each : intervals) {
+    change[each.from] += each.bytes;
+    change[each.to + 1] -= each.bytes;
+  }
+  std::int64_t live = 0, most = 0;
+  for (const std::int64_t each : change) most = std::max(most, live += each);
+  return most;
+}
+
+Layout lay_out(const Program& program) {
+  Layout layout;
+  layout.places.resize(program.values.size());
+  Lives lives(program);
+  // What is asked for is made where it is wanted; of what is asked for in part, that part is copied at the end.
+  const auto want = [&](ValueId value) {
+    const ValueId root = program.root(value);
+    if (lives.made[root] == kNever) return;
+    if (program.whole(value))
+      layout.places[root].kind = Place::Kind::outside;
+    else
+      lives.last[root] = program.steps.size();
+  };
+  for (const ValueId output : program.outputs) want(output);
+  for (const Program::Update& update : program.updates) want(update.value);
+  for (ValueId id = 0; id < program.values.size(); ++id)
+    if (program.values[id].kind != Value::Kind::computed && program.values[id].kind != Value::Kind::view)
+      layout.places[id].kind = Place::Kind::outside;
+
+  std::vector<Interval> intervals;
+  std::vector<std::size_t> interval_of(program.values.size(), kNever);
+  for (std::size_t index = 0; index < program.steps.size(); ++index) {
+    const Step& step = program.steps[index];
+    lives.for_calls(index, [&](std::size_t k) {
+      const ValueId output = program.calls[k].output;
+      if (layout.places[output].kind == Place::Kind::outside) return;
+      if (step.rows && lives.last[output] == index) {
+        layout.places[output].kind = Place::Kind::tile;
+        return;
+      }
+      for (std::size_t j = step.first; j <= k && interval_of[output] == kNever; ++j)
+        for (const ValueId read : program.calls[j].inputs) {
+          const ValueId input = program.root(read);
+          const std::size_t taken = interval_of[input];
+          if (taken == kNever || intervals[taken].to != index || !may_write_over(program, step, k, input)) continue;
+          interval_of[output] = taken;
+          intervals[taken].to = lives.last[output];
+          break;
+        }
+      if (interval_of[output] == kNever) {
+        interval_of[output] = intervals.size();
+        intervals.push_back({program.values[output].bytes(), index, lives.last[output]});
+      }
+    });
+  }
+  layout.arena_bytes = place_intervals(intervals);
+  layout.lower_bound = most_live_bytes(intervals);
+  for (ValueId id = 0; id < program.values.size(); ++id)
+    if (interval_of[id] != kNever) layout.places[id] = {Place::Kind::arena, intervals[interval_of[id]].offset};
+  for (ValueId id = 0; id < program.values.size(); ++id)
+    if (program.values[id].kind == Value::Kind::view) layout.places[id] = layout.places[program.root(id)];
+  return layout;
+}
+
+}  // namespace twopass::planning

@@ -1,0 +1,148 @@
+#include <twopass/graph/plan/plan.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include <twopass/core/error.h>
+#include <twopass/graph/plan/body.h>
+#include <twopass/graph/plan/passes.h>
+#include <twopass/graph/plan/trace.h>
+
+namespace twopass {
+
+using namespace planning;
+
+namespace {
+
+// Whether memory can be given for a value to be made in: a call makes it, and nothing else has been given for it.
+bool made_outside(const Machine& machine, ValueId value) {
+  return machine.program().values[value].kind == Value::Kind::computed &&
+         machine.layout().places[value].kind == Place::Kind::outside;
+}
+
+void one_call_a_step(Program& program) {
+  for (std::size_t k = 0; k < program.calls.size(); ++k) program.steps.push_back({k, 1});
+}
+
+}  // namespace
+
+Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& options) {
+  for (const std::string& name : options.without)
+    if (std::none_of(all_passes().begin(), all_passes().end(), [&](const Pass& pass) { return pass.name == name; }))
+      throw Error(fmt::format("plan: there is no pass \"{}\"", name));
+  std::vector<Spec> specs;
+  for (const Tensor& input : inputs) specs.push_back({input.shape(), input.dtype()});
+  Program program = trace(f, specs);
+  std::vector<Plan::Stage> stages;
+  const auto keep_stage = [&](const char* name) {
+    if (options.keep_stages) stages.push_back({name, program.text()});
+  };
+  keep_stage("trace");
+  for (const Pass& pass : all_passes()) {
+    if (std::find(options.without.begin(), options.without.end(), pass.name) != options.without.end()) continue;
+    pass.run(program);
+    keep_stage(pass.name);
+  }
+  if (program.steps.empty()) one_call_a_step(program);
+  const auto body = std::make_shared<Plan::Body>(std::move(program));
+  body->stages = std::move(stages);
+  return Plan(body);
+}
+
+void Plan::Body::bind_inputs(const Tensors& inputs) {
+  const Program& program = machine.program();
+  if (inputs.size() != program.inputs.size())
+    throw Error(fmt::format("a plan of {} inputs was given {}", program.inputs.size(), inputs.size()));
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    const Spec& wanted = program.spec(program.inputs[k]);
+    if (inputs[k].symbolic() || !(inputs[k].shape() == wanted.shape) || inputs[k].dtype() != wanted.dtype)
+      throw Error(fmt::format("input {} of a plan is {} {}{} where it was planned for {} {}", k,
+                              inputs[k].symbolic() ? "a symbol of " : "", name_of(inputs[k].dtype()),
+                              inputs[k].shape().text(), name_of(wanted.dtype), wanted.shape.text()));
+  }
+  for (std::size_t k = 0; k < inputs.size(); ++k) machine.bind(program.inputs[k], inputs[k].node().data);
+}
+
+void Plan::Body::bind_parameters() {
+  held.clear();
+  for (ValueId id = 0; id < machine.program().values.size(); ++id) {
+    const Value& value = machine.program().values[id];
+    if (value.kind != Value::Kind::parameter) continue;
+    held.push_back(value.parameter.value());
+    machine.bind(id, held.back().node().data);
+  }
+}
+
+void Plan::Body::bind_results() {
+  const Program& program = machine.program();
+  outputs.resize(program.outputs.size());
+  updates.resize(program.updates.size());
+  for (std::size_t k = 0; k < updates.size(); ++k) {
+    const ValueId root = program.root(program.updates[k].value);
+    if (!updates[k]) updates[k] = Buffer(static_cast<std::size_t>(program.values[program.updates[k].value].bytes()));
+    if (made_outside(machine, root) && program.whole(program.updates[k].value)) machine.bind(root, updates[k].data());
+  }
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    const Spec& spec = program.spec(program.outputs[k]);
+    Tensor& output = outputs[k];
+    const bool free =
+        output.defined() && output.node().only_handle() && (!output.node().buffer || output.node().buffer.unique());
+    if (!free) output = uninitialised(spec.shape, spec.dtype);
+    // An update's memory goes to its parameter: what is an output too is copied from there.
+    const ValueId root = program.root(program.outputs[k]);
+    const bool updated = std::any_of(program.updates.begin(), program.updates.end(),
+                                     [&](const Program::Update& update) { return program.root(update.value) == root; });
+    if (made_outside(machine, root) && program.whole(program.outputs[k]) && !updated)
+      machine.bind(root, output.node().data);
+  }
+}
+
+Tensors Plan::Body::results() {
+  const Program& program = machine.program();
+  for (std::size_t k = 0; k < outputs.size(); ++k)
+    if (std::byte* const from = machine.pointer(program.outputs[k]); from != outputs[k].node().data)
+      std::memcpy(outputs[k].node().data, from, outputs[k].node().bytes());
+  for (std::size_t k = 0; k < updates.size(); ++k)
+    if (std::byte* const from = machine.pointer(program.updates[k].value); from != updates[k].data())
+      std::memcpy(updates[k].data(), from, static_cast<std::size_t>(program.values[program.updates[k].value].bytes()));
+  return outputs;
+}
+
+void Plan::Body::commit() {
+  held.clear();  // so that a parameter is its value's one holder
+  for (std::size_t k = 0; k < updates.size(); ++k) machine.program().updates[k].parameter.exchange(updates[k]);
+}
+
+Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const {
+  Body& own = *body_;
+  const std::lock_guard lock(own.mutex);
+  own.bind_inputs(inputs);
+  own.bind_parameters();
+  own.bind_results();
+  const std::size_t not_finite = own.machine.run();
+  Tensors results = own.results();
+  if (check) check(results);
+  const auto& updates = own.machine.program().updates;
+  if (not_finite < updates.size())
+    throw Error(fmt::format("the new value of parameter \"{}\" is not finite; nothing was changed",
+                            updates[not_finite].parameter.name()));
+  own.commit();
+  return results;
+}
+
+std::vector<Plan::Stage> Plan::stages() const { return body_->stages; }
+std::int64_t Plan::arena_bytes() const { return body_->machine.layout().arena_bytes; }
+std::int64_t Plan::least_arena_bytes() const { return body_->machine.layout().lower_bound; }
+std::size_t Plan::steps() const { return body_->machine.program().steps.size(); }
+
+std::int64_t Plan::peak_bytes() const {
+  const Program& program = body_->machine.program();
+  std::int64_t bytes = arena_bytes();
+  for (const ValueId output : program.outputs) bytes += program.values[output].bytes();
+  for (const Program::Update& update : program.updates) bytes += program.values[update.value].bytes();
+  return bytes;
+}
+
+}  // namespace twopass

@@ -1,0 +1,75 @@
+// Graphs that run again: a function of tensors, traced once, as a list of kernel calls over memory laid out in advance.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <twopass/core/tensor.h>
+
+namespace twopass {
+
+/// What a plan is made of: tensors to tensors, written with ops; it may read parameters, and `set` them.
+using PlanFunction = std::function<Tensors(const Tensors&)>;
+
+struct PlanOptions {
+  /// The names of passes to leave out: "constants", "common", "broadcasts", "dead", "absorb", "views", "tiles".
+  std::vector<std::string> without = {};
+  /// Keep the program as it was after each pass, for `stages`.
+  bool keep_stages = false;
+};
+
+/// A traced function. Copies are the same plan. Runs neither allocate nor record; two threads that run one plan take
+/// turns.
+class Plan {
+ public:
+  /// A program's text after a pass.
+  struct Stage {
+    std::string pass;
+    std::string text;
+  };
+  /// What one step took.
+  struct StepTime {
+    std::string calls;
+    double milliseconds;
+    double work;         // floating-point operations
+    std::int64_t bytes;  // read and written
+  };
+
+  /// Computes the outputs from inputs of the shapes and dtypes that it was planned for; refuses others. Parameters that
+  /// the function sets receive their new values all together at the end: where one of these is not finite, or an op
+  /// refuses its inputs, nothing changes.
+  Tensors operator()(const Tensors& inputs) const { return run(inputs, {}); }
+  /// The same; `check` sees the outputs before any parameter changes and may throw.
+  Tensors run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const;
+
+  /// For a person: each step with its kernels, shapes, bytes, floating-point operations and where its output lies.
+  std::string text() const;
+  std::vector<Stage> stages() const;
+  /// Medians of what each step takes, over some runs that change no parameter.
+  std::vector<StepTime> profile(const Tensors& inputs, int runs = 20) const;
+
+  /// Bytes that a run needs beside its inputs, parameters and outputs: known before it runs.
+  std::int64_t arena_bytes() const;
+  /// What the arena could not be smaller than: the most bytes that live at a time.
+  std::int64_t least_arena_bytes() const;
+  /// All of it: arena, outputs, and new values of parameters beside the old ones.
+  std::int64_t peak_bytes() const;
+  std::size_t steps() const;
+
+  /// For drawing: what the steps are made of.
+  struct Body;
+  const Body& body() const { return *body_; }
+
+ private:
+  friend Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& options);
+  explicit Plan(std::shared_ptr<Body> body) : body_(std::move(body)) {}
+  std::shared_ptr<Body> body_;
+};
+
+/// Traces `f` for the shapes and dtypes of `inputs` (symbols will do). What `f` catches is fixed then, but parameters
+/// are read anew in each run. Refuses what reads elements of its inputs, as an `if` on a value does.
+Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& options = {});
+
+}  // namespace twopass

@@ -1,0 +1,77 @@
+#include <twopass/graph/plan/program.h>
+
+#include <fmt/format.h>
+
+namespace twopass::planning {
+namespace {
+
+// Where a value that no call makes comes from.
+std::string source_text(const Value& value) {
+  switch (value.kind) {
+    case Value::Kind::input:
+      return value.name;
+    case Value::Kind::parameter:
+      return fmt::format("parameter \"{}\"", value.name);
+    case Value::Kind::view:
+      return fmt::format("%{} from element {}", value.base, value.offset);
+    default:
+      return value.spec.shape.elements() == 1 ? value.constant.text() : "constant";
+  }
+}
+
+}  // namespace
+
+std::vector<Spec> Program::specs(const PlannedCall& call) const {
+  std::vector<Spec> specs;
+  specs.reserve(call.inputs.size());
+  for (const ValueId input : call.inputs) specs.push_back(spec(input));
+  return specs;
+}
+
+std::vector<std::uint32_t> Program::uses() const {
+  std::vector<std::uint32_t> uses(values.size(), 0);
+  for (const PlannedCall& call : calls)
+    for (const ValueId input : call.inputs) ++uses[input];
+  for (const ValueId output : outputs) ++uses[output];
+  for (const Update& update : updates) ++uses[update.value];
+  return uses;
+}
+
+std::vector<std::size_t> Program::makers() const {
+  std::vector<std::size_t> makers(values.size(), calls.size());
+  for (std::size_t k = 0; k < calls.size(); ++k) makers[calls[k].output] = k;
+  return makers;
+}
+
+bool Program::whole(ValueId value) const { return spec(value).shape.elements() == spec(root(value)).shape.elements(); }
+
+void Program::replace(const std::vector<ValueId>& by) {
+  for (PlannedCall& call : calls)
+    for (ValueId& input : call.inputs) input = by[input];
+  for (ValueId& output : outputs) output = by[output];
+  for (Update& update : updates) update.value = by[update.value];
+}
+
+std::string Program::text(const PlannedCall& call) const {
+  std::string text = fmt::format("%{} {} {} = {}(", call.output, name_of(spec(call.output).dtype),
+                                 spec(call.output).shape.text(), call.op->name());
+  for (std::size_t k = 0; k < call.inputs.size(); ++k) text += fmt::format("{}%{}", k ? ", " : "", call.inputs[k]);
+  const std::string with = arguments_text(*call.op, call.arguments.get());
+  return text + (with.empty() || call.inputs.empty() ? "" : ", ") + with + ")";
+}
+
+std::string Program::text() const {
+  std::string text;
+  const auto uses_of = uses();
+  for (std::size_t k = 0; k < values.size(); ++k)
+    if (values[k].kind != Value::Kind::computed && uses_of[k] > 0)
+      text += fmt::format("%{} {} {} = {}\n", k, name_of(spec(static_cast<ValueId>(k)).dtype),
+                          values[k].spec.shape.text(), source_text(values[k]));
+  for (const PlannedCall& call : calls) text += this->text(call) + "\n";
+  for (const ValueId output : outputs) text += fmt::format("gives %{}\n", output);
+  for (const Update& update : updates)
+    text += fmt::format("sets \"{}\" to %{}\n", update.parameter.name(), update.value);
+  return text;
+}
+
+}  // namespace twopass::planning

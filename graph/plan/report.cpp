@@ -1,0 +1,110 @@
+// Plan::text and Plan::profile.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include <twopass/graph/plan/body.h>
+
+namespace twopass {
+
+using namespace planning;
+
+namespace {
+
+std::string scaled(double amount, const char* unit) {
+  const char* prefix = "";
+  for (const char* larger : {"k", "M", "G", "T"}) {
+    if (amount < 1000) break;
+    amount /= 1000;
+    prefix = larger;
+  }
+  return fmt::format("{:.3g} {}{}", amount, prefix, unit);
+}
+
+double work_of(const Program& program, const Step& step) {
+  double work = 0;
+  for (std::size_t k = step.first; k < step.first + step.count; ++k) {
+    const auto specs = program.specs(program.calls[k]);
+    work += program.calls[k].op->work(program.calls[k].arguments.get(), Specs(specs));
+  }
+  return work;
+}
+
+// Bytes that come from and go to memory: what stays in a block's own memory does not.
+std::int64_t bytes_of(const Machine& machine, const Step& step) {
+  std::int64_t bytes = 0;
+  std::vector<ValueId> read;
+  const auto pass = [&](ValueId value) {
+    if (machine.layout().places[value].kind != Place::Kind::tile) bytes += machine.program().values[value].bytes();
+  };
+  for (std::size_t k = step.first; k < step.first + step.count; ++k) {
+    const PlannedCall& call = machine.program().calls[k];
+    for (const ValueId input : call.inputs) {
+      const ValueId root = machine.program().root(input);
+      if (std::find(read.begin(), read.end(), root) != read.end()) continue;
+      read.push_back(root);
+      pass(input);
+    }
+    read.push_back(call.output);  // what is read of the same step's is in cache
+    pass(call.output);
+  }
+  return bytes;
+}
+
+std::string place_text(const Place& place) {
+  if (place.kind == Place::Kind::arena) return fmt::format("arena + {}", place.offset);
+  return place.kind == Place::Kind::tile ? "block" : "outside";
+}
+
+std::string calls_text(const Program& program, const Step& step) {
+  std::string text;
+  for (std::size_t k = step.first; k < step.first + step.count; ++k)
+    text += (text.empty() ? "" : ", ") + program.calls[k].op->name();
+  return text;
+}
+
+}  // namespace
+
+std::string Plan::text() const {
+  const Machine& machine = body_->machine;
+  const Program& program = machine.program();
+  std::string text = fmt::format("{} steps of {} calls; arena {}, {} live at most\n", program.steps.size(),
+                                 program.calls.size(), scaled(static_cast<double>(arena_bytes()), "B"),
+                                 scaled(static_cast<double>(least_arena_bytes()), "B"));
+  for (std::size_t index = 0; index < program.steps.size(); ++index) {
+    const Step& step = program.steps[index];
+    text += fmt::format("{:4}  {}, {}", index, scaled(work_of(program, step), "FLOP"),
+                        scaled(static_cast<double>(bytes_of(machine, step)), "B"));
+    if (step.rows) text += fmt::format(", {} rows in blocks of {}", step.rows, machine.block_rows(index));
+    text += "\n";
+    for (std::size_t k = step.first; k < step.first + step.count; ++k)
+      text += fmt::format("      {}  @ {}\n", program.text(program.calls[k]),
+                          place_text(machine.layout().places[program.calls[k].output]));
+  }
+  return text;
+}
+
+std::vector<Plan::StepTime> Plan::profile(const Tensors& inputs, int runs) const {
+  Body& own = *body_;
+  const std::lock_guard lock(own.mutex);
+  const Program& program = own.machine.program();
+  std::vector<std::vector<double>> times(program.steps.size());
+  for (int run = 0; run < std::max(1, runs); ++run) {
+    own.bind_inputs(inputs);
+    own.bind_parameters();
+    own.bind_results();
+    std::vector<double> seconds(program.steps.size(), 0);
+    if (!seconds.empty()) own.machine.run(seconds);
+    for (std::size_t k = 0; k < seconds.size(); ++k) times[k].push_back(seconds[k]);
+  }
+  own.held.clear();
+  std::vector<StepTime> profile;
+  for (std::size_t k = 0; k < program.steps.size(); ++k) {
+    std::sort(times[k].begin(), times[k].end());
+    profile.push_back({calls_text(program, program.steps[k]), times[k][times[k].size() / 2] * 1e3,
+                       work_of(program, program.steps[k]), bytes_of(own.machine, program.steps[k])});
+  }
+  return profile;
+}
+
+}  // namespace twopass

@@ -1,0 +1,146 @@
+#include <algorithm>
+#include <optional>
+#include <unordered_map>
+
+#include <twopass/graph/plan/passes.h>
+
+namespace twopass::planning {
+namespace {
+
+// How a call may be cut: into `rows` rows, or (rows 0) anywhere, as its elements are numbered alike in all that it
+// reads. Bit k of `split` is set where input k is cut with the output; other inputs are read whole.
+struct Cut {
+  std::int64_t rows;
+  std::int64_t elements;
+  std::uint64_t split;
+};
+
+constexpr std::size_t kMostInputs = 64;
+
+std::optional<Cut> elementwise_cut(const Program& program, const PlannedCall& call) {
+  const Shape& output = program.spec(call.output).shape;
+  Cut cut{0, output.elements(), 0};
+  for (std::size_t k = 0; k < call.inputs.size(); ++k) {
+    const std::int64_t elements = program.spec(call.inputs[k]).shape.elements();
+    if (elements == cut.elements)
+      cut.split |= std::uint64_t{1} << k;
+    else if (elements != 1)
+      cut.rows = output[0];
+  }
+  if (cut.rows == 0) return cut;
+  cut.split = 0;
+  for (std::size_t k = 0; k < call.inputs.size(); ++k) {
+    const Shape& input = program.spec(call.inputs[k]).shape;
+    if (input.rank() == output.rank() && input[0] == output[0]) cut.split |= std::uint64_t{1} << k;
+  }
+  return cut;
+}
+
+std::optional<Cut> cut_of(const Program& program, const PlannedCall& call) {
+  const Shape& output = program.spec(call.output).shape;
+  if (call.inputs.size() > kMostInputs || output.rank() == 0 || output.elements() < 2) return std::nullopt;
+  std::optional<Cut> cut;
+  if (call.op->elementwise()) {
+    cut = elementwise_cut(program, call);
+  } else {
+    const std::vector<Spec> specs = program.specs(call);
+    const unsigned split = call.op->rows(call.arguments.get(), Specs(specs));
+    if (split) cut = Cut{output[0], output.elements(), split};
+  }
+  if (cut && cut->rows == 1) return std::nullopt;  // one row is no part of anything
+  return cut;
+}
+
+// Calls that will be one step.
+struct Group {
+  std::vector<PlannedCall> calls;
+  bool open = false;  // whether others may join
+  std::int64_t rows = 0, elements = 0;
+};
+
+class Grouping {
+ public:
+  explicit Grouping(Program& program) : program_(program), made_in_(program.values.size(), kOutside) {}
+
+  void run() {
+    for (PlannedCall& call : program_.calls) place(std::move(call));
+    program_.calls.clear();
+    for (Group& group : groups_) {
+      const bool several = group.calls.size() > 1;
+      program_.steps.push_back(
+          {program_.calls.size(), group.calls.size(), several ? (group.rows ? group.rows : group.elements) : 0});
+      std::move(group.calls.begin(), group.calls.end(), std::back_inserter(program_.calls));
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kOutside = -1;
+  // Elements from which it is worth to read a tensor once for two calls that have nothing else in common.
+  static constexpr std::int64_t kLarge = 4096;
+
+  bool split(const Cut& cut, std::size_t input) const { return cut.split >> input & 1; }
+
+  // The rows that the group and the call have in common, or none: 0 where both are cut anywhere.
+  std::optional<std::int64_t> common_rows(std::size_t index, const PlannedCall& call, const Cut& cut) const {
+    const Group& group = groups_[index];
+    if (!group.open) return std::nullopt;
+    const std::int64_t rows = group.rows ? group.rows : cut.rows;
+    if (group.rows && cut.rows && group.rows != cut.rows) return std::nullopt;
+    if (rows == 0 && group.elements != cut.elements) return std::nullopt;
+    if (rows && (group.elements % rows || cut.elements % rows)) return std::nullopt;
+    for (std::size_t k = 0; k < call.inputs.size(); ++k)
+      if (made_in_[program_.root(call.inputs[k])] == static_cast<std::int64_t>(index) &&
+          !(split(cut, k) && program_.whole(call.inputs[k])))
+        return std::nullopt;
+    return rows;
+  }
+
+  void place(PlannedCall call) {
+    std::int64_t newest = kOutside;  // the group of the last input that is made
+    for (const ValueId input : call.inputs) newest = std::max(newest, made_in_[program_.root(input)]);
+    const auto cut = cut_of(program_, call);
+    if (cut) {
+      if (newest != kOutside && join(static_cast<std::size_t>(newest), call, *cut)) return;
+      for (std::size_t k = 0; k < call.inputs.size(); ++k) {
+        const auto reader = readers_.find(program_.root(call.inputs[k]));
+        if (split(*cut, k) && reader != readers_.end() && static_cast<std::int64_t>(reader->second) > newest &&
+            join(reader->second, call, *cut))
+          return;
+      }
+    }
+    groups_.push_back({.calls = {}, .open = cut.has_value()});
+    if (cut) {
+      groups_.back().rows = cut->rows;
+      groups_.back().elements = cut->elements;
+    }
+    add(groups_.size() - 1, std::move(call), cut);
+  }
+
+  bool join(std::size_t index, PlannedCall& call, const Cut& cut) {
+    const auto rows = common_rows(index, call, cut);
+    if (!rows) return false;
+    groups_[index].rows = *rows;
+    add(index, std::move(call), cut);
+    return true;
+  }
+
+  void add(std::size_t index, PlannedCall call, const std::optional<Cut>& cut) {
+    made_in_[call.output] = static_cast<std::int64_t>(index);
+    if (cut)
+      for (std::size_t k = 0; k < call.inputs.size(); ++k)
+        if (split(*cut, k) && program_.spec(call.inputs[k]).shape.elements() >= kLarge)
+          readers_[program_.root(call.inputs[k])] = index;
+    groups_[index].calls.push_back(std::move(call));
+  }
+
+  Program& program_;
+  std::vector<Group> groups_;
+  std::vector<std::int64_t> made_in_;                   // by value: its group
+  std::unordered_map<ValueId, std::size_t> readers_{};  // by value: the last group that reads it in parts
+};
+
+}  // namespace
+
+void group_tiles(Program& program) { Grouping(program).run(); }
+
+}  // namespace twopass::planning
