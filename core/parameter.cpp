@@ -34,11 +34,12 @@ struct Parameter::Cell : std::enable_shared_from_this<Cell> {
   bool seed_fixed = false;
   bool trainable = true;
 
-  void put(const Tensor& value) {
+  Tensor leaf_of(const Tensor& value) {
     Tensor made = variable(detach(value), name);
     made.node().arguments = ArgumentsPointer(new LeafArguments(name, id, weak_from_this()));
-    leaf = std::move(made);
+    return made;
   }
+  void put(const Tensor& value) { leaf = leaf_of(value); }
   void check(const Tensor& value, bool may_be_symbol = false) const {
     if (value.shape() != shape || value.dtype() != dtype || (value.symbolic() && !may_be_symbol))
       throw Error(fmt::format("parameter \"{}\" holds {} {} and cannot be set to {}{} {}", name, name_of(dtype),
@@ -106,32 +107,50 @@ Tensor Parameter::value() const {
   return detach(own.current());
 }
 
-void Parameter::set(const Tensor& value) const {
-  Cell& own = cell();
-  own.check(value, lifting != nullptr);
-  if (lifting) {
-    LiftScope::Lifted& lifted = lifting->of(*this);
-    lifted.update = value;
-    return;
+void Parameter::set(const Tensor& value) const { set_all({*this}, {value}); }
+
+void Parameter::set_all(const Parameters& parameters, const Tensors& values) {
+  Tensors leaves;
+  for (std::size_t k = 0; k < parameters.size(); ++k) {
+    Cell& own = parameters[k].cell();
+    own.check(values[k], lifting != nullptr);
+    leaves.push_back(lifting ? values[k] : own.leaf_of(values[k]));
   }
-  const std::lock_guard lock(own.mutex);
-  own.put(value);
+  for (std::size_t k = 0; k < parameters.size(); ++k) {
+    if (lifting) {
+      lifting->of(parameters[k]).update = leaves[k];
+      continue;
+    }
+    Cell& own = parameters[k].cell();
+    const std::lock_guard lock(own.mutex);
+    own.leaf = std::move(leaves[k]);
+  }
 }
 
-void Parameter::exchange(Buffer& memory) const {
-  Cell& own = cell();
-  const std::lock_guard lock(own.mutex);
-  Buffer before;
-  if (own.leaf.defined() && own.leaf.node().only_handle() && own.leaf.node().buffer.unique()) {
-    Node& node = own.leaf.node();
-    before = std::exchange(node.buffer, std::move(memory));
-    node.data = node.buffer.data();
-  } else {
-    Tensor fresh = uninitialised(own.shape, own.dtype);
-    std::copy_n(memory.data(), fresh.node().bytes(), fresh.node().data);
-    own.put(fresh);
+void Parameter::exchange_all(const Parameters& parameters, std::vector<Buffer>& memory) {
+  // The value of a cell that alone holds it changes its memory; another gets a leaf of its own, made before any
+  // changes.
+  Tensors leaves(parameters.size());
+  for (std::size_t k = 0; k < parameters.size(); ++k) {
+    Cell& own = parameters[k].cell();
+    const std::lock_guard lock(own.mutex);
+    if (own.leaf.defined() && own.leaf.node().only_handle() && own.leaf.node().buffer.unique()) continue;
+    const Tensor fresh = uninitialised(own.shape, own.dtype);
+    std::copy_n(memory[k].data(), fresh.node().bytes(), fresh.node().data);
+    leaves[k] = own.leaf_of(fresh);
   }
-  memory = std::move(before);
+  for (std::size_t k = 0; k < parameters.size(); ++k) {
+    Cell& own = parameters[k].cell();
+    const std::lock_guard lock(own.mutex);
+    if (leaves[k].defined()) {
+      own.leaf = std::move(leaves[k]);
+      memory[k].reset();
+      continue;
+    }
+    Node& node = own.leaf.node();
+    std::swap(node.buffer, memory[k]);
+    node.data = node.buffer.data();
+  }
 }
 
 void Parameter::seed(std::uint64_t seed, bool fixed) const {

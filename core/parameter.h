@@ -46,9 +46,11 @@ class Parameter {
   Tensor value() const;
   /// Puts a new value in. Refuses another shape or dtype, and symbols outside a LiftScope; the old value stays then.
   void set(const Tensor& value) const;
-  /// Puts the elements that lie in `memory` in as the new value. `memory` receives that of the value before where
-  /// nobody else holds it, and is empty otherwise.
-  void exchange(Buffer& memory) const;
+  /// The same for several, all or none.
+  static void set_all(const std::vector<Parameter>& parameters, const Tensors& values);
+  /// Puts in, for each of several parameters, the elements that lie in its `memory`; all or none. The memory of the
+  /// value before comes back in its place where nobody else holds it.
+  static void exchange_all(const std::vector<Parameter>& parameters, std::vector<Buffer>& memory);
 
   /// Whether training changes it. Takes effect at the next use.
   bool trainable() const;

@@ -6,6 +6,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/reduction.h>
 
 namespace twopass {
 namespace {
@@ -15,11 +16,18 @@ void check_bound(const char* what, double bound) {
     throw Error(fmt::format("{}: the bound is {}, not positive and finite", what, bound));
 }
 
-double checked_norm(const char* what, const Tensors& gradients) {
-  const double norm = global_norm(gradients);
-  if (!std::isfinite(norm)) throw Error(fmt::format("{}: the norm of the gradients is {}", what, norm));
-  return norm;
+// The factor that holds what has this norm to the bound: 1 within it. Values are looked at, symbols are not.
+Tensor factor(const char* what, const Tensor& squares, double bound) {
+  const Tensor norm = sqrt(squares);
+  if (!norm.symbolic() && !std::isfinite(norm.item<double>()))
+    throw Error(fmt::format("{}: the norm of the gradients is {}", what, norm.item<double>()));
+  return where(norm > bound, bound / norm, scalar_like(1, norm));
 }
+
+// Σ g² in double precision.
+Tensor squares_of(const Tensor& gradient) { return sum(square(cast(gradient, f64))); }
+
+Tensor scaled(const Tensor& gradient, const Tensor& by) { return gradient * cast(by, gradient.dtype()); }
 
 }  // namespace
 
@@ -46,19 +54,20 @@ Tensors clip_by_value(const Tensors& gradients, double bound) {
 Tensors clip_by_norm(const Tensors& gradients, double bound) {
   check_bound("clip_by_norm", bound);
   Tensors clipped;
-  for (const Tensor& gradient : gradients) {
-    const double norm = checked_norm("clip_by_norm", {gradient});
-    clipped.push_back(norm > bound ? gradient * (bound / norm) : gradient);
-  }
+  for (const Tensor& gradient : gradients)
+    clipped.push_back(gradient.defined() ? scaled(gradient, factor("clip_by_norm", squares_of(gradient), bound))
+                                         : gradient);
   return clipped;
 }
 
 Tensors clip_by_global_norm(const Tensors& gradients, double bound) {
   check_bound("clip_by_global_norm", bound);
-  const double norm = checked_norm("clip_by_global_norm", gradients);
-  if (norm <= bound) return gradients;
+  Tensor total = tensor(0.0, f64);
+  for (const Tensor& gradient : gradients)
+    if (gradient.defined()) total = total + squares_of(gradient);
+  const Tensor by = factor("clip_by_global_norm", total, bound);
   Tensors clipped;
-  for (const Tensor& gradient : gradients) clipped.push_back(gradient.defined() ? gradient * (bound / norm) : gradient);
+  for (const Tensor& gradient : gradients) clipped.push_back(gradient.defined() ? scaled(gradient, by) : gradient);
   return clipped;
 }
 

@@ -16,12 +16,19 @@
 
 namespace twopass {
 
+// What one parameter and its slots become.
+struct Optimizer::Change {
+  Parameter parameter;
+  Parameters slots;
+  Tensors values;  // the parameter's, then the slots'
+};
+
 struct Optimizer::Body {
   UpdateRule rule;
   UpdateOptions options;
   LearningRate learning_rate;
   std::int64_t iterations = 0;
-  std::map<std::uint64_t, Tensors> slots{};  // by the parameter's id
+  std::map<std::uint64_t, Parameters> slots{};  // by the parameter's id
   mutable std::mutex mutex{};
 
   Body(UpdateRule a_rule, LearningRate rate, const UpdateOptions& with)
@@ -34,10 +41,25 @@ struct Optimizer::Body {
     if (options.global_clipnorm > 0) return clip_by_global_norm(gradients, options.global_clipnorm);
     return gradients;
   }
-  Tensors slots_of(const Parameter& parameter) const {
+  void make(const std::vector<Change>& changes) {
+    Parameters cells;
+    Tensors values;
+    for (const Change& change : changes) {
+      cells.push_back(change.parameter);
+      cells.insert(cells.end(), change.slots.begin(), change.slots.end());
+      values.insert(values.end(), change.values.begin(), change.values.end());
+    }
+    auto all = slots;
+    for (const Change& change : changes)
+      if (!change.slots.empty()) all[change.parameter.id()] = change.slots;
+    Parameter::set_all(cells, values);
+    slots = std::move(all);
+  }
+  Parameters slots_of(const Parameter& parameter) const {
     if (const auto found = slots.find(parameter.id()); found != slots.end()) return found->second;
-    Tensors fresh;
-    for (const Slot& slot : rule.slots) fresh.push_back(full(parameter.shape(), slot.initial, parameter.dtype()));
+    Parameters fresh;
+    for (const Slot& slot : rule.slots)
+      fresh.emplace_back(full(parameter.shape(), slot.initial, parameter.dtype()), slot.name);
     return fresh;
   }
 };
@@ -113,53 +135,70 @@ Attributes Optimizer::attributes() const {
   return all;
 }
 
-void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) const {
+std::vector<Optimizer::Change> Optimizer::changes(const Tensors& gradients, const Parameters& parameters,
+                                                  const Tensor& learning_rate, const Tensor& number) const {
   if (gradients.size() != parameters.size())
     throw Error(fmt::format("{}: {} gradients for {} parameters", name(), gradients.size(), parameters.size()));
-  const RecordingScope off(false);
-  const std::lock_guard lock(body_->mutex);
   Tensors found;
-  Parameters changed;
+  std::vector<Change> changes;
   std::set<std::uint64_t> seen;
   for (std::size_t k = 0; k < gradients.size(); ++k) {
     const Parameter& parameter = parameters[k];
     if (!gradients[k].defined() || !parameter.trainable() || !seen.insert(parameter.id()).second) continue;
     if (gradients[k].shape() != parameter.shape() || gradients[k].dtype() != parameter.dtype() ||
-        gradients[k].symbolic())
+        (gradients[k].symbolic() && !LiftScope::active()))
       throw Error(fmt::format("{}: the gradient of parameter \"{}\" is {} {} but the parameter {} {}", name(),
                               parameter.name(), name_of(gradients[k].dtype()), gradients[k].shape().text(),
                               name_of(parameter.dtype()), parameter.shape().text()));
     found.push_back(detach(gradients[k]));
-    changed.push_back(parameter);
+    changes.push_back({parameter, body_->slots_of(parameter), {}});
   }
-  if (changed.empty())
+  if (changes.empty())
     throw Error(fmt::format("{}: none of {} parameters is trainable and has a gradient", name(), parameters.size()));
   found = body_->clipped(found);
 
-  const double rate = body_->rate();
-  const Tensor rate_tensor = tensor(rate, f64), number = tensor(static_cast<double>(body_->iterations + 1), f64);
-  std::vector<Tensors> made;
-  for (std::size_t k = 0; k < changed.size(); ++k) {
-    Tensor value = changed[k].value();
-    if (body_->options.weight_decay > 0) value = value - value * (body_->options.weight_decay * rate);
-    made.push_back(body_->rule.update({value, found[k], body_->slots_of(changed[k]), rate_tensor, number}));
-    if (made[k].size() != body_->rule.slots.size() + 1)
+  for (std::size_t k = 0; k < changes.size(); ++k) {
+    Change& change = changes[k];
+    Tensor value = change.parameter.value();
+    if (body_->options.weight_decay > 0)
+      value = value - value * cast(learning_rate * body_->options.weight_decay, value.dtype());
+    Tensors slots;
+    for (const Parameter& slot : change.slots) slots.push_back(slot.value());
+    change.values = body_->rule.update({value, found[k], slots, learning_rate, number});
+    if (change.values.size() != change.slots.size() + 1)
       throw Error(fmt::format("{}: the rule gives {} tensors where 1 parameter and {} slots are updated", name(),
-                              made[k].size(), body_->rule.slots.size()));
-    for (const Tensor& each : made[k]) {
-      if (each.shape() != changed[k].shape() || each.dtype() != changed[k].dtype())
+                              change.values.size(), change.slots.size()));
+    for (const Tensor& each : change.values)
+      if (each.shape() != change.parameter.shape() || each.dtype() != change.parameter.dtype())
         throw Error(fmt::format("{}: the rule gives {} {} for parameter \"{}\" of {} {}", name(), name_of(each.dtype()),
-                                each.shape().text(), changed[k].name(), name_of(changed[k].dtype()),
-                                changed[k].shape().text()));
+                                each.shape().text(), change.parameter.name(), name_of(change.parameter.dtype()),
+                                change.parameter.shape().text()));
+  }
+  return changes;
+}
+
+void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) const {
+  const RecordingScope off(false);
+  const std::lock_guard lock(body_->mutex);
+  const auto number = static_cast<double>(body_->iterations + 1);
+  const auto made = changes(gradients, parameters, tensor(body_->rate(), f64), tensor(number, f64));
+  for (const Change& change : made)
+    for (const Tensor& each : change.values)
       if (!all_finite(each))
-        throw Error(fmt::format("{}: update {} of parameter \"{}\" is not finite; nothing was changed", name(),
-                                body_->iterations + 1, changed[k].name()));
-    }
-  }
-  for (std::size_t k = 0; k < changed.size(); ++k) {
-    changed[k].set(made[k][0]);
-    if (made[k].size() > 1) body_->slots[changed[k].id()] = Tensors(made[k].begin() + 1, made[k].end());
-  }
+        throw Error(fmt::format("{}: update {} of parameter \"{}\" is not finite; nothing was changed", name(), number,
+                                change.parameter.name()));
+  body_->make(made);
+  ++body_->iterations;
+}
+
+void Optimizer::trace_update(const Tensors& gradients, const Parameters& parameters, const Tensor& learning_rate,
+                             const Tensor& number) const {
+  const std::lock_guard lock(body_->mutex);
+  body_->make(changes(gradients, parameters, learning_rate, number));
+}
+
+void Optimizer::count_update() const {
+  const std::lock_guard lock(body_->mutex);
   ++body_->iterations;
 }
 
@@ -172,7 +211,7 @@ Optimizer::NamedTensors Optimizer::state(const NamedParameters& parameters) cons
     const auto found = body_->slots.find(parameter.id());
     if (found == body_->slots.end()) continue;
     for (std::size_t k = 0; k < found->second.size(); ++k)
-      all.emplace_back(body_->rule.slots[k].name + "/" + path, found->second[k]);
+      all.emplace_back(body_->rule.slots[k].name + "/" + path, found->second[k].value());
   }
   return all;
 }
@@ -180,7 +219,8 @@ Optimizer::NamedTensors Optimizer::state(const NamedParameters& parameters) cons
 Tensors Optimizer::slots() const {
   const std::lock_guard lock(body_->mutex);
   Tensors all;
-  for (const auto& each : body_->slots) all.insert(all.end(), each.second.begin(), each.second.end());
+  for (const auto& each : body_->slots)
+    for (const Parameter& slot : each.second) all.push_back(slot.value());
   return all;
 }
 
@@ -224,7 +264,17 @@ void Optimizer::set_state(const NamedTensors& state, const NamedParameters& para
     throw Error(fmt::format("{}: the state has \"{}\", which nothing takes", name(), given.begin()->first));
   body_->iterations = iterations;
   body_->learning_rate = std::move(rate);
-  body_->slots = std::move(slots);
+  // Cells stay the ones that they are, as plans may hold them; what the state has nothing for begins anew.
+  for (const auto& [path, parameter] : parameters) {
+    Parameters cells = body_->slots_of(parameter);
+    const auto given_slots = slots.find(parameter.id());
+    if (given_slots == slots.end() && !body_->slots.contains(parameter.id())) continue;
+    for (std::size_t k = 0; k < cells.size(); ++k)
+      cells[k].set(given_slots != slots.end()
+                       ? given_slots->second[k]
+                       : full(parameter.shape(), body_->rule.slots[k].initial, parameter.dtype()));
+    body_->slots[parameter.id()] = std::move(cells);
+  }
 }
 
 }  // namespace twopass

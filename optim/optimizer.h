@@ -74,6 +74,14 @@ class Optimizer {
   /// The same from one gradient per parameter; an undefined tensor is none.
   void apply(const Tensors& gradients, const Parameters& parameters) const;
 
+  /// What apply does, as expressions: inside a LiftScope, where parameters and slots are symbols and what is set is
+  /// remembered. `learning_rate` and `number`, that of the update, are f64 scalars, so that a schedule needs no new
+  /// trace. Values are not looked at.
+  void trace_update(const Tensors& gradients, const Parameters& parameters, const Tensor& learning_rate,
+                    const Tensor& number) const;
+  /// Counts an update that was done with what trace_update traced.
+  void count_update() const;
+
   using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
   using NamedParameters = std::vector<std::pair<std::string, Parameter>>;
   /// "iterations", "learning_rate" (where it is no schedule) and "<slot>/<parameter's name>" for parameters with slots.
@@ -86,6 +94,9 @@ class Optimizer {
 
  private:
   struct Body;
+  struct Change;
+  std::vector<Change> changes(const Tensors& gradients, const Parameters& parameters, const Tensor& learning_rate,
+                              const Tensor& number) const;
   std::shared_ptr<Body> body_;
 };
 

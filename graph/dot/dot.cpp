@@ -162,7 +162,7 @@ std::string backward_level(const Model& model, std::int64_t batch) {
     Tensors targets;
     for (std::size_t k = 0; k < specs.size(); ++k)
       targets.push_back(data_symbol(specs[k], batch, graph.output_names[k] + " targets"));
-    total = trainer.losses(outputs, targets, {}).total;
+    total = trainer.losses(outputs, {{}, targets, {}}).total;
   } else {
     for (const Tensor& output : outputs) total = total.defined() ? total + sum(output) : sum(output);
   }

@@ -1,10 +1,14 @@
 // What a Model handle points to. For the files of this folder.
 #pragma once
+#include <functional>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include <twopass/graph/model/model.h>
+#include <twopass/graph/plan/plan.h>
 
 namespace twopass {
 
@@ -22,6 +26,11 @@ class ModelBody : public Layer {
   /// Seeds every part that has no value yet from `seed` and its path.
   void seed_parts(std::uint64_t seed, const std::string& path, bool fixed);
 
+  /// The plan of this kind of step for tensors of these shapes, traced from `f` where there is none yet. None where
+  /// plans are not wanted, and where `f` cannot be traced, as it reads values.
+  const Plan* plan_for(const std::string& kind, const Tensors& tensors, const PlanFunction& f);
+  void forget_plans();
+
   ModelGraph graph;
   Tensors inputs;  // the user's symbols
   Tensors outputs;
@@ -30,6 +39,10 @@ class ModelBody : public Layer {
   std::optional<CompileOptions> compiled;
   std::int64_t steps_done = 0;  // training steps: what dropout draws from
   int epochs_done = 0;          // epochs over all calls of fit: what shuffling draws from
+
+ private:
+  std::mutex plans_mutex_;
+  std::map<std::string, std::optional<Plan>> plans_;
 };
 
 }  // namespace twopass

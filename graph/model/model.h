@@ -33,6 +33,9 @@ struct CompileOptions {
   /// 1 for outputs that are not named.
   std::vector<std::pair<std::string, double>> loss_weights = {};
   MetricMap metrics = {};
+  /// Steps are planned: traced once and then run as plans. This runs them op by op instead, as a layer must that looks
+  /// at its values (which is noticed) or changes from step to step (which is not).
+  bool run_eagerly = false;
 };
 
 struct ValidationData {

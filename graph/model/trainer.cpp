@@ -106,12 +106,12 @@ Tensor Trainer::checked_weights(const Tensor& weights, std::int64_t rows) const 
   return weights.dtype() == body_.outputs[0].dtype() ? weights : cast(weights, body_.outputs[0].dtype());
 }
 
-Trainer::Losses Trainer::losses(const Tensors& outputs, const Tensors& targets, const Tensor& weights) const {
+Trainer::Losses Trainer::losses(const Tensors& outputs, const Batch& batch) const {
   Losses found;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    Tensor each = losses_[k].per_sample(targets[k], outputs[k]);
-    if (weights.defined()) {
-      Tensor spread = weights;
+    Tensor each = losses_[k].per_sample(batch.targets[k], outputs[k]);
+    if (batch.weights.defined()) {
+      Tensor spread = batch.weights;
       while (spread.rank() < each.rank()) spread = expand_dims(spread, -1);
       each = each * spread;
     }
@@ -134,14 +134,8 @@ std::vector<Spec> Trainer::target_specs(const Tensors& outputs) const {
 Trainer::Tally::Tally(const Trainer& trainer)
     : trainer_(trainer), means_(1 + trainer.losses_.size() + trainer.metrics_.size()) {}
 
-void Trainer::Tally::add(const Losses& losses, const Tensors& outputs, const Tensors& targets, std::int64_t rows) {
-  std::size_t k = 0;
-  means_[k++].add(losses.total.item<double>(), rows);
-  for (const Tensor& each : losses.each) means_[k++].add(each.item<double>(), rows);
-  for (const Watched& watched : trainer_.metrics_) {
-    const Tensor values = watched.metric.per_sample(targets[watched.output], outputs[watched.output]);
-    means_[k++].add(mean(is_floating(values.dtype()) ? values : cast(values, f32)).item<double>(), rows);
-  }
+void Trainer::Tally::add(const Tensors& measured, std::int64_t rows) {
+  for (std::size_t k = 0; k < means_.size(); ++k) means_[k].add(measured[k].item<double>(), rows);
 }
 
 Logs Trainer::Tally::logs(const std::string& prefix) const {
@@ -156,31 +150,94 @@ Logs Trainer::Tally::logs(const std::string& prefix) const {
   return logs;
 }
 
-void Trainer::train_step(const Tensors& inputs, const Tensors& targets, const Tensor& weights, Tally& tally) {
-  const CallContext context{.training = true, .seed = body_.seed, .step = tensor(body_.steps_done)};
-  Tensors outputs = body_.call(inputs, context);
-  Losses found = losses(outputs, targets, weights);
-  const double total = found.total.item<double>();
-  if (!std::isfinite(total))
-    throw Error(fmt::format("the loss is {} at step {}: the weights are those of the step before", total,
+Tensors Trainer::measured(const Losses& losses, const Tensors& outputs, const Batch& batch) const {
+  Tensors all{losses.total};
+  all.insert(all.end(), losses.each.begin(), losses.each.end());
+  for (const Watched& watched : metrics_) {
+    const Tensor values = watched.metric.per_sample(batch.targets[watched.output], outputs[watched.output]);
+    all.push_back(mean(is_floating(values.dtype()) ? values : cast(values, f32)));
+  }
+  return all;
+}
+
+Tensors Trainer::packed(const Batch& batch) {
+  Tensors all = batch.inputs;
+  all.insert(all.end(), batch.targets.begin(), batch.targets.end());
+  if (batch.weights.defined()) all.push_back(batch.weights);
+  return all;
+}
+
+Trainer::Batch Trainer::unpacked(const Tensors& tensors) const {
+  const auto inputs = tensors.begin() + static_cast<std::ptrdiff_t>(body_.inputs.size());
+  const auto targets = inputs + static_cast<std::ptrdiff_t>(body_.outputs.size());
+  return {{tensors.begin(), inputs}, {inputs, targets}, targets == tensors.end() ? Tensor() : *targets};
+}
+
+void Trainer::check_loss(const Tensor& total) const {
+  if (!std::isfinite(total.item<double>()))
+    throw Error(fmt::format("the loss is {} at step {}: the weights are those of the step before", total.item<double>(),
                             body_.steps_done + 1));
+}
+
+// Behind the batch come the number of the step, the learning rate and the number of the update.
+Tensors Trainer::traced_step(const Tensors& tensors) const {
+  const std::size_t last = tensors.size() - 3;
+  const Batch batch = unpacked({tensors.begin(), tensors.begin() + static_cast<std::ptrdiff_t>(last)});
+  const Tensors outputs = body_.call(batch.inputs, {.training = true, .seed = body_.seed, .step = tensors[last]});
+  const Losses found = losses(outputs, batch);
+  const Gradients gradients = backward(found.total);
+  Tensors of;
+  for (const Parameter& each : parameters_)
+    of.push_back(each.trainable() && gradients.contains(each) ? gradients[each] : Tensor());
+  body_.compiled->optimizer.trace_update(of, parameters_, tensors[last + 1], tensors[last + 2]);
+  return measured(found, outputs, batch);
+}
+
+Tensors Trainer::eager_step(const Batch& batch) const {
+  const CallContext context{.training = true, .seed = body_.seed, .step = tensor(body_.steps_done)};
+  Tensors outputs = body_.call(batch.inputs, context);
+  Losses found = losses(outputs, batch);
+  check_loss(found.total);
   const Losses values{detach(found.total), std::move(found.each)};
   for (Tensor& output : outputs) output = detach(output);
   body_.compiled->optimizer.apply(backward(std::move(found.total)), parameters_);
+  return no_record([&] { return measured(values, outputs, batch); });
+}
+
+void Trainer::train_step(const Batch& batch, Tally& tally) {
+  const Optimizer& optimizer = body_.compiled->optimizer;
+  Tensors tensors = packed(batch);
+  tensors.push_back(tensor(body_.steps_done));
+  tensors.push_back(tensor(optimizer.learning_rate(), f64));
+  tensors.push_back(tensor(static_cast<double>(optimizer.iterations() + 1), f64));
+  std::string kind = "train ";  // what is frozen has no gradient: another step
+  for (const Parameter& each : parameters_) kind += each.trainable() ? '1' : '0';
+  Tensors found;
+  if (const Plan* plan = body_.plan_for(kind, tensors, [&](const Tensors& symbols) { return traced_step(symbols); })) {
+    found = plan->run(tensors, [&](const Tensors& outputs) { check_loss(outputs[0]); });
+    optimizer.count_update();
+  } else {
+    found = eager_step(batch);
+  }
   ++body_.steps_done;
-  no_record([&] { tally.add(values, outputs, targets, inputs[0].shape()[0]); });
+  tally.add(found, batch.rows());
 }
 
 Logs Trainer::evaluate(const Rows& inputs, const Rows& targets, const Tensor& weights, std::int64_t batch_size,
                        const std::string& prefix) const {
   const RecordingScope off(false);
+  const auto measure = [&](const Tensors& tensors) {
+    const Batch batch = unpacked(tensors);
+    const Tensors outputs = body_.call(batch.inputs, {});
+    return measured(losses(outputs, batch), outputs, batch);
+  };
   Tally tally(*this);
   for (std::int64_t first = 0; first < inputs.count(); first += batch_size) {
     const std::int64_t last = std::min(first + batch_size, inputs.count());
-    const Tensors outputs = body_.call(inputs.range(first, last).tensors(), {});
-    const Tensors wanted = targets.range(first, last).tensors();
-    const Tensor part = weights.defined() ? slice(weights, 0, first, last) : weights;
-    tally.add(losses(outputs, wanted, part), outputs, wanted, last - first);
+    const Tensors batch = packed({inputs.range(first, last).tensors(), targets.range(first, last).tensors(),
+                                  weights.defined() ? slice(weights, 0, first, last) : weights});
+    const Plan* plan = body_.plan_for("evaluate", batch, measure);
+    tally.add(plan ? (*plan)(batch) : measure(batch), last - first);
   }
   return tally.logs(prefix);
 }

@@ -20,11 +20,18 @@ class Trainer {
   Rows target_rows(const TensorList& targets) const;
   Tensor checked_weights(const Tensor& weights, std::int64_t rows) const;
 
+  /// What a step is about: `weights` may be undefined.
+  struct Batch {
+    Tensors inputs, targets;
+    Tensor weights;
+    std::int64_t rows() const { return inputs[0].shape()[0]; }
+  };
+
   struct Losses {
     Tensor total;
     Tensors each;  // one per output, not weighted
   };
-  Losses losses(const Tensors& outputs, const Tensors& targets, const Tensor& weights) const;
+  Losses losses(const Tensors& outputs, const Batch& batch) const;
 
   /// Shapes and dtypes of the targets that these outputs are compared with.
   std::vector<Spec> target_specs(const Tensors& outputs) const;
@@ -33,7 +40,8 @@ class Trainer {
   class Tally {
    public:
     explicit Tally(const Trainer& trainer);
-    void add(const Losses& losses, const Tensors& outputs, const Tensors& targets, std::int64_t rows);
+    /// What a step measured: the total loss, that of each output, and each metric.
+    void add(const Tensors& measured, std::int64_t rows);
     /// Sorted by name, each with `prefix` before it.
     Logs logs(const std::string& prefix = "") const;
 
@@ -43,7 +51,7 @@ class Trainer {
   };
 
   /// Forward, loss, backward, update; refuses a loss that is not finite before anything is changed.
-  void train_step(const Tensors& inputs, const Tensors& targets, const Tensor& weights, Tally& tally);
+  void train_step(const Batch& batch, Tally& tally);
   Logs evaluate(const Rows& inputs, const Rows& targets, const Tensor& weights, std::int64_t batch_size,
                 const std::string& prefix) const;
 
@@ -53,6 +61,14 @@ class Trainer {
     std::size_t output;
     Metric metric;
   };
+  Tensors measured(const Losses& losses, const Tensors& outputs, const Batch& batch) const;
+  /// The tensors of a batch behind one another, and back.
+  static Tensors packed(const Batch& batch);
+  Batch unpacked(const Tensors& tensors) const;
+  Tensors traced_step(const Tensors& tensors) const;
+  Tensors eager_step(const Batch& batch) const;
+  void check_loss(const Tensor& total) const;
+
   ModelBody& body_;
   std::vector<Loss> losses_;
   std::vector<double> weights_;

@@ -46,6 +46,7 @@ void Model::compile(const CompileOptions& options) {
   std::optional<CompileOptions> before = std::exchange(own.compiled, options);
   try {
     Trainer(own, "compile");
+    own.forget_plans();
   } catch (...) {
     own.compiled = std::move(before);
     throw;
@@ -119,7 +120,7 @@ History Model::fit(const TensorList& inputs, const TensorList& targets, const Fi
       for (const auto& callback : options.callbacks) callback->on_batch_begin(state, step);
       Tensor batch_weights;
       if (weights.defined()) batch_weights = Rows({weights}, {}, "sample_weight").batch(picked)[0];
-      trainer.train_step(rows.batch(picked), wanted.batch(picked), batch_weights, tally);
+      trainer.train_step({rows.batch(picked), wanted.batch(picked), batch_weights}, tally);
       if (!options.callbacks.empty()) {
         const Logs logs = tally.logs();
         for (const auto& callback : options.callbacks) callback->on_batch_end(state, step, logs);
@@ -171,8 +172,12 @@ Tensors Model::predict_all(const TensorList& inputs, std::int64_t batch_size) {
   const Rows rows(std::move(ordered), own.graph.input_names, "inputs");
   const RecordingScope off(false);
   std::vector<Tensors> parts(own.outputs.size());
+  const auto call = [&](const Tensors& tensors) { return own.call(tensors, {}); };
   for (std::int64_t first = 0; first < rows.count(); first += batch_size) {
-    const Tensors found = own.call(rows.range(first, std::min(first + batch_size, rows.count())).tensors(), {});
+    const std::int64_t last = std::min(first + batch_size, rows.count());
+    const Tensors batch = rows.range(first, last).tensors();
+    const Plan* plan = own.plan_for("predict", batch, call);
+    const Tensors found = plan ? (*plan)(batch) : call(batch);
     for (std::size_t k = 0; k < found.size(); ++k) parts[k].push_back(found[k]);
   }
   Tensors whole;
@@ -185,7 +190,7 @@ Tensor Model::loss(const TensorList& inputs, const TensorList& targets, const Ca
   const Rows rows = trainer.input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "loss");
-  return trainer.losses(body().call(rows.tensors(), context), wanted.tensors(), {}).total;
+  return trainer.losses(body().call(rows.tensors(), context), {rows.tensors(), wanted.tensors(), {}}).total;
 }
 
 GradcheckReport Model::check_gradients(const TensorList& inputs, const TensorList& targets) const {
@@ -211,7 +216,7 @@ GradcheckReport Model::check_gradients(const TensorList& inputs, const TensorLis
   }
   const auto total = [&](const Tensors& weights) {
     const Substitution scope(parameters, weights);
-    return trainer.losses(own.call(wide_inputs, {}), wide_targets, {}).total;
+    return trainer.losses(own.call(wide_inputs, {}), {wide_inputs, wide_targets, {}}).total;
   };
   return gradcheck(total, values, {.names = names});
 }

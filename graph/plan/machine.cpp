@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 
 #include <twopass/core/threads.h>
 
@@ -134,6 +135,16 @@ void Machine::check(const Program::Update& update, std::size_t number, const std
 }
 
 void Machine::run_whole(const PlannedCall& call) {
+  if (call.op->aliases()) {  // where views were not resolved
+    const auto offset = call.op->alias(call.arguments.get(), program_.spec(call.inputs[0]).shape).value_or(0);
+    const auto bytes = static_cast<std::size_t>(program_.values[call.output].bytes());
+    if (bytes)
+      std::memcpy(
+          pointers_[call.output],
+          pointers_[call.inputs[0]] + offset * static_cast<std::int64_t>(size_of(program_.spec(call.output).dtype)),
+          bytes);
+    return;
+  }
   std::array<View, kFewInputs> few;
   std::vector<View> many(call.inputs.size() > kFewInputs ? call.inputs.size() : 0);
   View* const views = many.empty() ? few.data() : many.data();
@@ -142,8 +153,7 @@ void Machine::run_whole(const PlannedCall& call) {
     views[k] = {pointers_[call.inputs[k]], &spec.shape, spec.dtype};
   }
   const Spec& spec = program_.spec(call.output);
-  call.op->forward(call.arguments.get(), Inputs(views, call.inputs.size()),
-                   {pointers_[call.output], &spec.shape, spec.dtype});
+  forward(call, Inputs(views, call.inputs.size()), {pointers_[call.output], &spec.shape, spec.dtype});
 }
 
 void Machine::run_block(const Step& step, const Ready& ready, std::int64_t block, std::byte* memory) {
@@ -192,6 +202,15 @@ void Machine::run_blocks(const Step& step, Ready& ready) {
   const std::int64_t each = (ready.blocks + kTiles - 1) / kTiles;
   parallel_for((ready.blocks + each - 1) / each,
                [&](std::int64_t tile) { blocks(tile * each, std::min(ready.blocks, (tile + 1) * each)); });
+}
+
+// As apply does: the reason of a refusal behind the call.
+void Machine::forward(const PlannedCall& call, Inputs inputs, const Output& output) const {
+  try {
+    call.op->forward(call.arguments.get(), inputs, output);
+  } catch (const Error& reason) {
+    throw Error(program_.head(call) + ": " + reason.what());
+  }
 }
 
 void Machine::run_step(std::size_t index) {

@@ -53,6 +53,7 @@ class Machine {
 
   void prepare_tiles(const Step& step, Ready& ready);
   Operand operand(ValueId value, std::int64_t rows, bool split, std::int64_t block_rows) const;
+  void forward(const PlannedCall& call, Inputs inputs, const Output& output) const;
   void run_whole(const PlannedCall& call);
   void run_blocks(const Step& step, Ready& ready);
   void run_block(const Step& step, const Ready& ready, std::int64_t block, std::byte* memory);

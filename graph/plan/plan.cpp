@@ -58,7 +58,7 @@ void Plan::Body::bind_inputs(const Tensors& inputs) {
   for (std::size_t k = 0; k < inputs.size(); ++k) {
     const Spec& wanted = program.spec(program.inputs[k]);
     if (inputs[k].symbolic() || !(inputs[k].shape() == wanted.shape) || inputs[k].dtype() != wanted.dtype)
-      throw Error(fmt::format("input {} of a plan is {} {}{} where it was planned for {} {}", k,
+      throw Error(fmt::format("input {} of a plan is {}{} {} where it was planned for {} {}", k,
                               inputs[k].symbolic() ? "a symbol of " : "", name_of(inputs[k].dtype()),
                               inputs[k].shape().text(), name_of(wanted.dtype), wanted.shape.text()));
   }
@@ -112,7 +112,9 @@ Tensors Plan::Body::results() {
 
 void Plan::Body::commit() {
   held.clear();  // so that a parameter is its value's one holder
-  for (std::size_t k = 0; k < updates.size(); ++k) machine.program().updates[k].parameter.exchange(updates[k]);
+  Parameters changed;
+  for (const Program::Update& update : machine.program().updates) changed.push_back(update.parameter);
+  Parameter::exchange_all(changed, updates);
 }
 
 Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const {

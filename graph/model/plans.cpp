@@ -1,0 +1,34 @@
+// The plans of a model's steps.
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include <twopass/core/error.h>
+#include <twopass/graph/model/body.h>
+#include <twopass/ops/anomaly.h>
+
+namespace twopass {
+
+const Plan* ModelBody::plan_for(const std::string& kind, const Tensors& tensors, const PlanFunction& f) {
+  if (anomalies_refused() || (compiled && compiled->run_eagerly)) return nullptr;
+  std::string key = kind;
+  for (const Tensor& x : tensors)
+    fmt::format_to(std::back_inserter(key), " {}{}", name_of(x.dtype()), x.shape().text());
+  const std::lock_guard lock(plans_mutex_);
+  const auto known = plans_.find(key);
+  if (known != plans_.end()) return known->second ? &*known->second : nullptr;
+  std::optional<Plan>& made = plans_[key];
+  try {
+    made = plan(f, tensors);
+  } catch (const Error&) {
+    // Running it eagerly either works, as with a Lambda that looks at values, or says what is wrong.
+  }
+  return made ? &*made : nullptr;
+}
+
+void ModelBody::forget_plans() {
+  const std::lock_guard lock(plans_mutex_);
+  plans_.clear();
+}
+
+}  // namespace twopass

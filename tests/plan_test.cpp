@@ -1,0 +1,232 @@
+#include <doctest/doctest.h>
+#include <twopass/twopass.h>
+
+#include <cmath>
+#include <string>
+#include <thread>
+
+using namespace twopass;
+
+namespace {
+
+bool equal_bits(const Tensor& a, const Tensor& b) {
+  if (!(a.shape() == b.shape()) || a.dtype() != b.dtype()) return false;
+  return std::equal(a.node().data, a.node().data + a.node().bytes(), b.node().data);
+}
+
+Tensor layer_norm(const Tensor& x) {
+  const Tensor c = x - mean(x, -1, keep_axis);
+  return c / sqrt(mean(square(c), -1, keep_axis) + 1e-5);
+}
+
+}  // namespace
+
+TEST_CASE("a plan gives the bits that eager execution gives") {
+  Random random(1);
+  const Tensor x = random.normal({37, 5}), w = random.normal({5, 3}), b = random.normal({3});
+  const PlanFunction f = [&](const Tensors& in) -> Tensors {
+    const Tensor h = tanh(matmul(in[0], w) + b);
+    return {h, sum(square(h)), softmax(h, -1)};
+  };
+  const Tensors eager = f({x}), planned = plan(f, {x})({x});
+  REQUIRE(planned.size() == 3);
+  for (std::size_t k = 0; k < 3; ++k) CHECK(equal_bits(planned[k], eager[k]));
+}
+
+TEST_CASE("a plan may hold its own backward pass") {
+  Random random(2);
+  const Tensor x = random.normal({64, 33}), g = random.normal({64, 33});
+  const PlanFunction f = [](const Tensors& in) -> Tensors {
+    const Tensor y = layer_norm(in[0]);
+    return {y, gradients(y, {in[0]}, {.seed = in[1]})[0]};
+  };
+  const Tensors eager = f({variable(x), g});
+  const Plan planned = plan(f, {x, g});
+  CHECK(planned.steps() == 1);
+  const Tensors found = planned({x, g});
+  CHECK(equal_bits(found[0], eager[0]));
+  CHECK(equal_bits(found[1], eager[1]));
+}
+
+TEST_CASE("every pass may be left out, and no bit changes") {
+  Random random(3);
+  const Tensor x = random.normal({20, 6});
+  const PlanFunction f = [](const Tensors& in) -> Tensors {
+    const Tensor h = reshape(layer_norm(in[0]), {10, 12});
+    return {exp(h) * 2.0 + sum(exp(h), 1, keep_axis), stop_gradient(h)};
+  };
+  const Tensors eager = f({x});
+  for (const char* name : {"constants", "common", "broadcasts", "dead", "absorb", "views", "tiles"}) {
+    CAPTURE(name);
+    const Tensors found = plan(f, {x}, {.without = {name}})({x});
+    CHECK(equal_bits(found[0], eager[0]));
+    CHECK(equal_bits(found[1], eager[1]));
+  }
+  CHECK_THROWS_WITH_AS(plan(f, {x}, {.without = {"tile"}}), "plan: there is no pass \"tile\"", Error);
+}
+
+TEST_CASE("the program is shown after each pass") {
+  const Tensor x = ones({4, 3});
+  const Plan planned = plan(
+      [](const Tensors& in) -> Tensors {
+        const Tensor a = exp(in[0]), b = exp(in[0]);
+        return {a + b};
+      },
+      {x}, {.keep_stages = true});
+  const auto stages = planned.stages();
+  REQUIRE(stages.size() == 8);
+  CHECK(stages[0].pass == "trace");
+  CHECK(stages[0].text ==
+        "%0 f32 (4, 3) = input 0\n%1 f32 (4, 3) = exp(%0)\n%2 f32 (4, 3) = exp(%0)\n"
+        "%3 f32 (4, 3) = add(%1, %2)\ngives %3\n");
+  CHECK(stages[2].text == "%0 f32 (4, 3) = input 0\n%1 f32 (4, 3) = exp(%0)\n%3 f32 (4, 3) = add(%1, %1)\ngives %3\n");
+}
+
+TEST_CASE("a plan reads parameters anew in each run, and sets those that its function sets") {
+  const Parameter w(tensor({1.0, 2.0}), "w");
+  const Plan step = plan(
+      [&](const Tensors& in) -> Tensors {
+        const Tensor loss = sum(square(w - in[0]));
+        w.set(w - 0.25 * backward(loss)[w]);
+        return {loss};
+      },
+      {zeros({2})});
+  CHECK(step({zeros({2})})[0].item<double>() == 5);
+  CHECK(w.value().values<double>() == std::vector{0.5, 1.0});
+  w.set(tensor({2.0, 0.0}));
+  CHECK(step({zeros({2})})[0].item<double>() == 4);
+  CHECK(w.value().values<double>() == std::vector{1.0, 0.0});
+}
+
+TEST_CASE("G12: what was recorded before a plan ran keeps the old value") {
+  const Parameter w(tensor({1.0, 2.0}), "w");
+  const Tensor before = w.value();
+  const Tensor y = sum(square(w.tensor()));
+  const Plan step = plan(
+      [&](const Tensors&) -> Tensors {
+        w.set(w * 2.0);
+        return {};
+      },
+      {});
+  step({});
+  CHECK(before.values<double>() == std::vector{1.0, 2.0});
+  CHECK(backward(y)[w].values<double>() == std::vector{2.0, 4.0});
+  CHECK(w.value().values<double>() == std::vector{2.0, 4.0});
+}
+
+TEST_CASE("T14: where one new value is not finite no parameter changes") {
+  const Parameter a(tensor({1.0}), "a"), b(tensor({0.0}), "b");
+  const Plan step = plan(
+      [&](const Tensors& in) -> Tensors {
+        a.set(a + in[0]);
+        b.set(in[0] / b);
+        return {};
+      },
+      {ones({1})});
+  CHECK_THROWS_WITH_AS(step({ones({1})}), "the new value of parameter \"b\" is not finite; nothing was changed", Error);
+  CHECK(a.value().item<double>() == 1);
+  CHECK(b.value().item<double>() == 0);
+}
+
+TEST_CASE("an op that refuses its inputs inside a plan is named, and nothing changes") {
+  const Parameter w(ones({3, 2}), "w");
+  const Plan step = plan(
+      [&](const Tensors& in) -> Tensors {
+        const Tensor y = gather(w, in[0]);
+        w.set(w * 2.0);
+        return {y};
+      },
+      {tensor({0, 0})});
+  CHECK_THROWS_WITH_AS(step({tensor({0, 7})}), doctest::Contains("gather((3, 2), (2,)"), Error);
+  CHECK(w.value().at<double>(0) == 1);
+  CHECK(step({tensor({0, 2})})[0].shape() == Shape{2, 2});
+}
+
+TEST_CASE("inputs of another number, shape or dtype are refused with what was planned for") {
+  const Plan planned = plan([](const Tensors& in) -> Tensors { return {exp(in[0])}; }, {ones({2, 3})});
+  CHECK_THROWS_WITH_AS(planned({}), "a plan of 1 inputs was given 0", Error);
+  CHECK_THROWS_WITH_AS(planned({ones({3, 2})}), "input 0 of a plan is f32 (3, 2) where it was planned for f32 (2, 3)",
+                       Error);
+  CHECK_THROWS_WITH_AS(planned({ones({2, 3}, f64)}), doctest::Contains("is f64 (2, 3)"), Error);
+}
+
+TEST_CASE("a function that reads values cannot be planned and says so") {
+  CHECK_THROWS_WITH_AS(plan([](const Tensors& in) -> Tensors { return {in[0] * in[0].item<double>()}; }, {ones({1})}),
+                       doctest::Contains("has no elements"), Error);
+}
+
+TEST_CASE("results stay what they are while the plan runs again") {
+  const Plan planned = plan(
+      [](const Tensors& in) -> Tensors {
+        return {in[0] * 2.0, in[0], in[0] * 2.0};
+      },
+      {ones({9})});
+  const Tensors first = planned({ones({9})}), second = planned({full({9}, 3)});
+  CHECK(first[0].at<double>(8) == 2);
+  CHECK(first[1].at<double>(8) == 1);
+  CHECK(first[2].at<double>(8) == 2);
+  CHECK(second[0].at<double>(8) == 6);
+  CHECK(second[1].at<double>(8) == 3);
+}
+
+TEST_CASE("runs take no memory from the system, and none is left behind") {
+  Random random(4);
+  const Tensor x = random.normal({50, 20});
+  const Parameter w(random.normal({20, 20}), "w");
+  const Plan step = plan(
+      [&](const Tensors& in) -> Tensors {
+        const Tensor loss = mean(square(tanh(matmul(in[0], w))));
+        w.set(w - 0.1 * backward(loss)[w]);
+        return {loss};
+      },
+      {x});
+  step({x});
+  const std::int64_t live = memory::live_bytes(), nodes = Node::live();
+  memory::reset_peak();
+  for (int k = 0; k < 100; ++k) step({x});
+  CHECK(memory::live_bytes() == live);
+  CHECK(Node::live() == nodes);
+  CHECK(memory::peak_bytes() - live <= 64 << 10);  // a block's own memory
+}
+
+TEST_CASE("the arena is within a tenth of what must live at a time") {
+  Random random(5);
+  Parameters parameters;
+  for (int k = 0; k < 20; ++k) parameters.emplace_back(random.normal({64, 64}), "w");
+  const Plan planned = plan(
+      [&](const Tensors& in) -> Tensors {
+        Tensor h = in[0];
+        for (std::size_t k = 0; k < parameters.size(); k += 2)
+          h = h + matmul(relu(matmul(h, parameters[k])), parameters[k + 1]);
+        const Gradients found = backward(mean(square(h)));
+        for (const Parameter& each : parameters) each.set(each - 0.1 * found[each]);
+        return {};
+      },
+      {ones({64, 64})});
+  CHECK(planned.arena_bytes() <= planned.least_arena_bytes() * 11 / 10);
+}
+
+TEST_CASE("C3: two threads may run one plan") {
+  const Plan planned = plan([](const Tensors& in) -> Tensors { return {sum(square(in[0]))}; }, {ones({1000})});
+  std::vector<double> found(2);
+  std::vector<std::thread> threads;
+  for (int k = 0; k < 2; ++k)
+    threads.emplace_back([&, k] {
+      for (int run = 0; run < 50; ++run)
+        found[static_cast<std::size_t>(k)] = planned({full({1000}, k + 1)})[0].item<double>();
+    });
+  for (auto& each : threads) each.join();
+  CHECK(found == std::vector{1000.0, 4000.0});
+}
+
+TEST_CASE("text says what each step does, how much it moves and where it lies; profile times it") {
+  const Tensor x = ones({128, 64}), w = ones({64, 32});
+  const Plan planned = plan([&](const Tensors& in) -> Tensors { return {tanh(matmul(in[0], w)) * 2.0}; }, {x});
+  CHECK(planned.text().find("FLOP") != std::string::npos);
+  CHECK(planned.text().find("matmul(%0, %1)  @ arena + 0") != std::string::npos);
+  const auto profile = planned.profile({x}, 3);
+  REQUIRE(profile.size() == planned.steps());
+  CHECK(profile[0].calls == "matmul");
+  CHECK(profile[0].bytes == 4 * (128 * 64 + 64 * 32 + 128 * 32));
+  CHECK(planned.peak_bytes() == planned.arena_bytes() + 4 * 128 * 32);
+}
