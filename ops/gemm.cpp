@@ -26,6 +26,7 @@ struct Product {
   std::int64_t ldb;
   T* c;
   std::int64_t ldc;
+  GemmOptions<T> options;
 
   gemm_kernel::Strided<T> left() const { return {a, transpose_a ? 1 : lda, transpose_a ? lda : 1}; }
   gemm_kernel::Strided<T> right() const { return {b, transpose_b ? ldb : 1, transpose_b ? 1 : ldb}; }
@@ -34,13 +35,21 @@ struct Product {
   // memory (the weight gradient of a narrow layer), the transposed result is faster, even with the turn.
   bool better_turned() const { return transpose_a && n <= kNarrow && m >= 4 * n; }
 
+  // c can't hold unfinished sums while it is what they are added to.
+  bool needs_sums() const { return options.add == c && k > gemm_kernel::kDepth; }
+
   void run() const {
-    if (!better_turned()) return gemm_kernel::multiply(m, n, k, left(), right(), c, ldc);
+    const bool turned = better_turned();
+    if (!turned && !needs_sums()) return gemm_kernel::multiply(m, n, k, left(), right(), c, ldc, options);
     const Buffer memory(static_cast<std::size_t>(m * n) * sizeof(T));
-    T* const turned = reinterpret_cast<T*>(memory.data());
-    gemm_kernel::multiply(n, m, k, right(), left(), turned, m);
+    T* const sums = reinterpret_cast<T*>(memory.data());
+    if (turned)
+      gemm_kernel::multiply(n, m, k, right(), left(), sums, m);
+    else
+      gemm_kernel::multiply(m, n, k, left(), right(), sums, n);
     for (std::int64_t row = 0; row < m; ++row)
-      for (std::int64_t column = 0; column < n; ++column) c[row * ldc + column] = turned[column * m + row];
+      gemm_kernel::finish_row(sums + (turned ? row : row * n), turned ? m : 1, c + row * ldc, n,
+                              gemm_kernel::options_at(options, row, 0));
   }
 
   Product rows(std::int64_t first, std::int64_t count) const {
@@ -48,6 +57,7 @@ struct Product {
     part.m = count;
     part.a += transpose_a ? first : first * lda;
     part.c += first * ldc;
+    part.options = gemm_kernel::options_at(options, first, 0);
     return part;
   }
   Product columns(std::int64_t first, std::int64_t count) const {
@@ -55,6 +65,7 @@ struct Product {
     part.n = count;
     part.b += transpose_b ? first * ldb : first;
     part.c += first;
+    part.options = gemm_kernel::options_at(options, 0, first);
     return part;
   }
 };
@@ -63,13 +74,16 @@ struct Product {
 
 template <typename T>
 void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
-          std::int64_t lda, const T* b, std::int64_t ldb, T* c, std::int64_t ldc) {
+          std::int64_t lda, const T* b, std::int64_t ldb, T* c, std::int64_t ldc,
+          const std::type_identity_t<GemmOptions<T>>& options) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
-    for (std::int64_t row = 0; row < m; ++row) std::fill_n(c + row * ldc, n, T{0});
+    const T nothing = 0;
+    for (std::int64_t row = 0; row < m; ++row)
+      gemm_kernel::finish_row(&nothing, 0, c + row * ldc, n, gemm_kernel::options_at(options, row, 0));
     return;
   }
-  const Product<T> whole{transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc};
+  const Product<T> whole{transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, options};
   const bool by_rows = m >= n;
   const std::int64_t length = by_rows ? m : n;
   const std::int64_t work_each = (by_rows ? n : m) * k;  // of one row or column
@@ -85,8 +99,8 @@ void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, st
 }
 
 template void gemm(bool, bool, std::int64_t, std::int64_t, std::int64_t, const float*, std::int64_t, const float*,
-                   std::int64_t, float*, std::int64_t);
+                   std::int64_t, float*, std::int64_t, const GemmOptions<float>&);
 template void gemm(bool, bool, std::int64_t, std::int64_t, std::int64_t, const double*, std::int64_t, const double*,
-                   std::int64_t, double*, std::int64_t);
+                   std::int64_t, double*, std::int64_t, const GemmOptions<double>&);
 
 }  // namespace twopass

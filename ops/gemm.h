@@ -1,14 +1,30 @@
 // The one function behind every product of matrices.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 namespace twopass {
 
-/// c = op(a) op(b) for row-major matrices: op(a) is [m, k], op(b) is [k, n], c is [m, n] and is overwritten (with zeros
-/// where k is 0). A transposed operand is stored [k, m] or [n, k]; lda, ldb and ldc are the elements from one stored
-/// row to the next. f32 and f64. Cut into tiles by size alone: bit-equal for any number of threads.
+/// What becomes of a product's elements while they are in registers: c = relu(add + (alpha ab + bias)), in this order.
+template <typename T>
+struct GemmOptions {
+  T alpha = 1;
+  /// One for each column of c, or none.
+  const T* bias = nullptr;
+  /// A matrix of c's size with its own step between rows, or none. It may be c itself, which is then added to, but may
+  /// not overlap it otherwise.
+  const T* add = nullptr;
+  std::int64_t ldadd = 0;
+  bool relu = false;
+};
+
+/// c = op(a) op(b) for row-major matrices: op(a) is [m, k], op(b) is [k, n], c is [m, n] and is overwritten (k may be
+/// 0: a product over nothing is zeros). A transposed operand is stored [k, m] or [n, k]; lda, ldb and ldc are the
+/// elements from one stored row to the next. f32 and f64. The options change each element as the same operations on
+/// the finished product would, bit for bit. Cut into tiles by size alone: bit-equal for any number of threads.
 template <typename T>
 void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
-          std::int64_t lda, const T* b, std::int64_t ldb, T* c, std::int64_t ldc);
+          std::int64_t lda, const T* b, std::int64_t ldb, T* c, std::int64_t ldc,
+          const std::type_identity_t<GemmOptions<T>>& options = {});
 
 }  // namespace twopass

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <twopass/core/memory.h>
+#include <twopass/ops/gemm.h>
 
 namespace twopass::gemm_kernel {
 
@@ -33,9 +34,45 @@ struct Strided {
   std::int64_t across, along;
 };
 
-// R rows by V packets of c, overwritten or, where there is `more` than these terms, added to.
+// The options of the part of c that begins at a row and a column of it.
+template <typename T>
+GemmOptions<T> options_at(GemmOptions<T> options, std::int64_t row, std::int64_t column) {
+  if (options.bias) options.bias += column;
+  if (options.add) options.add += row * options.ldadd + column;
+  return options;
+}
+
+// A row of c from its sums, `step` elements apart; NaN passes relu.
+template <typename T>
+void finish_row(const T* sums, std::int64_t step, T* c, std::int64_t n, const GemmOptions<T>& options) {
+  for (std::int64_t j = 0; j < n; ++j) {
+    T value = options.alpha * sums[j * step];
+    if (options.bias) value = value + options.bias[j];
+    if (options.add) value = options.add[j] + value;
+    c[j] = options.relu && value <= 0 ? T{0} : value;
+  }
+}
+
+// The same for the sums of a block.
 template <typename T, int R, int V>
-void block(std::int64_t depth, const Strided<T>& a, const Strided<T>& b, T* c, std::int64_t ldc, bool more) {
+void finish(Packet<T> (&sums)[R][V], const GemmOptions<T>& options) {
+  using namespace Eigen::internal;
+  const Packet<T> zero = pset1<Packet<T>>(T{0});
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) {
+      Packet<T> value = pmul(pset1<Packet<T>>(options.alpha), sums[r][v]);
+      if (options.bias) value = padd(value, ploadu<Packet<T>>(options.bias + v * kLanes<T>));
+      if (options.add) value = padd(ploadu<Packet<T>>(options.add + r * options.ldadd + v * kLanes<T>), value);
+      if (options.relu) value = pselect(pcmp_le(value, zero), zero, value);
+      sums[r][v] = value;
+    }
+}
+
+// R rows by V packets of c, overwritten or, where there is `more` than these terms, added to; `ending` comes with the
+// last terms, where there is anything to do.
+template <typename T, int R, int V>
+void block(std::int64_t depth, const Strided<T>& a, const Strided<T>& b, T* c, std::int64_t ldc, bool more,
+           const GemmOptions<T>* ending) {
   using namespace Eigen::internal;
   Packet<T> sums[R][V];
   for (int r = 0; r < R; ++r)
@@ -54,12 +91,14 @@ void block(std::int64_t depth, const Strided<T>& a, const Strided<T>& b, T* c, s
       for (int v = 0; v < V; ++v) sums[r][v] = pmadd(left, right[v], sums[r][v]);
     }
   }
+  if (ending) finish<T, R, V>(sums, *ending);
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v) pstoreu(c + r * ldc + v * kLanes<T>, sums[r][v]);
 }
 
 template <typename T>
-using Block = void (*)(std::int64_t, const Strided<T>&, const Strided<T>&, T*, std::int64_t, bool);
+using Block = void (*)(std::int64_t, const Strided<T>&, const Strided<T>&, T*, std::int64_t, bool,
+                       const GemmOptions<T>*);
 
 template <typename T, int V, int... R>
 constexpr std::array<Block<T>, sizeof...(R)> blocks_of(std::integer_sequence<int, R...>) {
@@ -118,7 +157,7 @@ void pack_rows(std::int64_t rows, std::int64_t depth, Strided<T> a, T* packed) {
 // One panel of c. Columns that do not fill their last packet go through memory of their own.
 template <typename T>
 void multiply_panel(std::int64_t m, std::int64_t width, std::int64_t depth, const Strided<T>& a, bool packed,
-                    const Strided<T>& panel, T* c, std::int64_t ldc, bool more) {
+                    const Strided<T>& panel, T* c, std::int64_t ldc, bool more, const GemmOptions<T>* ending) {
   const std::int64_t packets = (width + kLanes<T> - 1) / kLanes<T>, stride = packets * kLanes<T>;
   const std::int64_t step = rows_for(static_cast<int>(packets));
   alignas(64) T edge[kGroup * kColumns<T>];
@@ -129,20 +168,27 @@ void multiply_panel(std::int64_t m, std::int64_t width, std::int64_t depth, cons
                                    : Strided<T>{a.data + i * a.across, a.across, a.along};
     const Block<T> run = block_for<T>(static_cast<int>(rows), static_cast<int>(packets));
     if (width == stride) {
-      run(depth, left, panel, c, ldc, more);
+      const GemmOptions<T> here = ending ? options_at(*ending, i, 0) : GemmOptions<T>{};
+      run(depth, left, panel, c, ldc, more, ending ? &here : nullptr);
       continue;
     }
     if (more)
       for (std::int64_t r = 0; r < rows; ++r) std::copy_n(c + r * ldc, width, edge + r * stride);
-    run(depth, left, panel, edge, stride, more);
-    for (std::int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * stride, width, c + r * ldc);
+    run(depth, left, panel, edge, stride, more, nullptr);
+    for (std::int64_t r = 0; r < rows; ++r)
+      if (ending)
+        finish_row(edge + r * stride, 1, c + r * ldc, width, options_at(*ending, i + r, 0));
+      else
+        std::copy_n(edge + r * stride, width, c + r * ldc);
   }
 }
 
 // c = a b for m, n, k > 0; `a` steps across rows, `b` across columns. An element's sum has one order, whatever part of
-// c is asked for.
+// c is asked for. What is added may be c only where k is kDepth at most: else c holds sums that are not finished.
 template <typename T>
-void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Strided<T> a, Strided<T> b, T* c, std::int64_t ldc) {
+void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Strided<T> a, Strided<T> b, T* c, std::int64_t ldc,
+              const GemmOptions<T>& options = {}) {
+  const bool plain = options.alpha == T{1} && !options.bias && !options.add && !options.relu;
   const std::int64_t most = std::min(k, kDepth);
   const bool strided_rows = a.along != 1 && n > kColumns<T> && most * a.along * std::int64_t{sizeof(T)} > kNear;
   const bool strided_panels = b.across != 1 || (m > kGroup && most * b.along * std::int64_t{sizeof(T)} > kNear);
@@ -164,7 +210,9 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Strided<T> a, Stri
         pack_columns(depth, width, right, panel);
         right = {panel, 1, (width + kLanes<T> - 1) / kLanes<T> * kLanes<T>};
       }
-      multiply_panel(m, width, depth, left, strided_rows, right, c + j, ldc, p > 0);
+      const bool ends = !plain && p + depth == k;
+      const GemmOptions<T> here = ends ? options_at(options, 0, j) : options;
+      multiply_panel(m, width, depth, left, strided_rows, right, c + j, ldc, p > 0, ends ? &here : nullptr);
     }
   }
 }

@@ -14,6 +14,10 @@ struct MatmulOptions {
 /// a row on the left and a column on the right, and lose that axis. Flags transpose without moving memory.
 Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options = {});
 
+/// c + scale a b in one sweep, the product as above and c of its shape; scale is one number, or undefined: 1.
+Tensor multiply_add(const Tensor& c, const Tensor& a, const Tensor& b, const Tensor& scale = {},
+                    MatmulOptions options = {});
+
 /// Activations that affine computes in the same sweep.
 enum class FusedActivation : std::uint8_t { linear, relu, sigmoid, tanh };
 /// activation(x w + b) for x [..., k], w [k, n], b [n] (or undefined: none): one product and one sweep.

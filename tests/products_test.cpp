@@ -157,6 +157,34 @@ TEST_CASE("affine equals its parts bit for bit, with and without a bias") {
   CHECK(same(affine(x, w, {}, FusedActivation::relu), relu(matmul(x, w))));
 }
 
+TEST_CASE("multiply_add equals its parts bit for bit, in batches too") {
+  Random random(6);
+  const Tensor scale = tensor(-0.01);
+  for (const Shape& batch : {Shape{}, Shape{3}, Shape{2, 3}}) {
+    const auto stack = [&](std::int64_t rows, std::int64_t columns) {
+      Shape shape = batch;
+      return random.normal(shape.inserted(shape.rank(), rows).inserted(shape.rank() + 1, columns));
+    };
+    const Tensor c = stack(37, 13), a = stack(37, 29), b = stack(29, 13), shared = random.normal({29, 13});
+    CHECK(multiply_add(c, a, b).values<float>() == (c + matmul(a, b)).values<float>());
+    CHECK(multiply_add(c, a, b, scale).values<float>() == (c + scale * matmul(a, b)).values<float>());
+    CHECK(multiply_add(c, a, shared, scale).values<float>() == (c + scale * matmul(a, shared)).values<float>());
+  }
+}
+
+TEST_CASE("multiply_add in the memory of c adds to it") {
+  const Tensor c = tensor({{1.0, 2.0}, {3.0, 4.0}}), a = tensor({{1.0, 0.0}, {0.0, 2.0}});
+  const Op& op = *find_op("multiply_add");
+  Tensor memory = from_values(c.values<float>(), c.shape(), f32);
+  std::byte* const bytes = reinterpret_cast<std::byte*>(writable<float>(memory));
+  const auto view = [](const Tensor& x) {
+    return View{reinterpret_cast<const std::byte*>(x.data<float>()), &x.shape(), x.dtype()};
+  };
+  const std::vector<View> in{view(memory), view(a), view(c)};
+  op.forward(op.samples()[0].arguments.get(), in, {bytes, &memory.shape(), f32});
+  CHECK(memory.values<float>() == std::vector<float>{2, 4, 9, 12});
+}
+
 TEST_CASE("affine passes NaN through relu instead of hiding it") {
   const Tensor y = affine(tensor({{1.0}}), tensor({{std::nan("")}}), tensor({0.0}), FusedActivation::relu);
   CHECK(std::isnan(y.item<double>()));
