@@ -5,22 +5,27 @@
 namespace twopass {
 namespace threads {
 
-/// How many threads work on one call, this one included (at first as many as the machine has processors).
+/// How many threads work on one call, this one included (at first as many as this process has processors). A child of
+/// fork() has threads of its own.
 int count();
 /// Sets that number; refuses numbers below 1 or above 1024.
 void set_count(int count);
 
+/// What all tiles of a call are worth: sharing pays from about 2 µs on with threads that are awake, and from about 20
+/// µs on with threads that sleep, as those do that had no work for a moment. A small effort wakes none.
+enum class Effort { small, large };
+
 using Body = void (*)(const void* context, std::int64_t tile);
-void run(std::int64_t tiles, Body body, const void* context);
+void run(std::int64_t tiles, Body body, const void* context, Effort effort);
 
 }  // namespace threads
 
 /// Calls `f(tile)` for each tile 0 … tiles-1, on the pool's threads and this one, and returns when all are done. The
 /// first exception (by tile) arrives here. Inside a tile, calls run their tiles one after another on the same thread.
 template <typename F>
-void parallel_for(std::int64_t tiles, const F& f) {
+void parallel_for(std::int64_t tiles, const F& f, threads::Effort effort = threads::Effort::large) {
   threads::run(
-      tiles, [](const void* context, std::int64_t tile) { (*static_cast<const F*>(context))(tile); }, &f);
+      tiles, [](const void* context, std::int64_t tile) { (*static_cast<const F*>(context))(tile); }, &f, effort);
 }
 
 }  // namespace twopass

@@ -49,6 +49,7 @@ constexpr std::int64_t kLeaf = 512;     // elements that the leaf of the tree ad
 constexpr std::int64_t kLeafRows = 16;  // rows that the leaf of the tree over rows adds one after another
 constexpr std::int64_t kStrip = 128;    // columns that are reduced together
 constexpr std::int64_t kTile = 32768;   // elements of one tile
+constexpr std::int64_t kWorthWaking = 131072;  // elements from which threads that sleep are woken
 
 // F has: `Sum zero() const`, `Sum load(T x, std::int64_t to) const` (what x counts for, in the output's element `to`)
 // and `Sum join(Sum, Sum) const`.
@@ -110,10 +111,12 @@ JoinOnly<Sum, F> join_only(const JoinOnly<Sum, F>& f) {
 template <typename Body>
 void for_units(std::int64_t units, std::int64_t elements_each, const Body& body) {
   const std::int64_t per_tile = std::max<std::int64_t>(1, kTile / std::max<std::int64_t>(1, elements_each));
-  parallel_for((units + per_tile - 1) / per_tile, [&](std::int64_t tile) {
+  const auto do_tile = [&](std::int64_t tile) {
     const std::int64_t end = std::min(units, (tile + 1) * per_tile);
     for (std::int64_t unit = tile * per_tile; unit < end; ++unit) body(unit);
-  });
+  };
+  const bool large = units > kWorthWaking / std::max<std::int64_t>(1, elements_each);
+  parallel_for((units + per_tile - 1) / per_tile, do_tile, large ? threads::Effort::large : threads::Effort::small);
 }
 
 /// Reduces x [outer, count, inner] over its middle axis; `done(result, to)` turns a result into the output's element.

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <ctime>
 #include <thread>
 #include <vector>
 
@@ -29,6 +31,18 @@ void on_threads(int count, const F& f) {
   std::vector<std::thread> threads;
   for (int k = 0; k < count; ++k) threads.emplace_back([&f, k] { f(k); });
   for (std::thread& thread : threads) thread.join();
+}
+
+// Whether two tiles run at the same time: each waits for the other, for ten seconds at most.
+bool tiles_meet() {
+  std::atomic<int> there{0};
+  parallel_for(2, [&](std::int64_t) {
+    ++there;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (there < 2 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    if (there < 2) there = -9;
+  });
+  return there == 2;
 }
 
 struct ThreadCount {
@@ -99,7 +113,7 @@ TEST_CASE("C5: an exception in a tile arrives at the caller, and the pool goes o
 
 TEST_CASE("C6: nested regions, pools of 1 and 64 threads and a forked child all end, with equal bits") {
   std::vector<float> results;
-  for (const int count : {1, 2, 8, 64}) {
+  for (const int count : {1, 2, 4, 8, 64}) {
     const ThreadCount scope(count);
     std::atomic<int> done{0};
     parallel_for(8, [&](std::int64_t) { parallel_for(8, [&](std::int64_t) { ++done; }); });
@@ -110,14 +124,42 @@ TEST_CASE("C6: nested regions, pools of 1 and 64 threads and a forked child all 
   }
   for (const float each : results) CHECK(each == results[0]);
 #ifndef __SANITIZE_THREAD__  // which does not follow forks of programs with threads
+  const ThreadCount two(2);
   const pid_t child = fork();
-  if (child == 0) {
-    std::atomic<int> done{0};
-    parallel_for(8, [&](std::int64_t) { ++done; });
-    _exit(done == 8 ? 0 : 1);
-  }
+  if (child == 0) _exit(tiles_meet() ? 0 : 1);  // its pool has threads of its own
   int status = -1;
   waitpid(child, &status, 0);
   CHECK(status == 0);
 #endif
+  CHECK(tiles_meet());
+}
+
+TEST_CASE("a tile that takes long is waited for, and every tile of a thousand short calls is run once") {
+  const ThreadCount four(4);
+  std::atomic<int> done{0};
+  parallel_for(4, [&](std::int64_t tile) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(tile == 0 ? 0 : 5));
+    ++done;
+  });
+  CHECK(done == 4);
+  std::atomic<int> wrong{0};
+  on_threads(3, [&](int) {
+    for (int call = 0; call < 1000; ++call) {
+      std::vector<int> runs(5, 0);
+      const auto effort = call % 2 == 0 ? threads::Effort::large : threads::Effort::small;
+      parallel_for(
+          5, [&](std::int64_t tile) { ++runs[static_cast<std::size_t>(tile)]; }, effort);
+      if (runs != std::vector<int>(5, 1)) ++wrong;
+    }
+  });
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("threads without work burn no time") {
+  const ThreadCount two(2);
+  CHECK(tiles_meet());
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));  // they look for more for a moment
+  const std::clock_t before = std::clock();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK(static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC < 0.005);
 }
