@@ -8,6 +8,7 @@
 
 #include <twopass/ops/anomaly.h>
 #include <twopass/ops/families.h>
+#include <twopass/ops/keeping.h>
 
 namespace twopass {
 namespace {
@@ -128,7 +129,7 @@ Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> i
     if (anomalies_refused()) check_anomaly(made, inputs);
     if (recorded) {
       node.arguments = std::move(arguments);
-      record_inputs(node, inputs, op.keeps());
+      record_inputs(node, inputs, keeping_everything() ? Keep::input : op.keeps());
     }
     return made;
   } catch (const Error& reason) {

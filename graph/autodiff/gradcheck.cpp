@@ -1,141 +1,132 @@
 #include <twopass/graph/autodiff/gradcheck.h>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
+#include <optional>
 
+#include <twopass/core/error.h>
 #include <twopass/core/random.h>
-#include <twopass/graph/autodiff/backward.h>
-#include <twopass/graph/autodiff/numerical.h>
+#include <twopass/graph/autodiff/blame.h>
+#include <twopass/graph/autodiff/comparison.h>
+#include <twopass/graph/autodiff/coverage_log.h>
+#include <twopass/graph/autodiff/exact.h>
+#include <twopass/graph/autodiff/vacuity.h>
+#include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/elementwise.h>
-#include <twopass/ops/reduction.h>
+#include <twopass/ops/keeping.h>
 
 namespace twopass {
 namespace {
 
-using Many = std::function<Tensor(const Tensors&)>;
+constexpr double kExact = 1e-12;
 
-// f's output weighted with fixed numbers and summed, so that every element of the output counts and none cancels
-// another.
-Many projected(const Many& f, std::uint64_t seed) {
-  return [f, seed](const Tensors& inputs) {
-    const Tensor y = f(inputs);
-    if (y.rank() == 0) return y;
-    Random random(seed_of(seed, "projection"));
-    return sum(y * random.uniform(y.shape(), y.dtype(), 0.5, 1.5));
-  };
+// What is checked, in the precision in which it can be.
+struct Subject {
+  ManyFunction f;
+  Tensors inputs;
+  double epsilon = std::numeric_limits<double>::epsilon();
+  double exact = kExact;
+  GradcheckOptions options;
+};
+
+bool has_f32(const Tensors& tensors) {
+  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& x) { return x.dtype() == f32; });
 }
 
-Tensors as_variables(const Tensors& inputs) {
-  Tensors variables;
-  for (const Tensor& x : inputs) variables.push_back(is_floating(x.dtype()) ? variable(detach(x)) : x);
-  return variables;
-}
-
-void compare(const Many& f, const Tensors& inputs, int order, const GradcheckOptions& options,
-             GradcheckReport& report) {
-  const Tensors variables = as_variables(inputs);
-  const Tensor y = [&] {
-    const RecordingScope on(true);
-    return f(variables);
-  }();
-  const Gradients found = y.recorded() ? backward(y) : Gradients();
-  const NumericalGradients numerical = numerical_gradients(
-      [&](const Tensors& at) {
-        // Second order differentiates gradients, which need a record of their own to be computed.
-        const RecordingScope on(order > 1);
-        return detach(f(order > 1 ? as_variables(at) : at));
-      },
-      inputs, {.difference = Difference::central});
-  for (std::size_t k = 0; k < inputs.size(); ++k) {
-    if (!is_floating(inputs[k].dtype())) continue;
-    const std::vector<double> ours = found[variables[k]].values<double>();
-    const std::vector<double> theirs = numerical.gradients[k].values<double>();
-    GradcheckReport::Line line;
-    line.input = k < options.names.size() ? options.names[k] : fmt::format("input {}", k);
-    line.order = order;
-    line.elements = static_cast<std::int64_t>(ours.size());
-    double worst = -1;
-    for (std::size_t place = 0; place < ours.size(); ++place) {
-      const double allowed =
-          options.absolute + options.relative * std::max(std::abs(ours[place]), std::abs(theirs[place]));
-      double off = std::abs(ours[place] - theirs[place]) / allowed;
-      if (!(off >= 0)) off = INFINITY;  // NaN is never right
-      if (off <= worst) continue;
-      worst = off;
-      line.worst = inputs[k].shape().index_of(static_cast<std::int64_t>(place));
-      line.analytic = ours[place];
-      line.numerical = theirs[place];
-      line.allowed = allowed;
-      line.ok = off <= 1;
-    }
-    report.add(std::move(line));
+// f32 is too coarse to differentiate by differences: inputs are widened. A function that caught f32 tensors refuses
+// them; it is checked as it is, within f32's bounds.
+Subject subject_of(const ManyFunction& f, const Tensors& inputs, const GradcheckOptions& options) {
+  Subject subject{.f = f, .inputs = inputs, .options = options};
+  if (!has_f32(inputs)) return subject;
+  for (Tensor& x : subject.inputs)
+    if (x.dtype() == f32) x = cast(detach(x), f64);
+  try {
+    const Tensors outputs = no_record([&] { return f(subject.inputs); });
+    if (!has_f32(outputs)) return subject;
+  } catch (const Error&) {
   }
+  subject.inputs = inputs;
+  subject.epsilon = std::numeric_limits<float>::epsilon();
+  subject.exact = 1e-5;
+  subject.options.absolute = std::max(options.absolute, 1e-4);
+  subject.options.relative = std::max(options.relative, 1e-3);
+  return subject;
 }
 
-void check(const Many& f, const Tensors& inputs, const GradcheckOptions& options, GradcheckReport& report) {
-  const Many once = projected(f, options.seed);
-  compare(once, inputs, 1, options, report);
-  if (options.order < 2) return;
-  // The first gradients, each weighted and summed, as a function of the same inputs.
-  const Many twice = [once, seed = options.seed](const Tensors& at) {
-    const Tensor y = once(at);
-    Tensors of;
-    for (const Tensor& x : at)
-      if (is_floating(x.dtype())) of.push_back(x);
-    Tensor total = tensor(0.0, f64);
-    if (!y.recorded()) return total;
-    Random random(seed_of(seed, "second projection"));
-    for (const Tensor& g : gradients(y, of, {.record = true}))
-      total = total + cast(sum(g * random.uniform(g.shape(), g.dtype(), 0.5, 1.5)), f64);
-    return total;
-  };
-  compare(twice, inputs, 2, options, report);
+// An op in the record of f's gradients that has no gradient itself, if there is one.
+const Op* not_differentiable(const Tensors& outputs) {
+  for (const Node* node : nodes_behind(outputs))
+    if (node->op && !node->is(Node::kLeaf) && node->is(Node::kRecorded) && !node->op->differentiable()) return node->op;
+  return nullptr;
+}
+
+bool fails(const GradcheckReport& report) {
+  return std::any_of(report.pairs().begin(), report.pairs().end(),
+                     [](const GradcheckPair& pair) { return pair.verdict == Verdict::fail; });
+}
+
+void note_what_was_sampled(const GradcheckOptions& options, GradcheckReport& report) {
+  for (const GradcheckPair& pair : report.pairs())
+    if (pair.tried < pair.elements)
+      return report.note(
+          fmt::format("not every derivative was tried: elements and directions were drawn with seed {}", options.seed));
+}
+
+GradcheckReport check(const ManyFunction& f, const Tensors& inputs, const GradcheckOptions& options) {
+  const Subject subject = subject_of(f, inputs, options);
+  GradcheckReport report;
+  report.set_seed(options.seed);
+  if (subject.epsilon > 1e-10) report.note("f takes f32 only: differences and bounds are those of f32");
+  const RecordingScope on(true);
+  int highest = options.order;
+  ManyFunction derived = subject.f;
+  for (int order = 1; order <= highest; ++order) {
+    if (order > 1) derived = gradient_of(derived, options.seed);
+    const Tensors record = derived(as_variables(subject.inputs));
+    if (const Op* op = order > 1 ? not_differentiable(record) : nullptr) {
+      report.note(fmt::format("{} has no gradient: derivatives above order {} do not exist", op->name(), order - 1));
+      highest = order - 1;
+      break;
+    }
+    log_coverage(record, order);
+    compare(derived, subject.inputs, order, subject.epsilon, subject.options, report);
+    if (fails(report)) {
+      if (options.blame) blame(subject.f, subject.inputs, order, subject.epsilon, subject.options, report);
+      break;
+    }
+  }
+  if (options.exact && !fails(report))
+    check_exactly(subject.f, subject.inputs, highest, subject.exact, options, report);
+  note_what_was_sampled(options, report);
+  const KeepingScope keeping;
+  for (std::string& line : untaken_branches(subject.f(as_variables(subject.inputs)))) report.note(std::move(line));
+  return report;
 }
 
 }  // namespace
 
-bool GradcheckReport::ok() const {
-  return std::all_of(lines_.begin(), lines_.end(), [](const Line& line) { return line.ok; });
+GradcheckReport gradcheck(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs,
+                          const GradcheckOptions& options) {
+  return check([&](const Tensors& at) { return Tensors{f(at)}; }, inputs, options);
 }
 
-std::string GradcheckReport::text() const {
-  std::string text;
-  for (const Line& line : lines_) {
-    if (!text.empty()) text += "\n";
-    text += fmt::format("{}{}: ", line.input, line.order > 1 ? ", second order" : "");
-    if (line.elements == 0)
-      text += "no elements";
-    else
-      text += fmt::format(
-          "worst of {} at [{}]: analytic {:.10g}, numerical {:.10g}, off by {:.2g} where {:.2g} is allowed: {}",
-          line.elements, fmt::join(line.worst, ", "), line.analytic, line.numerical,
-          std::abs(line.analytic - line.numerical), line.allowed, line.ok ? "ok" : "WRONG");
-  }
-  return text;
-}
-
-GradcheckReport gradcheck(const Many& f, const Tensors& inputs, const GradcheckOptions& options) {
-  GradcheckReport report;
-  check(f, inputs, options, report);
-  return report;
+GradcheckReport gradcheck(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs,
+                          const GradcheckOptions& options) {
+  return check(f, inputs, options);
 }
 
 GradcheckReport gradcheck(const Op& op, const GradcheckOptions& options) {
   GradcheckReport report;
+  report.set_seed(options.seed);
   for (std::size_t k = 0; k < op.samples().size(); ++k) {
     const Op::Sample& sample = op.samples()[k];
     Random random(seed_of(options.seed, fmt::format("{}/{}", op.name(), k)));
     Tensors inputs;
-    GradcheckOptions named = options;
-    named.names.clear();
-    for (const auto& input : sample.inputs) {
-      named.names.push_back(fmt::format("sample {}, input {}", k, inputs.size()));
-      inputs.push_back(input.draw(random, f64));
-    }
-    check([&](const Tensors& at) { return apply(op, sample.arguments, at); }, inputs, named, report);
+    for (const auto& input : sample.inputs) inputs.push_back(input.draw(random, f64));
+    report.add(check([&](const Tensors& at) { return Tensors{apply(op, sample.arguments, at)}; }, inputs, options),
+               fmt::format("sample {}, ", k));
   }
   return report;
 }

@@ -1,53 +1,44 @@
-// Gradients against numerical differentiation.
+// Gradients against differences, against each other, and op by op where they are wrong.
 #pragma once
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
 #include <twopass/core/tensor.h>
+#include <twopass/graph/autodiff/report.h>
 #include <twopass/ops/op.h>
 
 namespace twopass {
 
 struct GradcheckOptions {
-  /// 1 checks gradients, 2 the gradients of gradients too.
+  /// 1 checks gradients, 2 the gradients of gradients too, and so on.
   int order = 1;
-  /// |analytic - numerical| may be absolute + relative · max(|analytic|, |numerical|).
-  double absolute = 1e-7;
-  double relative = 1e-5;
-  /// Names of the inputs in the report.
+  /// |analytic - numerical| may be absolute + relative · max(|analytic|, |numerical|), and what the differences say of
+  /// their own error.
+  double absolute = 1e-10;
+  double relative = 1e-8;
+  /// An input or output of more elements is checked at as many of them, drawn at random.
+  std::int64_t elements = 256;
+  /// Random directions through all inputs at once, beside that of ones.
+  int directions = 2;
+  /// Checks without differences too: the transposed product, linearity, symmetric second derivatives.
+  bool exact = true;
+  /// Where a pair fails, checks every recorded op alone.
+  bool blame = true;
+  /// Names of the inputs and outputs in the report.
   std::vector<std::string> names = {};
+  std::vector<std::string> outputs = {};
+  /// What subsets, directions and weights are drawn from.
   std::uint64_t seed = 1;
 };
 
-/// What a check found, input by input.
-class GradcheckReport {
- public:
-  struct Line {
-    std::string input;  // its name, or "input 0"
-    int order = 1;
-    std::vector<std::int64_t> worst;  // the index of the element that is furthest off
-    double analytic = 0, numerical = 0, allowed = 0;
-    bool ok = true;
-    std::int64_t elements = 0;
-  };
-  /// Whether every element of every input is within bounds.
-  bool ok() const;
-  /// A line per input: its worst element, both numbers, and the verdict.
-  std::string text() const;
-  const std::vector<Line>& lines() const { return lines_; }
-  void add(Line line) { lines_.push_back(std::move(line)); }
-
- private:
-  std::vector<Line> lines_;
-};
-
-/// Checks the gradients of f for its floating inputs against central differences. An output of several elements is
-/// weighted with fixed random numbers and summed. f64 inputs are wanted: f32 is too coarse to differentiate so.
+/// Checks the whole Jacobian of f, element by element, for its floating inputs; a part of it, drawn at random, where it
+/// is large. f32 inputs are widened to f64 where f can take that, else bounds are those of f32.
 GradcheckReport gradcheck(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs,
+                          const GradcheckOptions& options = {});
+/// The same for functions of several outputs.
+GradcheckReport gradcheck(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs,
                           const GradcheckOptions& options = {});
 /// The same for every sample of an op's record, to second order unless told.
 GradcheckReport gradcheck(const Op& op, const GradcheckOptions& options = {.order = 2});

@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include <twopass/core/error.h>
+#include <twopass/core/place.h>
 #include <twopass/core/random.h>
 #include <twopass/ops/elementwise.h>
 
@@ -256,6 +257,7 @@ Tensors ModelGraph::run_step(std::size_t number, const std::vector<Tensors>& val
   if (step.kind == ModelStep::Kind::op) return {apply(*step.op, step.arguments, given)};
   CallContext inner = context;
   inner.seed = seed_of(context.seed, fmt::format("{}#{}", step.name, number));
+  const PlaceScope place(step.name);
   return step.layer->run(given, inner);
 }
 

@@ -1,0 +1,43 @@
+#include <twopass/core/place.h>
+
+namespace twopass {
+namespace {
+
+thread_local constinit PlaceLog* open_log = nullptr;
+
+// Where this thread is, as long as a log is open.
+std::string& path() {
+  thread_local std::string text;
+  return text;
+}
+
+}  // namespace
+
+PlaceLog::PlaceLog() : before_(open_log) { open_log = this; }
+PlaceLog::~PlaceLog() { open_log = before_; }
+
+const PlaceLog* PlaceLog::current() { return open_log; }
+
+std::string PlaceLog::of(const Node& node) const {
+  // Inner places end, and are noted, before outer ones.
+  for (const Stretch& stretch : stretches_)
+    if (stretch.first < node.number && node.number <= stretch.last) return stretch.path;
+  return {};
+}
+
+PlaceScope::PlaceScope(std::string_view name) {
+  if (!open_log) return;
+  outer_ = path().size();
+  if (outer_) path() += '/';
+  path() += name;
+  first_ = Node::next_number(0);
+}
+
+PlaceScope::~PlaceScope() {
+  if (!first_) return;
+  const std::uint64_t last = Node::next_number(0);
+  for (PlaceLog* log = open_log; log; log = log->before_) log->stretches_.push_back({path(), first_, last});
+  path().resize(outer_);
+}
+
+}  // namespace twopass

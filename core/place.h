@@ -1,0 +1,47 @@
+// Which part of a model made a node, for those who ask.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <twopass/core/node.h>
+
+namespace twopass {
+
+/// While it lives, this thread notes which nodes are made in which named place. Logs nest; each sees all places.
+class PlaceLog {
+ public:
+  PlaceLog();
+  ~PlaceLog();
+  PlaceLog(const PlaceLog&) = delete;
+  PlaceLog& operator=(const PlaceLog&) = delete;
+  /// The path of the innermost place that made a node ("encoder/dense_1"); empty where none did.
+  std::string of(const Node& node) const;
+  /// The log that was opened last on this thread, or none.
+  static const PlaceLog* current();
+
+ private:
+  friend class PlaceScope;
+  struct Stretch {
+    std::string path;
+    std::uint64_t first, last;  // the numbers that were given out in it
+  };
+  std::vector<Stretch> stretches_;
+  PlaceLog* before_;
+};
+
+/// A named place, such as a layer of a model, for as long as it lives. Costs nothing where no log is open.
+class PlaceScope {
+ public:
+  explicit PlaceScope(std::string_view name);
+  ~PlaceScope();
+  PlaceScope(const PlaceScope&) = delete;
+  PlaceScope& operator=(const PlaceScope&) = delete;
+
+ private:
+  std::uint64_t first_ = 0;  // 0: no log was open
+  std::size_t outer_ = 0;    // the length of the path without this place
+};
+
+}  // namespace twopass

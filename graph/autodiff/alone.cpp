@@ -1,0 +1,25 @@
+#include <twopass/graph/autodiff/alone.h>
+
+#include <twopass/graph/autodiff/walk.h>
+
+namespace twopass {
+
+std::vector<AloneCall> calls_behind(const Tensors& outputs) {
+  std::vector<AloneCall> calls;
+  for (Node* node : nodes_behind(outputs)) {
+    if (!node->op || node->is(Node::kLeaf) || node->is(Node::kSymbol)) continue;
+    AloneCall call{.op = node->op, .arguments = node->arguments, .inputs = {}, .wanted = {}, .node = node};
+    bool kept = true;
+    for (const Node::Edge& edge : node->edges()) {
+      Node* input = edge.node();
+      kept = kept && !input->is(Node::kSymbol) && (input->data || input->shape.elements() == 0);
+      if (!kept) break;
+      call.inputs.push_back(detach(Tensor(input)));
+      call.wanted.push_back(input->is(Node::kRecorded));
+    }
+    if (kept) calls.push_back(std::move(call));
+  }
+  return calls;
+}
+
+}  // namespace twopass

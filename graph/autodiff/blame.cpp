@@ -1,0 +1,87 @@
+#include <twopass/graph/autodiff/blame.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include <twopass/core/error.h>
+#include <twopass/core/place.h>
+#include <twopass/graph/autodiff/alone.h>
+#include <twopass/graph/autodiff/exact.h>
+#include <twopass/ops/keeping.h>
+
+namespace twopass {
+namespace {
+
+constexpr std::size_t kMostCulprits = 8;
+constexpr std::size_t kMostCalls = 20000;
+
+// The worst pair of one call by itself, if any of its pairs or identities fails.
+std::optional<GradcheckPair> wrong_alone(const AloneCall& call, int order, double epsilon,
+                                         const GradcheckOptions& options) {
+  GradcheckOptions alone = options;
+  alone.names.clear();
+  alone.outputs.clear();
+  const ManyFunction f = [&](const Tensors& at) { return Tensors{apply(*call.op, call.arguments, at)}; };
+  GradcheckReport report;
+  ManyFunction derived = f;
+  for (int k = 1; k < order; ++k) derived = gradient_of(derived, options.seed);
+  compare(derived, call.inputs, order, epsilon, alone, report);
+  const GradcheckPair* worst = nullptr;
+  for (const GradcheckPair& pair : report.pairs())
+    if (pair.verdict == Verdict::fail && (!worst || pair.relative_error > worst->relative_error)) worst = &pair;
+  if (!worst) return std::nullopt;
+  return *worst;
+}
+
+bool differentiated(const AloneCall& call) {
+  return call.op->differentiable() && std::find(call.wanted.begin(), call.wanted.end(), true) != call.wanted.end();
+}
+
+// Finds the culprits among the calls behind `outputs`; `order` is that of the check of each.
+void search(const Tensors& outputs, int order, double epsilon, const PlaceLog& places, const GradcheckOptions& options,
+            GradcheckReport& report) {
+  const auto calls = calls_behind(outputs);
+  std::set<std::string> blamed;
+  for (std::size_t k = 0; k < std::min(calls.size(), kMostCalls); ++k) {
+    const AloneCall& call = calls[k];
+    if (!differentiated(call) || report.culprits().size() >= kMostCulprits) continue;
+    try {
+      auto pair = wrong_alone(call, order, epsilon, options);
+      if (!pair || !blamed.insert(call.text() + places.of(*call.node)).second) continue;
+      report.add(Culprit{.op = call.op->name(),
+                         .call = call.text(),
+                         .layer = places.of(*call.node),
+                         .pair = std::move(*pair),
+                         .node = Tensor(call.node),
+                         .output = outputs[0]});
+    } catch (const Error& error) {
+      report.note(fmt::format("{} could not be checked alone: {}", call.text(), error.what()));
+    }
+  }
+}
+
+}  // namespace
+
+void blame(const ManyFunction& f, const Tensors& inputs, int order, double epsilon, const GradcheckOptions& options,
+           GradcheckReport& report) {
+  const RecordingScope on(true);
+  const KeepingScope keeping;
+  const PlaceLog places;
+  const Tensors variables = as_variables(inputs);
+  Tensors outputs;
+  // The gradients of order - 1 are a record like any other: a wrong second derivative is a wrong first one in it.
+  ManyFunction derived = f;
+  for (int k = 1; k < order; ++k) derived = gradient_of(derived, options.seed);
+  outputs = derived(variables);
+  search(outputs, 1, epsilon, places, options, report);
+  if (report.culprits().empty() && order > 1) search(f(variables), order, epsilon, places, options, report);
+  if (report.culprits().empty())
+    report.note(
+        "every recorded op is right by itself: something is computed beside the record (detach, no_record, values read "
+        "out, or numbers that differ from call to call)");
+}
+
+}  // namespace twopass

@@ -1,0 +1,105 @@
+#include <twopass/graph/autodiff/exact.h>
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include <twopass/core/random.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+
+namespace twopass {
+namespace {
+
+Tensors floating(const Tensors& tensors) {
+  Tensors of;
+  for (const Tensor& x : tensors)
+    if (is_floating(x.dtype())) of.push_back(x);
+  return of;
+}
+
+Tensors drawn_like(const Tensors& tensors, std::uint64_t seed, const char* what) {
+  Random random(seed_of(seed, what));
+  Tensors drawn;
+  for (const Tensor& x : tensors) drawn.push_back(random.normal(x.shape(), x.dtype()));
+  return drawn;
+}
+
+double product(const Tensors& a, const Tensors& b) {
+  double total = 0;
+  for (std::size_t k = 0; k < a.size(); ++k) {
+    const auto x = a[k].values<double>(), y = b[k].values<double>();
+    for (std::size_t place = 0; place < x.size(); ++place) total += x[place] * y[place];
+  }
+  return total;
+}
+
+double size(const Tensors& a) { return std::sqrt(product(a, a)); }
+
+// Jᵀ v for all of `of` at once: one pass per output, summed.
+Tensors pulled(const Tensors& outputs, const Tensors& seeds, const Tensors& of, bool record) {
+  Tensors total;
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    if (!outputs[k].recorded()) continue;
+    const Tensors part = gradients(outputs[k], of, {.seed = seeds[k], .record = record});
+    if (total.empty())
+      total = part;
+    else
+      for (std::size_t input = 0; input < of.size(); ++input) total[input] = total[input] + part[input];
+  }
+  if (total.empty())
+    for (const Tensor& x : of) total.push_back(zeros(x.shape(), x.dtype()));
+  return total;
+}
+
+void add(GradcheckReport& report, std::string name, double left, double right, double bound) {
+  ExactCheck check{.name = std::move(name), .left = left, .right = right, .bound = bound};
+  check.ok = std::abs(left - right) <= bound;  // not so for NaN
+  report.add(std::move(check));
+}
+
+// Where values are not finite no identity holds.
+bool finite(std::initializer_list<double> sizes) {
+  for (const double each : sizes)
+    if (!std::isfinite(each)) return false;
+  return true;
+}
+
+}  // namespace
+
+void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, double bound,
+                   const GradcheckOptions& options, GradcheckReport& report) {
+  const RecordingScope on(true);
+  const Tensors at = as_variables(inputs), of = floating(at);
+  const Tensors outputs = floating(f(at));
+  if (of.empty() || outputs.empty()) return;
+  const Tensors u = drawn_like(of, options.seed, "u"), v = drawn_like(outputs, options.seed, "v"),
+                w = drawn_like(outputs, options.seed, "w");
+
+  const Tensors back = pulled(outputs, v, of, false);
+  Tensors combined;
+  for (std::size_t k = 0; k < v.size(); ++k) combined.push_back(v[k] * 2.0 - w[k] * 3.0);
+  const Tensors back_w = pulled(outputs, w, of, false), back_both = pulled(outputs, combined, of, false);
+  if (!finite({size(back), size(back_w), size(back_both)})) return;
+  add(report, "linearity of the gradient in its seed", product(back_both, u),
+      2 * product(back, u) - 3 * product(back_w, u),
+      bound * size(u) * (2 * size(back) + 3 * size(back_w)) + bound * 1e-30);
+
+  if (order < 2) return;
+  const Tensors seeds = as_variables(v);
+  // The gradient as a function of its seed is linear; its own transpose applied to u is J u.
+  const Tensors recorded = pulled(outputs, seeds, of, true);
+  const Tensors forward = pulled(recorded, u, seeds, false);
+  if (finite({size(forward)}))
+    add(report, "<v, J u> = <J' v, u>", product(v, forward), product(back, u),
+        bound * (size(v) * size(forward) + size(back) * size(u)) + bound * 1e-30);
+
+  const Tensors other = drawn_like(of, options.seed, "other u");
+  const Tensors hessian_u = pulled(recorded, u, of, false), hessian_other = pulled(recorded, other, of, false);
+  if (finite({size(hessian_u), size(hessian_other)}))
+    add(report, "symmetry of second derivatives", product(other, hessian_u), product(u, hessian_other),
+        bound * (size(other) * size(hessian_u) + size(u) * size(hessian_other)) + bound * 1e-30);
+}
+
+}  // namespace twopass

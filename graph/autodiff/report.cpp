@@ -1,0 +1,144 @@
+#include <twopass/graph/autodiff/report.h>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace twopass {
+namespace {
+
+constexpr const char* kTogether = "all inputs together";
+
+std::string place_text(const GradcheckPair& pair) {
+  std::string place;
+  if (!pair.output_index.empty()) place += fmt::format(" output [{}]", fmt::join(pair.output_index, ", "));
+  if (!pair.input_index.empty()) place += fmt::format(" at [{}]", fmt::join(pair.input_index, ", "));
+  return place.empty() ? " along a direction" : place;
+}
+
+// JSON has no NaN and no infinity.
+nlohmann::ordered_json number(double x) {
+  if (std::isfinite(x)) return x;
+  return fmt::format("{}", x);
+}
+
+nlohmann::ordered_json json_of(const GradcheckPair& pair) {
+  nlohmann::ordered_json json = {{"input", pair.input},
+                                 {"output", pair.output},
+                                 {"order", pair.order},
+                                 {"verdict", name_of(pair.verdict)},
+                                 {"input_index", pair.input_index},
+                                 {"output_index", pair.output_index},
+                                 {"analytic", number(pair.analytic)},
+                                 {"numerical", number(pair.numerical)},
+                                 {"absolute_error", number(pair.absolute_error)},
+                                 {"relative_error", number(pair.relative_error)},
+                                 {"bound", number(pair.bound)},
+                                 {"uncertainty", number(pair.uncertainty)},
+                                 {"tried", pair.tried},
+                                 {"elements", pair.elements}};
+  if (pair.verdict == Verdict::kink) json["one_sided"] = {number(pair.below), number(pair.above)};
+  return json;
+}
+
+}  // namespace
+
+std::string_view name_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::pass:
+      return "pass";
+    case Verdict::kink:
+      return "kink";
+    case Verdict::vacuous:
+      return "vacuous";
+    case Verdict::unreliable:
+      return "unreliable";
+    case Verdict::fail:
+      return "fail";
+  }
+  return "";
+}
+
+std::string text_of(const GradcheckPair& pair) {
+  static constexpr const char* kOrders[] = {"", "", ", second order", ", third order", ", fourth order"};
+  const std::string order = pair.order < 5 ? kOrders[pair.order] : fmt::format(", order {}", pair.order);
+  std::string text = fmt::format("{}{}{}: {}", pair.input, pair.output.empty() ? "" : " -> " + pair.output, order,
+                                 name_of(pair.verdict));
+  if (pair.tried == 0) return text + ", no elements";
+  const std::string count =
+      pair.tried == pair.elements ? fmt::format("{}", pair.tried) : fmt::format("{} of {}", pair.tried, pair.elements);
+  if (pair.verdict == Verdict::vacuous) return text + fmt::format(", all {} derivatives are 0 here", count);
+  if (pair.verdict == Verdict::kink)
+    return text + fmt::format(", {} tried,{}: analytic {:.10g} between the slopes {:.10g} and {:.10g}", count,
+                              place_text(pair), pair.analytic, pair.below, pair.above);
+  text += fmt::format(", worst of {}{}: analytic {:.10g}, numerical {:.10g}, off by {:.2g} where {:.2g} is allowed",
+                      count, place_text(pair), pair.analytic, pair.numerical, pair.absolute_error, pair.bound);
+  if (pair.verdict == Verdict::unreliable)
+    text += fmt::format("; the difference itself may be off by {:.2g}", pair.uncertainty);
+  return text;
+}
+
+bool GradcheckReport::ok() const {
+  return std::all_of(pairs_.begin(), pairs_.end(),
+                     [](const auto& pair) { return pair.verdict < Verdict::unreliable; }) &&
+         std::all_of(exact_.begin(), exact_.end(), [](const auto& check) { return check.ok; });
+}
+
+bool GradcheckReport::conclusive() const {
+  return ok() && std::none_of(pairs_.begin(), pairs_.end(),
+                              [](const auto& pair) { return pair.order == 1 && pair.verdict == Verdict::vacuous; });
+}
+
+std::string GradcheckReport::text() const {
+  std::string text;
+  const auto line = [&](const std::string& more) { text += (text.empty() ? "" : "\n") + more; };
+  for (const GradcheckPair& pair : pairs_)
+    if (!pair.input.ends_with(kTogether) || pair.verdict >= Verdict::unreliable) line(text_of(pair));
+  for (const ExactCheck& check : exact_)
+    if (!check.ok)
+      line(fmt::format("{}: fail, {:.17g} against {:.17g}, off by {:.2g} where {:.2g} is allowed", check.name,
+                       check.left, check.right, std::abs(check.left - check.right), check.bound));
+  for (const std::string& note : notes_) line(note);
+  for (const Culprit& culprit : culprits_)
+    line(fmt::format("to blame: {}{}\n  {}", culprit.call,
+                     culprit.layer.empty() ? "" : fmt::format(" in layer \"{}\"", culprit.layer),
+                     text_of(culprit.pair)));
+  return text;
+}
+
+std::string GradcheckReport::json() const {
+  nlohmann::ordered_json json = {{"ok", ok()}, {"seed", seed_}};
+  json["pairs"] = nlohmann::ordered_json::array();
+  for (const GradcheckPair& pair : pairs_) json["pairs"].push_back(json_of(pair));
+  json["exact"] = nlohmann::ordered_json::array();
+  for (const ExactCheck& check : exact_)
+    json["exact"].push_back({{"name", check.name},
+                             {"left", number(check.left)},
+                             {"right", number(check.right)},
+                             {"bound", number(check.bound)},
+                             {"ok", check.ok}});
+  json["notes"] = notes_;
+  json["culprits"] = nlohmann::ordered_json::array();
+  for (const Culprit& culprit : culprits_)
+    json["culprits"].push_back(
+        {{"op", culprit.op}, {"call", culprit.call}, {"layer", culprit.layer}, {"pair", json_of(culprit.pair)}});
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+void GradcheckReport::add(const GradcheckReport& other, const std::string& prefix) {
+  for (GradcheckPair pair : other.pairs_) {
+    pair.input = prefix + pair.input;
+    pairs_.push_back(std::move(pair));
+  }
+  for (ExactCheck check : other.exact_) {
+    check.name = prefix + check.name;
+    exact_.push_back(std::move(check));
+  }
+  for (const std::string& note : other.notes_) notes_.push_back(prefix + note);
+  culprits_.insert(culprits_.end(), other.culprits_.begin(), other.culprits_.end());
+}
+
+}  // namespace twopass

@@ -1,0 +1,102 @@
+#include <twopass/graph/autodiff/vacuity.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+
+#include <twopass/core/error.h>
+#include <twopass/graph/autodiff/alone.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/walk.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/op.h>
+
+namespace twopass {
+namespace {
+
+constexpr std::size_t kMost = 10;
+
+// The derivatives of an elementwise op of one input at these points, one by one.
+std::optional<std::vector<double>> slopes(const Op& op, const ArgumentsPointer& arguments, const Tensor& points) {
+  const RecordingScope on(true);
+  const Tensor x = variable(detach(points));
+  const Tensor y = apply(op, arguments, std::span(&x, 1));
+  if (!y.recorded()) return std::nullopt;
+  return backward(y, {.seed = full(y.shape(), 1, y.dtype())})[x].values<double>();
+}
+
+// The slopes of the straight pieces of an op: those that many of the points spread over [-8, 8] have exactly. An op
+// whose slope is the same everywhere has no pieces.
+std::vector<double> pieces(const Op& op, const ArgumentsPointer& arguments) {
+  constexpr int kPoints = 65;
+  std::vector<double> points;
+  for (int k = 0; k < kPoints; ++k) points.push_back(-8 + 16.0 * (k + 0.37) / kPoints);
+  const auto found = slopes(op, arguments, from_values(points, {kPoints}, f64));
+  std::map<double, int> counts;
+  if (found)
+    for (const double slope : *found)
+      if (std::isfinite(slope)) ++counts[slope];
+  std::vector<double> straight;
+  for (const auto& [slope, count] : counts)
+    if (count >= 4 && count < kPoints) straight.push_back(slope);
+  return straight;
+}
+
+void note_pieces(const AloneCall& call, std::vector<std::string>& lines) {
+  const auto straight = pieces(*call.op, call.arguments);
+  if (straight.empty() || call.inputs[0].elements() == 0) return;
+  const auto found = slopes(*call.op, call.arguments, call.inputs[0]);
+  if (!found) return;
+  for (const double slope : straight)
+    if (std::find(found->begin(), found->end(), slope) == found->end() && lines.size() < kMost)
+      lines.push_back(fmt::format("never taken: the branch of {} with slope {:.4g}", call.text(), slope));
+  // All elements on one piece that is straight: whatever else the op does was not tried.
+  if (straight.size() == 1 && std::all_of(found->begin(), found->end(), [&](double s) { return s == straight[0]; }) &&
+      lines.size() < kMost)
+    lines.push_back(
+        fmt::format("never taken: any branch of {} but the one with slope {:.4g}", call.text(), straight[0]));
+}
+
+void note_zeros(const AloneCall& call, std::vector<std::string>& lines) {
+  const RecordingScope on(true);
+  Tensors at = call.inputs;
+  std::size_t floating = 0;
+  for (Tensor& x : at)
+    if (is_floating(x.dtype())) {
+      x = variable(x);
+      ++floating;
+    }
+  if (floating < 2) return;
+  const Tensor y = apply(*call.op, call.arguments, at);
+  if (!y.recorded() || y.elements() == 0) return;
+  const Gradients found = backward(y, {.seed = full(y.shape(), 1, y.dtype())});
+  for (std::size_t k = 0; k < at.size(); ++k) {
+    if (!call.wanted[k] || !found.contains(at[k]) || at[k].elements() == 0) continue;
+    const auto values = found[at[k]].values<double>();
+    if (std::all_of(values.begin(), values.end(), [](double g) { return g == 0; }) && lines.size() < kMost)
+      lines.push_back(fmt::format("never taken: nothing of {} comes from its input {}", call.text(), k));
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> untaken_branches(const Tensors& outputs) {
+  std::vector<std::string> lines;
+  for (const AloneCall& call : calls_behind(outputs)) {
+    if (!call.op->differentiable() || lines.size() >= kMost) continue;
+    try {
+      if (call.op->elementwise() && call.inputs.size() == 1)
+        note_pieces(call, lines);
+      else if (call.op->elementwise())
+        note_zeros(call, lines);
+    } catch (const Error&) {
+      // An op that refuses the points is not looked at.
+    }
+  }
+  return lines;
+}
+
+}  // namespace twopass

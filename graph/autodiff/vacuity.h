@@ -1,0 +1,15 @@
+// What a check did not reach: branches never taken. For the files of this folder.
+#pragma once
+#include <string>
+#include <vector>
+
+#include <twopass/core/tensor.h>
+
+namespace twopass {
+
+/// In a record that kept its values: calls whose derivative for an input is 0 for every element (a branch of `where`
+/// never chosen, an argument of `maximum` that never wins, a `relu` of negative numbers alone), and elementwise calls
+/// of one input of whose pieces some never occur (a `relu` of positive numbers alone). A line each, not more than ten.
+std::vector<std::string> untaken_branches(const Tensors& outputs);
+
+}  // namespace twopass

@@ -1,0 +1,32 @@
+// The nodes behind tensors, oldest first. For the files of this folder.
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include <twopass/graph/autodiff/node_map.h>
+
+#include <twopass/core/tensor.h>
+
+namespace twopass {
+
+/// Every node that `outputs` were computed from, themselves included, in the order of making; without recursion.
+inline std::vector<Node*> nodes_behind(const Tensors& outputs) {
+  std::vector<Node*> found, open;
+  NodeMap seen;
+  const auto meet = [&](Node* node) {
+    if (seen.find(node)) return;
+    seen.insert(node, 0);
+    found.push_back(node);
+    open.push_back(node);
+  };
+  for (const Tensor& y : outputs) meet(&y.node());
+  while (!open.empty()) {
+    Node* node = open.back();
+    open.pop_back();
+    for (const Node::Edge& edge : node->edges()) meet(edge.node());
+  }
+  std::sort(found.begin(), found.end(), [](const Node* a, const Node* b) { return a->number < b->number; });
+  return found;
+}
+
+}  // namespace twopass
