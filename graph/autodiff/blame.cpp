@@ -10,6 +10,7 @@
 #include <twopass/core/place.h>
 #include <twopass/graph/autodiff/alone.h>
 #include <twopass/graph/autodiff/exact.h>
+#include <twopass/ops/elementwise.h>
 #include <twopass/ops/keeping.h>
 
 namespace twopass {
@@ -24,7 +25,11 @@ std::optional<GradcheckPair> wrong_alone(const AloneCall& call, int order, doubl
   GradcheckOptions alone = options;
   alone.names.clear();
   alone.outputs.clear();
-  const ManyFunction f = [&](const Tensors& at) { return Tensors{apply(*call.op, call.arguments, at)}; };
+  const ManyFunction f = [&](const Tensors& at) {
+    const Tensor y = apply(*call.op, call.arguments, at);
+    // A gradient must also be right in how it depends on its seed: y² makes the seed depend on y.
+    return Tensors{order > 1 ? y + square(y) : y};
+  };
   GradcheckReport report;
   ManyFunction derived = f;
   for (int k = 1; k < order; ++k) derived = gradient_of(derived, options.seed);

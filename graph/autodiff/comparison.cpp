@@ -52,9 +52,9 @@ Judgement judge(double analytic, const Slope& slope, const GradcheckOptions& opt
   const double off = std::abs(analytic - slope.value);
   const double bound = tolerance + 4 * slope.error;
   // What is known to a thousand tolerances can be judged.
-  const bool known = slope.error <= 1000 * tolerance;
+  const bool known = std::isfinite(slope.error) && slope.error <= 1000 * tolerance;
   if (!std::isfinite(analytic))
-    return {known ? Verdict::fail : Verdict::unreliable, slope.value, bound, INFINITY, known};
+    return {known ? Verdict::fail : Verdict::unreliable, slope.value, bound, INFINITY, false};
   if (slope.kink) {
     const auto [low, high] = std::minmax(slope.below, slope.above);
     const double slack = tolerance + 1e-6 * std::max(std::abs(low), std::abs(high)) + slope.error;
@@ -64,8 +64,8 @@ Judgement judge(double analytic, const Slope& slope, const GradcheckOptions& opt
     if (off <= bound && known) return {Verdict::pass, slope.value, bound, off, true};
     return {Verdict::fail, nearest, slack, std::abs(analytic - nearest), true};
   }
-  if (known && off <= bound) return {Verdict::pass, slope.value, bound, off, true};
-  if (known) return {Verdict::fail, slope.value, bound, off, slope.error <= tolerance};
+  if (known)
+    return {off <= bound ? Verdict::pass : Verdict::fail, slope.value, bound, off, slope.error <= 10 * tolerance};
   return {off <= 30 * slope.error || !std::isfinite(slope.value) ? Verdict::unreliable : Verdict::fail, slope.value,
           bound, off, false};
 }
@@ -238,7 +238,9 @@ class Comparison {
       const Slope slope = differences.slope(row);
       const Judgement found = judge(analytic_[row][number], slope, options_);
       if (slope.kink) return differences.at_the_finest();
-      return found.verdict == Verdict::pass || (found.sure && refined >= 3);
+      if (found.verdict == Verdict::pass && found.off <= options_.absolute + options_.relative * std::abs(slope.value))
+        return true;
+      return found.sure && (found.verdict == Verdict::pass || refined >= 3);
     };
     int refined = 0;
     for (std::size_t row = 0; row < rows_.size(); ++row)

@@ -32,12 +32,23 @@ void Differences::compute(int level) {
 bool Differences::at_the_finest() const { return levels_.rbegin()->first >= finest_; }
 
 bool Differences::refine() {
-  // Two steps down for each up: kinks and poles near by are met more often than noise.
+  // Two steps down for each up: kinks and poles near by are met more often than noise. Where the smallest steps still
+  // reach beyond where the function has values, smaller ones are tried.
   const int up = levels_.begin()->first - 1, down = levels_.rbegin()->first + 1;
-  const bool can_rise = up >= coarsest_, can_fall = down <= finest_;
+  const bool can_rise = up >= coarsest_, can_fall = down <= finest_ || (down <= 2 * finest_ && reaches_out());
   if (!can_rise && !can_fall) return false;
   compute(can_fall && (!can_rise || ++refined_ % 3 != 0) ? down : up);
   return true;
+}
+
+bool Differences::reaches_out() const {
+  constexpr std::size_t kFew = 10;  // what it takes from the first valid step to a good one
+  if (levels_.size() <= kFew) return false;
+  const Level& level = std::next(levels_.rbegin(), kFew)->second;
+  for (std::size_t k = 0; k < here_.size(); ++k)
+    if (std::isfinite(here_[k]) && std::isfinite(level.above.values[k]) != std::isfinite(level.below.values[k]))
+      return true;
+  return false;
 }
 
 bool Differences::valid(const Level& level, std::size_t component) const {

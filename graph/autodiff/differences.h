@@ -39,6 +39,8 @@ class Differences {
     Point above, below;
   };
   void compute(int level);
+  // Whether the function is not finite on one side of all steps but the last few.
+  bool reaches_out() const;
   bool valid(const Level& level, std::size_t component) const;
   double central(const Level& level, std::size_t component) const;
   double rounding(const Level& level, std::size_t component) const;

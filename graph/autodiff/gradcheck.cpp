@@ -62,6 +62,15 @@ const Op* not_differentiable(const Tensors& outputs) {
   return nullptr;
 }
 
+// What the outputs of the function that gives the gradients are called.
+std::vector<std::string> gradient_names(const Tensors& inputs, const GradcheckOptions& options) {
+  std::vector<std::string> names;
+  for (std::size_t k = 0; k < inputs.size(); ++k)
+    if (is_floating(inputs[k].dtype()))
+      names.push_back("gradient of " + (k < options.names.size() ? options.names[k] : fmt::format("input {}", k)));
+  return names;
+}
+
 bool fails(const GradcheckReport& report) {
   return std::any_of(report.pairs().begin(), report.pairs().end(),
                      [](const GradcheckPair& pair) { return pair.verdict == Verdict::fail; });
@@ -75,22 +84,30 @@ void note_what_was_sampled(const GradcheckOptions& options, GradcheckReport& rep
 }
 
 GradcheckReport check(const ManyFunction& f, const Tensors& inputs, const GradcheckOptions& options) {
-  const Subject subject = subject_of(f, inputs, options);
+  Subject subject = subject_of(f, inputs, options);
   GradcheckReport report;
   report.set_seed(options.seed);
   if (subject.epsilon > 1e-10) report.note("f takes f32 only: differences and bounds are those of f32");
   const RecordingScope on(true);
   int highest = options.order;
   ManyFunction derived = subject.f;
+  Tensors base;
   for (int order = 1; order <= highest; ++order) {
-    if (order > 1) derived = gradient_of(derived, options.seed);
+    if (order > 1) {
+      derived = gradient_of(derived, options.seed);
+      subject.options.outputs = gradient_names(inputs, options);
+    }
     const Tensors record = derived(as_variables(subject.inputs));
     if (const Op* op = order > 1 ? not_differentiable(record) : nullptr) {
       report.note(fmt::format("{} has no gradient: derivatives above order {} do not exist", op->name(), order - 1));
       highest = order - 1;
       break;
     }
-    log_coverage(record, order);
+    log_coverage(record, 1);
+    if (order == 1)
+      base = record;
+    else
+      log_coverage(base, order);
     compare(derived, subject.inputs, order, subject.epsilon, subject.options, report);
     if (fails(report)) {
       if (options.blame) blame(subject.f, subject.inputs, order, subject.epsilon, subject.options, report);
