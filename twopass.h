@@ -1,4 +1,4 @@
-// Everything a user of the library needs, except the bridges core/eigen.h and core/format.h.
+// Everything a user of the library needs, except the bridges core/eigen.h, core/format.h and graph/autodiff/doctest.h.
 #pragma once
 #include <twopass/core/build_info.h>
 #include <twopass/core/csv.h>
@@ -10,6 +10,7 @@
 #include <twopass/core/tensor.h>
 #include <twopass/core/threads.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/coverage.h>
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/autodiff/numerical.h>
 #include <twopass/graph/autodiff/transforms.h>

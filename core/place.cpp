@@ -3,6 +3,8 @@
 namespace twopass {
 namespace {
 
+constexpr std::size_t kMost = 20000;  // a log may stay open for a whole training
+
 thread_local constinit PlaceLog* open_log = nullptr;
 
 // Where this thread is, as long as a log is open.
@@ -17,6 +19,7 @@ PlaceLog::PlaceLog() : before_(open_log) { open_log = this; }
 PlaceLog::~PlaceLog() { open_log = before_; }
 
 const PlaceLog* PlaceLog::current() { return open_log; }
+std::string PlaceLog::here() { return path(); }
 
 std::string PlaceLog::of(const Node& node) const {
   // Inner places end, and are noted, before outer ones.
@@ -36,7 +39,11 @@ PlaceScope::PlaceScope(std::string_view name) {
 PlaceScope::~PlaceScope() {
   if (!first_) return;
   const std::uint64_t last = Node::next_number(0);
-  for (PlaceLog* log = open_log; log; log = log->before_) log->stretches_.push_back({path(), first_, last});
+  for (PlaceLog* log = open_log; log; log = log->before_) {
+    auto& stretches = log->stretches_;
+    if (stretches.size() == kMost) stretches.erase(stretches.begin(), stretches.begin() + kMost / 2);
+    stretches.push_back({path(), first_, last});
+  }
   path().resize(outer_);
 }
 

@@ -9,7 +9,8 @@
 
 namespace twopass {
 
-/// While it lives, this thread notes which nodes are made in which named place. Logs nest; each sees all places.
+/// While it lives, this thread notes which nodes are made in which named place: the last some ten thousand places. Logs
+/// nest; each sees all places.
 class PlaceLog {
  public:
   PlaceLog();
@@ -20,6 +21,8 @@ class PlaceLog {
   std::string of(const Node& node) const;
   /// The log that was opened last on this thread, or none.
   static const PlaceLog* current();
+  /// The path of the place that this thread is in; empty where no log is open.
+  static std::string here();
 
  private:
   friend class PlaceScope;

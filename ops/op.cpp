@@ -126,7 +126,7 @@ Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> i
         op.forward(args, Inputs(views, inputs.size()), {node.data, &node.shape, node.dtype});
       }
     }
-    if (anomalies_refused()) check_anomaly(made, inputs);
+    if (AnomalyScope::current()) check_anomaly(op, args, made, inputs);
     if (recorded) {
       node.arguments = std::move(arguments);
       record_inputs(node, inputs, keeping_everything() ? Keep::input : op.keeps());

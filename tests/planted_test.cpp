@@ -23,42 +23,42 @@ using Forward = std::function<Tensor(const Tensors&)>;
 // The inputs, the output and its gradient.
 using Backward = std::function<Tensors(const Tensors&, const Tensor&, const Tensor&)>;
 
-// An op whose kernel and gradient are any functions of tensors.
-class PlantedOp : public Op {
- public:
-  PlantedOp(std::string name, Forward forward, Backward gradient)
-      : Op({.name = std::move(name), .doc = "Planted.", .keeps = Keep::input_and_output, .differentiable = true}),
-        forward_(std::move(forward)),
-        gradient_(std::move(gradient)) {}
-  Spec shape(const Arguments*, const Specs& in) const override {
-    Tensors zero;
-    for (std::size_t k = 0; k < in.size(); ++k) zero.push_back(zeros(in.shape(k), in.dtype(k)));
-    const Tensor y = no_record([&] { return forward_(zero); });
-    return {y.shape(), y.dtype()};
-  }
-  void forward(const Arguments*, Inputs in, const Output& out) const override {
-    Tensors given;
-    for (const View& view : in) {
-      given.push_back(uninitialised(view.shape(), view.dtype));
-      std::memcpy(given.back().node().data, view.bytes, given.back().node().bytes());
-    }
-    const Tensor y = no_record([&] { return forward_(given); });
-    std::memcpy(out.bytes, y.node().data, y.node().bytes());
-  }
-  std::optional<std::int64_t> alias(const Arguments*, const Shape&) const override { return std::nullopt; }
-  Tensors gradient(const Arguments*, const Call& call, const Tensor& g) const override {
-    Tensors given;
-    for (std::size_t k = 0; k < call.size(); ++k) given.push_back(call.input(k));
-    return gradient_(given, call.output(), g);
-  }
-  Attributes attributes(const Arguments*) const override { return {}; }
-  Attributes defaults() const override { return {}; }
-  ArgumentsPointer arguments(const Attributes&) const override { return {}; }
-
- private:
-  Forward forward_;
-  Backward gradient_;
+// What an op is whose kernel and gradient are any functions of tensors.
+struct Rules {
+  Forward forward;
+  Backward gradient;
+  static constexpr std::tuple<> fields{};
 };
+
+const TypedOp<Rules>& planted_op() {
+  static const TypedOp<Rules> op({.name = "planted",
+                                  .doc = "Planted.",
+                                  .shape = [](const Rules& rules, const Specs& in) -> Spec {
+                                    Tensors zero;
+                                    for (std::size_t k = 0; k < in.size(); ++k)
+                                      zero.push_back(zeros(in.shape(k), in.dtype(k)));
+                                    const Tensor y = no_record([&] { return rules.forward(zero); });
+                                    return {y.shape(), y.dtype()};
+                                  },
+                                  .forward =
+                                      [](const Rules& rules, Inputs in, Output out) {
+                                        Tensors given;
+                                        for (const View& view : in) {
+                                          given.push_back(uninitialised(view.shape(), view.dtype));
+                                          std::memcpy(given.back().node().data, view.bytes,
+                                                      given.back().node().bytes());
+                                        }
+                                        const Tensor y = no_record([&] { return rules.forward(given); });
+                                        std::memcpy(out.bytes, y.node().data, y.node().bytes());
+                                      },
+                                  .keeps = Keep::input_and_output,
+                                  .gradient = [](const Rules& rules, const Call& call, const Tensor& g) -> Tensors {
+                                    Tensors given;
+                                    for (std::size_t k = 0; k < call.size(); ++k) given.push_back(call.input(k));
+                                    return rules.gradient(given, call.output(), g);
+                                  }});
+  return op;
+}
 
 struct Planted {
   std::string mistake;
@@ -319,8 +319,9 @@ std::vector<Planted> shape_mistakes() {
 #undef FORWARD
 
 GradcheckReport checked(const Planted& planted, const Backward& rule) {
-  const PlantedOp op("planted", planted.forward, rule);
-  return gradcheck([&](const Tensors& at) { return apply(op, {}, at); }, planted.inputs, {.order = planted.order});
+  const Rules rules{planted.forward, rule};
+  return gradcheck([&](const Tensors& at) { return apply(planted_op(), rules, at); }, planted.inputs,
+                   {.order = planted.order});
 }
 
 std::vector<Planted> all_mistakes() {
@@ -346,12 +347,12 @@ TEST_CASE("forty planted mistakes are all found, and none is seen where the grad
 TEST_CASE("a planted mistake is blamed in the middle of other ops, at each place where it stands") {
   for (const Planted& planted : all_mistakes()) {
     CAPTURE(planted.mistake);
-    const PlantedOp op("planted", planted.forward, planted.wrong);
+    const Rules rules{planted.forward, planted.wrong};
     // What comes before leaves the values as they are, so that ties stay ties.
     const auto f = [&](const Tensors& at) {
       Tensors given;
       for (const Tensor& x : at) given.push_back(neg(neg(x)));
-      return exp(sigmoid(apply(op, {}, given)));
+      return exp(sigmoid(apply(planted_op(), rules, given)));
     };
     const GradcheckReport report = gradcheck(f, planted.inputs, {.order = planted.order});
     CAPTURE(report.text());
@@ -366,10 +367,11 @@ TEST_CASE("a planted mistake is blamed in the middle of other ops, at each place
 
 TEST_CASE("a buffer that the next call overwrites is found") {
   static Tensor scratch;
-  const PlantedOp op(
-      "stale", [](const Tensors& x) { return scratch = exp(x[0]); },
-      [](const Tensors&, const Tensor&, const Tensor& g) -> Tensors { return {g * scratch}; });
-  const auto f = [&](const Tensors& x) { return apply(op, {x[0]}) * apply(op, {x[1]}); };
+  const Rules rules{[](const Tensors& x) { return scratch = exp(x[0]); },
+                    [](const Tensors&, const Tensor&, const Tensor& g) -> Tensors { return {g * scratch}; }};
+  const auto f = [&](const Tensors& x) {
+    return apply(planted_op(), rules, {x[0]}) * apply(planted_op(), rules, {x[1]});
+  };
   CHECK(!gradcheck(f, {drawn({3}, 1), drawn({3}, 2)}).ok());
   scratch = Tensor();
 }

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include <twopass/core/error.h>
+#include <twopass/core/place.h>
 #include <twopass/graph/autodiff/node_map.h>
+#include <twopass/ops/anomaly.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/op.h>
@@ -186,7 +188,10 @@ class BackwardPass {
     try {
       gradients = op.gradient(node.arguments.get(), Call(node), g);
     } catch (const Error& error) {
-      throw error.within(fmt::format("in the gradient of {}", op.name()));
+      if (AnomalyScope* anomalies = AnomalyScope::current()) anomalies->happened_in_gradient_of(Tensor(&node));
+      const std::string layer = PlaceLog::current() ? PlaceLog::current()->of(node) : "";
+      throw error.within(fmt::format("in the gradient of {}{}", op.name(),
+                                     layer.empty() ? "" : fmt::format(" in layer \"{}\"", layer)));
     }
     const auto edges = node.edges();
     if (gradients.size() != edges.size())

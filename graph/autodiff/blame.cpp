@@ -34,9 +34,14 @@ std::optional<GradcheckPair> wrong_alone(const AloneCall& call, int order, doubl
   ManyFunction derived = f;
   for (int k = 1; k < order; ++k) derived = gradient_of(derived, options.seed);
   compare(derived, call.inputs, order, epsilon, alone, report);
+  // An element says more than a direction.
   const GradcheckPair* worst = nullptr;
+  const auto better = [&](const GradcheckPair& pair) {
+    if (!worst || pair.input_index.empty() != worst->input_index.empty()) return !worst || worst->input_index.empty();
+    return pair.relative_error > worst->relative_error;
+  };
   for (const GradcheckPair& pair : report.pairs())
-    if (pair.verdict == Verdict::fail && (!worst || pair.relative_error > worst->relative_error)) worst = &pair;
+    if (pair.verdict == Verdict::fail && better(pair)) worst = &pair;
   if (!worst) return std::nullopt;
   return *worst;
 }

@@ -66,6 +66,26 @@ bool finite(std::initializer_list<double> sizes) {
   return true;
 }
 
+// An op may leave out what nobody asks for; what is asked for must not depend on what else is.
+void check_alone(const ManyFunction& f, const Tensors& inputs, const Tensors& v, const Tensors& together, double bound,
+                 const GradcheckOptions& options, GradcheckReport& report) {
+  constexpr std::size_t kMost = 32;
+  if (together.size() < 2) return;
+  std::size_t number = 0;
+  for (std::size_t k = 0; k < inputs.size() && number < kMost; ++k) {
+    if (!is_floating(inputs[k].dtype())) continue;
+    Tensors at = inputs;
+    for (Tensor& x : at) x = detach(x);
+    at[k] = variable(at[k]);
+    const Tensors alone = pulled(floating(f(at)), v, {at[k]}, false);
+    const Tensors u = drawn_like(alone, options.seed, "u alone"), of_all = {together[number++]};
+    add(report,
+        fmt::format("the gradient for {} where no other is wanted",
+                    k < options.names.size() ? options.names[k] : fmt::format("input {}", k)),
+        product(alone, u), product(of_all, u), bound * size(u) * size(of_all) + bound * 1e-30);
+  }
+}
+
 }  // namespace
 
 void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, double bound,
@@ -86,6 +106,7 @@ void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, doub
       2 * product(back, u) - 3 * product(back_w, u),
       bound * size(u) * (2 * size(back) + 3 * size(back_w)) + bound * 1e-30);
 
+  check_alone(f, inputs, v, back, bound, options, report);
   if (order < 2) return;
   const Tensors seeds = as_variables(v);
   // The gradient as a function of its seed is linear; its own transpose applied to u is J u.

@@ -4,6 +4,7 @@
 #include <string>
 
 #include <twopass/graph/model/model.h>
+#include <twopass/ops/anomaly.h>
 
 namespace twopass {
 
@@ -20,5 +21,10 @@ struct DotOptions {
 std::string to_dot(const Model& model, const DotOptions& options = {});
 /// The DOT text of the record behind a tensor: leaves, constants that gradients read, ops.
 std::string to_dot(const Tensor& y);
+/// The record in which a gradient check found culprits, these in red with both numbers; of a large record the
+/// neighbourhood of the first. Refuses a report that blames nobody.
+std::string to_dot(const GradcheckReport& report);
+/// What led to the first NaN or infinity, the op that made it in red; in the backward pass the op whose gradient did.
+std::string to_dot(const Anomaly& anomaly);
 
 }  // namespace twopass

@@ -46,7 +46,8 @@ void RecordDrawing::draw(const Tensors& outputs, DotStyle ops, bool dashed) {
   std::vector<const Node*> found, open;
   std::unordered_set<const Node*> seen;
   const auto meet = [&](const Node* node) {
-    if (!drawn_.contains(node) && seen.insert(node).second) open.push_back(node);
+    const bool wanted = only_.empty() || only_.contains(node);
+    if (wanted && !drawn_.contains(node) && seen.insert(node).second) open.push_back(node);
   };
   for (const Tensor& y : outputs) {
     meet(&y.node());
@@ -62,10 +63,15 @@ void RecordDrawing::draw(const Tensors& outputs, DotStyle ops, bool dashed) {
   std::stable_sort(found.begin(), found.end(), [](const Node* a, const Node* b) { return a->number < b->number; });
   const std::unordered_map<const Node*, std::size_t> before =
       dashed ? drawn_ : std::unordered_map<const Node*, std::size_t>();
-  for (const Node* node : found) drawn_[node] = writer_.node(node_label(*node), node_style(*node, ops));
+  for (const Node* node : found) {
+    const auto why = accused_.find(node);
+    drawn_[node] = why == accused_.end() ? writer_.node(node_label(*node), node_style(*node, ops))
+                                         : writer_.node(node_label(*node) + "\n" + why->second, DotStyle::guilty);
+  }
   for (const Node* node : found)
     for (const Node::Edge& edge : node->edges())
-      writer_.edge(drawn_.at(edge.node()), drawn_.at(node), "", dashed && before.contains(edge.node()));
+      if (drawn_.contains(edge.node()))
+        writer_.edge(drawn_.at(edge.node()), drawn_.at(node), "", dashed && before.contains(edge.node()));
 }
 
 }  // namespace twopass

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include <twopass/core/tensor.h>
@@ -22,13 +24,19 @@ class RecordDrawing {
   /// Draws what is not drawn yet of the record behind `outputs`, oldest first. Ops have the style `ops`; edges from
   /// what was drawn before this call are dashed where `dashed` says so.
   void draw(const Tensors& outputs, DotStyle ops, bool dashed = false);
+  /// Draws this node red when its turn comes, with more in its label.
+  void accuse(const Node& node, std::string why) { accused_[&node] = std::move(why); }
+  /// Draws none but these nodes.
+  void only(std::unordered_set<const Node*> nodes) { only_ = std::move(nodes); }
   std::size_t at(const Tensor& x) const { return drawn_.at(&x.node()); }
   bool has(const Tensor& x) const { return drawn_.contains(&x.node()); }
 
  private:
   DotWriter& writer_;
   std::unordered_map<const Node*, std::size_t> drawn_;
-  Tensors alive_;  // so that no node's address is used again while this drawing goes on
+  std::unordered_map<const Node*, std::string> accused_;
+  std::unordered_set<const Node*> only_;  // all where it is empty
+  Tensors alive_;                         // so that no node's address is used again while this drawing goes on
 };
 
 }  // namespace twopass

@@ -46,6 +46,8 @@ Colours colours(DotStyle style) {
       return {"#e8e1f4", "#7353a8"};
     case DotStyle::gradient:
       return {"#fbe6e3", "#b5523f"};
+    case DotStyle::guilty:
+      return {"#ff6b5e", "#a3150a"};
   }
   return {"#ffffff", "#000000"};
 }

@@ -11,7 +11,7 @@ namespace twopass {
 std::string dot_quoted(std::string_view text);
 
 /// What a node stands for: decides its colours.
-enum class DotStyle { input, parameter, constant, layer, op, output, gradient };
+enum class DotStyle { input, parameter, constant, layer, op, output, gradient, guilty };
 
 /// Writes a digraph. Nodes are n0, n1, … in the order in which they are made; names appear in labels only.
 class DotWriter {

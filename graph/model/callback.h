@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <twopass/core/error.h>
+#include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/model/history.h>
 
 namespace twopass {
@@ -18,7 +20,8 @@ struct TrainingState {
   int epochs = 0;  // the number of the last epoch
   std::int64_t steps_per_epoch = 0;
   std::int64_t batch_size = 0;
-  bool stop = false;  // set it to end training after this epoch
+  bool stop = false;                  // set it to end training after this epoch
+  Tensors inputs = {}, targets = {};  // the batch of the step
 };
 
 /// Override what you want to see. Callbacks run in the order in which they were given; logs are shared, so that what
@@ -32,6 +35,8 @@ class Callback {
   virtual void on_epoch_end(TrainingState&, int /*epoch*/, Logs&) {}
   virtual void on_batch_begin(TrainingState&, std::int64_t /*step*/) {}
   virtual void on_batch_end(TrainingState&, std::int64_t /*step*/, const Logs&) {}
+  /// A step was refused, for example as its loss is not finite; the error goes on unless this throws a better one.
+  virtual void on_step_error(TrainingState&, std::int64_t /*step*/, const Error&) {}
 };
 
 using CallbackHandle = std::shared_ptr<Callback>;
@@ -51,5 +56,20 @@ CallbackHandle early_stopping(const EarlyStoppingOptions& options = {});
 CallbackHandle csv_logger(const std::string& path);
 /// Calls `f(epoch, logs)` at each epoch's end.
 CallbackHandle on_epoch_end(std::function<void(int, const Logs&)> f);
+
+struct GradientChecksOptions {
+  /// Beside the first batch of training, the first of every so many epochs; 0 stands for the first alone.
+  int every = 0;
+  /// How many rows of the batch are checked: gradients are sums over rows.
+  std::int64_t rows = 8;
+  /// As in GradcheckOptions.
+  std::int64_t elements = 64;
+  std::uint64_t seed = 1;
+  /// Given, it takes each report, of the epoch's number; else one that is not ok is an error.
+  std::function<void(int, const GradcheckReport&)> report = {};
+};
+/// Checks the gradients of the compiled loss while training goes on, in double precision, changing nothing; where a
+/// step is refused as its loss is not finite, computes it once more to name the op that made the first NaN or infinity.
+CallbackHandle gradient_checks(const GradientChecksOptions& options = {});
 
 }  // namespace twopass

@@ -137,7 +137,10 @@ class Model : public LayerHandle {
   /// The compiled loss of one batch, with its record: what a training loop of your own differentiates.
   Tensor loss(const TensorList& inputs, const TensorList& targets, const CallContext& context = {}) const;
   /// The gradient of the compiled loss for every weight, in double precision, against numerical differentiation.
-  GradcheckReport check_gradients(const TensorList& inputs, const TensorList& targets) const;
+  /// Weights of more elements than the options say are checked at some of them and in directions. A failure names the
+  /// op and its layer.
+  GradcheckReport check_gradients(const TensorList& inputs, const TensorList& targets,
+                                  const GradcheckOptions& options = {}) const;
 
   /// One file: architecture as JSON, weights as safetensors. Refuses layers and ops that no file can hold, naming them.
   void save(std::string_view path) const;

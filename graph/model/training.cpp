@@ -1,4 +1,4 @@
-// Model::compile, fit, evaluate, predict, loss and check_gradients.
+// Model::compile, fit, evaluate, predict and loss.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -117,10 +117,17 @@ History Model::fit(const TensorList& inputs, const TensorList& targets, const Fi
       const auto first = static_cast<std::size_t>(step * options.batch_size);
       const std::span<const std::int64_t> picked(
           order.data() + first, std::min(static_cast<std::size_t>(options.batch_size), order.size() - first));
+      state.inputs = rows.batch(picked);
+      state.targets = wanted.batch(picked);
       for (const auto& callback : options.callbacks) callback->on_batch_begin(state, step);
       Tensor batch_weights;
       if (weights.defined()) batch_weights = Rows({weights}, {}, "sample_weight").batch(picked)[0];
-      trainer.train_step({rows.batch(picked), wanted.batch(picked), batch_weights}, tally);
+      try {
+        trainer.train_step({state.inputs, state.targets, batch_weights}, tally);
+      } catch (const Error& error) {
+        for (const auto& callback : options.callbacks) callback->on_step_error(state, step, error);
+        throw;
+      }
       if (!options.callbacks.empty()) {
         const Logs logs = tally.logs();
         for (const auto& callback : options.callbacks) callback->on_batch_end(state, step, logs);
@@ -191,34 +198,6 @@ Tensor Model::loss(const TensorList& inputs, const TensorList& targets, const Ca
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "loss");
   return trainer.losses(body().call(rows.tensors(), context), {rows.tensors(), wanted.tensors(), {}}).total;
-}
-
-GradcheckReport Model::check_gradients(const TensorList& inputs, const TensorList& targets) const {
-  ModelBody& own = body();
-  const Trainer trainer(own, "check_gradients");
-  const auto widened = [](const Tensors& tensors) {
-    Tensors wide;
-    for (const Tensor& x : tensors) wide.push_back(is_floating(x.dtype()) ? cast(x, f64) : x);
-    return wide;
-  };
-  const Rows rows = trainer.input_rows(inputs);
-  const Rows wanted = trainer.target_rows(targets);
-  check_rows(rows, wanted, "check_gradients");
-  const Tensors wide_inputs = widened(rows.tensors());
-  const Tensors wide_targets = widened(wanted.tensors());
-  Parameters parameters;
-  Tensors values;
-  std::vector<std::string> names;
-  for (const auto& [path, parameter] : named_parameters()) {
-    parameters.push_back(parameter);
-    values.push_back(cast(parameter.value(), f64));
-    names.push_back(path);
-  }
-  const auto total = [&](const Tensors& weights) {
-    const Substitution scope(parameters, weights);
-    return trainer.losses(own.call(wide_inputs, {}), {wide_inputs, wide_targets, {}}).total;
-  };
-  return gradcheck(total, values, {.names = names});
 }
 
 }  // namespace twopass

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <string>
 
+#include "check.h"
 #include "plot.h"
 #include "recipes.h"
 
@@ -21,7 +22,8 @@ struct Choice {
   int epochs = 0, verbose = 1;
   std::int64_t batch_size = 0;
   std::uint64_t seed = 7;
-  std::string level = "layer", op;
+  std::string level = "layer";
+  CheckChoice check;
   std::int64_t features = 784;
 };
 
@@ -71,24 +73,6 @@ int evaluate(const Choice& choice) {
   model.compile(recipe.compile());
   print_result(recipe, model, data);
   return 0;
-}
-
-int check(const Choice& choice) {
-  bool found = false, good = true;
-  for (const Op* op : all_ops()) {
-    if (!choice.op.empty() && op->name() != choice.op) continue;
-    found = true;
-    if (!op->differentiable()) {
-      fmt::print("{:<32} has no gradient\n", op->name());
-      continue;
-    }
-    const GradcheckReport report = gradcheck(*op);
-    good = good && report.ok();
-    if (!choice.op.empty() || !report.ok()) fmt::print("{}\n", report.text());
-    fmt::print("{:<32} {}\n", op->name(), report.ok() ? "ok" : "WRONG");
-  }
-  if (!found) throw Error(fmt::format("there is no op \"{}\": `twopass gradcheck` lists them all", choice.op));
-  return good ? 0 : 1;
 }
 
 int draw(const Choice& choice) {
@@ -190,9 +174,20 @@ int main(int argc, char** argv) {
   with_data(command);
   command->footer("example:\n  twopass evaluate runs/mlp.twopass --data mnist");
 
-  command = app.add_subcommand("gradcheck", "check the gradients of ops against numerical differentiation");
-  command->add_option("--op", choice.op, "one op, in detail");
-  command->footer("example:\n  twopass gradcheck --op softmax");
+  command = app.add_subcommand("gradcheck", "check the gradients of ops, or of a model, against differences");
+  command->add_option("--op", choice.check.op, "one op, in detail");
+  command->add_option("--model", choice.check.model, "every weight of a model, on drawn digits");
+  command->add_option("--order", choice.check.order, "up to which derivatives (ops: 2, models: 1)")
+      ->check(CLI::Range(1, 4));
+  command->add_option("--elements", choice.check.elements, "larger inputs are checked at a subset (256)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seed", choice.check.seed, "what samples, subsets and directions are drawn from (1)");
+  command->add_flag("--json", choice.check.json, "JSON instead of text");
+  command->add_option("--dot", choice.check.picture,
+                      "a .dot, .svg, .png or .pdf file for the culprit among its neighbours");
+  command->add_flag("--coverage", choice.check.coverage, "then a table of the ops that were met, and to which order");
+  command->footer(
+      "examples:\n  twopass gradcheck --op softmax\n  twopass gradcheck --model residual --json\n\nmodels:" + names());
 
   command = app.add_subcommand("dot", "draw a model");
   command->footer("example:\n  twopass dot multi-label --level backward -o backward.svg");
@@ -229,7 +224,7 @@ int main(int argc, char** argv) {
     const std::string name = app.get_subcommands().at(0)->get_name();
     if (name == "train") return train(choice);
     if (name == "evaluate") return evaluate(choice);
-    if (name == "gradcheck") return check(choice);
+    if (name == "gradcheck") return check_gradients(choice.check);
     if (name == "dot") return draw(choice);
     if (name == "plot") return plot(choice);
     if (name == "info") return info();

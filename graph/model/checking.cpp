@@ -1,0 +1,101 @@
+// Model::check_gradients, and the callback that calls it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include <twopass/core/error.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/model/body.h>
+#include <twopass/graph/model/trainer.h>
+#include <twopass/ops/anomaly.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/shaping.h>
+
+namespace twopass {
+namespace {
+
+Tensors widened(const Tensors& tensors) {
+  Tensors wide;
+  for (const Tensor& x : tensors) wide.push_back(is_floating(x.dtype()) ? cast(x, f64) : x);
+  return wide;
+}
+
+class GradientChecks : public Callback {
+ public:
+  explicit GradientChecks(GradientChecksOptions options) : options_(std::move(options)) {
+    if (options_.every < 0 || options_.rows < 1)
+      throw Error(fmt::format("gradient_checks: every must not be negative and rows at least 1, not {} and {}",
+                              options_.every, options_.rows));
+  }
+
+  void on_train_begin(TrainingState&) override { begun_ = false; }
+  void on_epoch_begin(TrainingState&, int epoch) override { epoch_ = epoch; }
+
+  void on_batch_begin(TrainingState& state, std::int64_t step) override {
+    if (step != 0 || (begun_ && (options_.every == 0 || epoch_ % options_.every != 0))) return;
+    begun_ = true;
+    const auto part = [&](const Tensors& batch) {
+      Tensors rows;
+      for (const Tensor& x : batch) rows.push_back(slice(x, 0, 0, std::min(options_.rows, x.shape()[0])));
+      return rows;
+    };
+    const GradcheckReport report = state.model.check_gradients(part(state.inputs), part(state.targets),
+                                                               {.elements = options_.elements, .seed = options_.seed});
+    if (options_.report) return options_.report(epoch_, report);
+    if (!report.ok())
+      throw Error(fmt::format("the gradients of model \"{}\" are wrong at the beginning of epoch {}:\n{}",
+                              state.model.name(), epoch_ + 1, report.text()));
+  }
+
+  void on_step_error(TrainingState& state, std::int64_t, const Error& error) override {
+    const AnomalyScope anomalies;
+    try {
+      const CallContext context{
+          .training = true, .seed = state.model.seed(), .step = tensor(state.model.body().steps_done)};
+      backward(state.model.loss(state.inputs, state.targets, context));
+    } catch (const Error& first) {
+      if (anomalies.found()) throw Error(fmt::format("{}\nthe first anomaly: {}", error.what(), first.what()));
+    }
+  }
+
+ private:
+  GradientChecksOptions options_;
+  bool begun_ = false;
+  int epoch_ = 0;
+};
+
+}  // namespace
+
+GradcheckReport Model::check_gradients(const TensorList& inputs, const TensorList& targets,
+                                       const GradcheckOptions& options) const {
+  ModelBody& own = body();
+  const Trainer trainer(own, "check_gradients");
+  const Rows rows = trainer.input_rows(inputs);
+  const Rows wanted = trainer.target_rows(targets);
+  if (rows.count() != wanted.count())
+    throw Error(
+        fmt::format("check_gradients: the inputs have {} rows but the targets {}", rows.count(), wanted.count()));
+  const Tensors wide_inputs = widened(rows.tensors());
+  const Tensors wide_targets = widened(wanted.tensors());
+  Parameters parameters;
+  Tensors values;
+  GradcheckOptions named = options;
+  named.names.clear();
+  for (const auto& [path, parameter] : named_parameters()) {
+    parameters.push_back(parameter);
+    values.push_back(cast(parameter.value(), f64));
+    named.names.push_back(path);
+  }
+  const auto total = [&](const Tensors& weights) {
+    const Substitution scope(parameters, weights);
+    return trainer.losses(own.call(wide_inputs, {}), {wide_inputs, wide_targets, {}}).total;
+  };
+  return gradcheck(total, values, named);
+}
+
+CallbackHandle gradient_checks(const GradientChecksOptions& options) {
+  return std::make_shared<GradientChecks>(options);
+}
+
+}  // namespace twopass

@@ -1,0 +1,204 @@
+// Who is to blame, in words and in pictures: wrong gradients and the first NaN.
+#include <doctest/doctest.h>
+#include <graphviz/cgraph.h>
+#include <twopass/core/error.h>
+#include <twopass/core/random.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/doctest.h>
+#include <twopass/graph/dot/dot.h>
+#include <twopass/graph/layers/layers.h>
+#include <twopass/graph/model/model.h>
+#include <twopass/ops/anomaly.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/reduction.h>
+
+#include <cmath>
+#include <string>
+
+using namespace twopass;
+using doctest::Contains;
+
+namespace {
+
+// 2 x with a gradient that is one promille off.
+const TypedOp<>& wrong_double() {
+  static const TypedOp<> op(
+      {.name = "wrong_double",
+       .doc = "2 x.",
+       .shape = same_floating,
+       .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return x + x; }); },
+       .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {g * 2.002}; }});
+  return op;
+}
+
+Model wrong_model(std::uint64_t seed = 1) {
+  const Tensor x = input({3}, "x");
+  const Tensor hidden = Dense(4, {.activation = "tanh"})(x);
+  const Tensor doubled =
+      Lambda([](const Tensor& t) { return apply(wrong_double(), {t}); }, {.name = "doubling"})(hidden);
+  Model model(x, Dense(1)(doubled), {.seed = seed, .name = "wrong"});
+  model.compile({.loss = mean_squared_error()});
+  return model;
+}
+
+// The labels of the red nodes of a picture that Graphviz can read.
+std::vector<std::string> red(const std::string& dot) {
+  std::vector<std::string> labels;
+  Agraph_t* graph = agmemread(dot.c_str());
+  REQUIRE(graph);
+  for (Agnode_t* node = agfstnode(graph); node; node = agnxtnode(graph, node))
+    if (std::string(agget(node, const_cast<char*>("fillcolor"))) == "#ff6b5e")
+      labels.emplace_back(agget(node, const_cast<char*>("label")));
+  agclose(graph);
+  return labels;
+}
+
+}  // namespace
+
+TEST_CASE("a wrong gradient in a model is blamed on the op, its shapes and its layer") {
+  Random random(2);
+  const GradcheckReport report = wrong_model().check_gradients(random.normal({5, 3}), random.normal({5, 1}));
+  CAPTURE(report);
+  REQUIRE(!report.ok());
+  REQUIRE(report.culprits().size() == 1);
+  CHECK(report.culprits()[0].op == "wrong_double");
+  CHECK(report.culprits()[0].layer == "doubling");
+  CHECK(report.text().find("to blame: wrong_double((5, 4)) in layer \"doubling\"") != std::string::npos);
+  CHECK(report.culprits()[0].pair.analytic == doctest::Approx(2.002));
+  CHECK(report.culprits()[0].pair.numerical == doctest::Approx(2));
+  // What lies behind the wrong op passes, what leads to it does not.
+  for (const GradcheckPair& pair : report.pairs())
+    if (pair.input.starts_with("dense_1/")) CHECK(pair.verdict == Verdict::pass);
+}
+
+TEST_CASE("the picture of a gradient check shows the guilty node in red, of large records its neighbourhood alone") {
+  const auto f = [](int before) {
+    return [before](const Tensors& x) {
+      Tensor y = x[0];
+      for (int k = 0; k < before; ++k) y = sin(y);
+      return exp(apply(wrong_double(), {y}));
+    };
+  };
+  const Tensor x = tensor({0.5, 1.0}, f64);
+  const std::string small = to_dot(gradcheck(f(2), {x}));
+  REQUIRE(red(small).size() == 1);
+  CHECK(red(small)[0].find("wrong_double") == 0);
+  CHECK(red(small)[0].find("analytic 2.002, numerical 2") != std::string::npos);
+  const std::string large = to_dot(gradcheck(f(300), {x}));
+  CHECK(red(large).size() == 1);
+  CHECK(large.size() < 2 * small.size());
+  CHECK_THROWS_WITH_AS(to_dot(gradcheck([](const Tensors& at) { return exp(at[0]); }, {x})),
+                       "to_dot: the gradient check blames no op", Error);
+}
+
+TEST_CASE("an op that is wrong in the second derivative alone is blamed") {
+  const TypedOp<> op(
+      {.name = "cut",
+       .doc = "x².",
+       .shape = same_floating,
+       .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return x * x; }); },
+       .keeps = Keep::input,
+       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+         return {g * detach(call.input(0)) * 2.0};
+       }});
+  const auto f = [&](const Tensors& x) { return sin(apply(op, {exp(x[0])})); };
+  CHECK(gradcheck(f, {tensor({0.1, 0.2}, f64)}));
+  const GradcheckReport report = gradcheck(f, {tensor({0.1, 0.2}, f64)}, {.order = 2});
+  CAPTURE(report);
+  REQUIRE(report.culprits().size() == 1);
+  CHECK(report.culprits()[0].op == "cut");
+}
+
+TEST_CASE("the callback checks the first batch and that of every k-th epoch, and changes no bit of training") {
+  const auto trained = [](const std::vector<CallbackHandle>& callbacks) {
+    const Tensor x = input({3}, "x");
+    Model model(x, Dense(1)(Dropout(0.5)(Dense(4, {.activation = "tanh"})(x))), {.seed = 3});
+    model.compile({.loss = mean_squared_error()});
+    Random random(2);
+    model.fit(random.normal({20, 3}), random.normal({20, 1}),
+              {.epochs = 5, .batch_size = 4, .verbose = 0, .callbacks = callbacks});
+    std::vector<float> weights;
+    for (const Parameter& each : model.parameters())
+      for (const float w : each.value().values<float>()) weights.push_back(w);
+    return weights;
+  };
+  std::vector<int> epochs;
+  const auto watch = gradient_checks({.every = 2, .report = [&](int epoch, const GradcheckReport& report) {
+                                        epochs.push_back(epoch);
+                                        CHECK(report);
+                                      }});
+  CHECK(trained({}) == trained({watch}));
+  CHECK(epochs == std::vector<int>{0, 2, 4});
+  epochs.clear();
+  trained({gradient_checks({.report = [&](int epoch, const GradcheckReport&) { epochs.push_back(epoch); }})});
+  CHECK(epochs == std::vector<int>{0});
+}
+
+TEST_CASE("the callback ends training where gradients are wrong, before the first step") {
+  Model model = wrong_model();
+  Random random(2);
+  const auto before = model.parameters()[0].value().values<float>();
+  CHECK_THROWS_WITH_AS(
+      model.fit(random.normal({5, 3}), random.normal({5, 1}), {.verbose = 0, .callbacks = {gradient_checks()}}),
+      Contains("to blame: wrong_double((5, 4)) in layer \"doubling\""), Error);
+  CHECK(model.parameters()[0].value().values<float>() == before);
+}
+
+TEST_CASE("F17 G18: where the loss is not finite the callback names the op that made the first NaN, and its layer") {
+  const Tensor x = input({2}, "x");
+  Model model(x, Dense(1)(Lambda([](const Tensor& t) { return log(t); }, {.name = "logarithm"})(x)), {.seed = 1});
+  model.compile({.loss = mean_squared_error()});
+  CHECK_THROWS_WITH_AS(model.fit(tensor({{1.0, -2.0}, {3.0, 4.0}}), zeros({2, 1}),
+                                 {.shuffle = false,
+                                  .verbose = 0,
+                                  .callbacks = {gradient_checks({.report = [](int, const GradcheckReport&) {}})}}),
+                       Contains("the first anomaly: log((2, 2)): the result is nan at (0, 1), though no input is\n"
+                                "  input 0 (2, 2): from -2 to 4\n  in layer \"logarithm\""),
+                       Error);
+}
+
+TEST_CASE("an anomaly scope refuses infinities that come from finite numbers, unless told") {
+  const Tensor x = tensor({1.0, 0.0}, f64);
+  {
+    const AnomalyScope scope;
+    CHECK_THROWS_WITH_AS(reciprocal(x),
+                         Contains("reciprocal((2,)): the result is inf at 1, though every input is "
+                                  "finite\n  input 0 (2,): from 0 to 1"),
+                         Error);
+    CHECK(exp(tensor({INFINITY}, f64)).item<double>() == INFINITY);  // what is infinite already may stay so
+    REQUIRE(scope.found());
+    CHECK(scope.found()->call == "reciprocal((2,))");
+  }
+  const AnomalyScope scope({.infinities = false});
+  CHECK(reciprocal(x).at<double>(1) == INFINITY);
+  CHECK(!scope.found());
+}
+
+TEST_CASE("G18: an anomaly of the backward pass names the op, its layer, and is drawn in red among its neighbours") {
+  const Tensor x = input({2}, "x");
+  const Tensor root = Lambda([](const Tensor& t) { return sqrt(t); }, {.name = "root"})(Identity()(x));
+  Model model(x, root, {.seed = 1});
+  const Tensor at = variable(tensor({{0.0, 4.0}}));
+  const AnomalyScope scope;
+  const Tensor y = sum(square(model(at)));
+  // d√x = g / 2√x: 0 · inf where x is 0 would be hidden by the strong zero, the infinity itself is not.
+  CHECK_THROWS_WITH_AS(backward(y), Contains("in the gradient of sqrt in layer \"root\""), Error);
+  REQUIRE(scope.found());
+  CHECK(scope.found()->layer == "root");
+  const std::string picture = to_dot(*scope.found());
+  REQUIRE(red(picture).size() == 1);
+  CHECK(red(picture)[0].find("sqrt") == 0);
+  CHECK(red(picture)[0].find("in layer \"root\"") != std::string::npos);
+}
+
+TEST_CASE("an anomaly of the forward pass is drawn with what led to it") {
+  const Tensor x = variable(tensor({1.0, -1.0}, f64), "x");
+  const AnomalyScope scope;
+  CHECK_THROWS_AS(sqrt(sin(x) * 3.0), Error);
+  REQUIRE(scope.found());
+  const std::string picture = to_dot(*scope.found());
+  REQUIRE(red(picture).size() == 1);
+  CHECK(red(picture)[0].find("sqrt((2,))") == 0);
+  CHECK(picture.find("sin") != std::string::npos);
+}

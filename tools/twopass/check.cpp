@@ -1,0 +1,86 @@
+#include "check.h"
+
+#include <fmt/format.h>
+#include <twopass/twopass.h>
+
+#include <vector>
+
+#include "recipes.h"
+
+using namespace twopass;
+
+namespace {
+
+struct Checked {
+  std::string name;
+  GradcheckReport report;
+};
+
+GradcheckReport check_model(const CheckChoice& choice, const GradcheckOptions& options) {
+  constexpr std::int64_t kRows = 4;  // gradients are sums over rows
+  const Recipe& recipe = recipe_named(choice.model);
+  const Data data = data_for(recipe, "glyphs", "", choice.seed);
+  Model model = recipe.build(data.features, choice.seed);
+  model.compile(recipe.compile());
+  const auto rows = [](const TensorList& list) {
+    Tensors first;
+    for (const Tensor& x : list.tensors()) first.push_back(slice(x, 0, 0, kRows));
+    return first;
+  };
+  return model.check_gradients(rows(data.train.inputs), rows(data.train.targets), options);
+}
+
+std::vector<Checked> check_ops(const CheckChoice& choice, const GradcheckOptions& options) {
+  std::vector<Checked> checked;
+  bool found = false;
+  for (const Op* op : all_ops()) {
+    if (!choice.op.empty() && op->name() != choice.op) continue;
+    found = true;
+    if (op->differentiable())
+      checked.push_back({op->name(), gradcheck(*op, options)});
+    else if (!choice.json)
+      fmt::print("{:<32} has no gradient\n", op->name());
+  }
+  if (!found) throw Error(fmt::format("there is no op \"{}\": `twopass gradcheck` lists them all", choice.op));
+  return checked;
+}
+
+void print_json(const std::vector<Checked>& checked) {
+  std::string body;
+  for (const auto& [name, report] : checked)
+    body += fmt::format("{}{{\"name\": \"{}\", \"report\": {}}}", body.empty() ? "" : ",\n", name, report.json());
+  fmt::print("[{}]\n", body);
+}
+
+}  // namespace
+
+int check_gradients(const CheckChoice& choice) {
+  const bool of_model = !choice.model.empty();
+  if (of_model && !choice.op.empty()) throw Error("gradcheck: --op and --model exclude each other");
+  const GradcheckOptions options{.order = choice.order ? choice.order
+                                          : of_model   ? 1
+                                                       : 2,
+                                 .elements = choice.elements,
+                                 .seed = choice.seed};
+  const std::vector<Checked> checked =
+      of_model ? std::vector<Checked>{{choice.model, check_model(choice, options)}} : check_ops(choice, options);
+  const GradcheckReport* wrong = nullptr;
+  for (const auto& [name, report] : checked)
+    if (!report.ok() && !wrong) wrong = &report;
+  if (choice.json) {
+    print_json(checked);
+  } else {
+    for (const auto& [name, report] : checked) {
+      if (of_model || !choice.op.empty() || !report.ok()) fmt::print("{}\n", report.text());
+      fmt::print("{:<32} {}\n", name, report.ok() ? "ok" : "WRONG");
+    }
+  }
+  if (!choice.picture.empty()) {
+    if (wrong && !wrong->culprits().empty())
+      render(to_dot(*wrong), choice.picture);
+    else
+      fmt::print(stderr, "twopass: no op is to blame: {} is not written\n", choice.picture);
+  }
+  if (choice.coverage) fmt::print("{}", gradcheck_coverage_text());
+  return wrong ? 1 : 0;
+}
