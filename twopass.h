@@ -20,6 +20,7 @@
 #include <twopass/graph/model/model.h>
 #include <twopass/graph/model/sequential.h>
 #include <twopass/graph/plan/plan.h>
+#include <twopass/ops/activations.h>
 #include <twopass/ops/anomaly.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
@@ -28,8 +29,11 @@
 #include <twopass/ops/products.h>
 #include <twopass/ops/random.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/rounding.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/softmax.h>
+#include <twopass/ops/special.h>
+#include <twopass/ops/trigonometric.h>
 #include <twopass/optim/clipping.h>
 #include <twopass/optim/initializer.h>
 #include <twopass/optim/loss.h>

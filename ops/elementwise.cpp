@@ -133,7 +133,8 @@ Tensor scalar_like(double value, const Tensor& like) {
 
 std::vector<const Op*> elementwise_ops() {
   std::vector<const Op*> ops = unary_ops();
-  for (const auto& part : {activation_ops(), binary_ops(), comparison_ops(), conversion_ops(), update_ops()})
+  for (const auto& part : {activation_ops(), binary_ops(), comparison_ops(), conversion_ops(), update_ops(),
+                           trigonometric_ops(), special_ops(), rounding_ops(), smooth_ops()})
     ops.insert(ops.end(), part.begin(), part.end());
   return ops;
 }

@@ -12,5 +12,9 @@ std::vector<const Op*> binary_ops();
 std::vector<const Op*> comparison_ops();
 std::vector<const Op*> conversion_ops();
 std::vector<const Op*> update_ops();
+std::vector<const Op*> trigonometric_ops();
+std::vector<const Op*> special_ops();
+std::vector<const Op*> rounding_ops();
+std::vector<const Op*> smooth_ops();
 
 }  // namespace twopass

@@ -1,0 +1,91 @@
+#include <twopass/ops/activations.h>
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/elementwise_families.h>
+#include <twopass/ops/scalar_kernels.h>
+#include <twopass/ops/shaping.h>
+
+namespace twopass {
+
+using namespace kernels;
+
+namespace {
+
+// tanh(softplus(x)) = w / (w + 2) with w = n (n + 2), n = e^x: no digits cancel.
+template <typename T>
+T mish_of(T x) {
+  if (x == -std::numeric_limits<T>::infinity()) return 0;
+  if (x > 20) return x;
+  const T n = std::exp(x), w = n * (n + 2);
+  return x * (w / (w + 2));
+}
+
+const TypedOp<>& mish_op() {
+  static const TypedOp<> op({
+      .name = "mish",
+      .doc = "x tanh(softplus(x)).",
+      .shape = same_floating,
+      .run = of_one<[](const auto x) { return mish_of(x); }>,
+      .keeps = Keep::input,
+      // with t = tanh(softplus(x)):  dx = (t + x σ(x) (1 - t²)) g
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        const Tensor x = clip(call.input(0), -1e30, 1e30);  // at ±inf the product below would be inf times 0
+        const Tensor t = tanh(softplus(x));
+        return {strong_mul(g, t + x * sigmoid(x) * (1.0 - square(t)))};
+      },
+      .samples = {{.inputs = {sample::uniform({2, 3})}}},
+      .examples = {{.inputs = {{0, 1, -1, -20, -INFINITY}},
+                    .output = {0, 0.865098388267310346, -0.303401461374108918, -4.12230724062876138e-8, 0}}},
+      .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
+  });
+  return op;
+}
+
+const TypedOp<>& softsign_op() {
+  static const TypedOp<> op({
+      .name = "softsign",
+      .doc = "x / (1 + |x|).",
+      .shape = same_floating,
+      .run = of_one<[](const auto x) {
+        return std::isinf(x) ? std::copysign(decltype(x + x)(1), x) : x / (1 + std::abs(x));
+      }>,
+      .keeps = Keep::input,
+      // dx = g / (1 + |x|)²
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        return {strong_mul(g, square(reciprocal(1.0 + abs(call.input(0)))))};
+      },
+      .samples = {{.inputs = {sample::away_from({2, 3}, {0})}}},
+      .examples = {{.inputs = {{0, 3, -1, INFINITY}}, .output = {0, 0.75, -0.5, 1}}},
+      .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
+  });
+  return op;
+}
+
+}  // namespace
+
+Tensor mish(const Tensor& x) { return apply(mish_op(), {x}); }
+Tensor softsign(const Tensor& x) { return apply(softsign_op(), {x}); }
+
+Tensor selu(const Tensor& x) { return elu(x, 1.6732632423543772848170429916717) * 1.0507009873554804934193349852946; }
+Tensor relu6(const Tensor& x) { return clip(relu(x), 0, 6); }
+Tensor hard_sigmoid(const Tensor& x) { return clip(x / 6.0 + 0.5, 0, 1); }
+Tensor hard_silu(const Tensor& x) { return x * hard_sigmoid(x); }
+Tensor hard_tanh(const Tensor& x) { return clip(x, -1, 1); }
+Tensor log_sigmoid(const Tensor& x) { return neg(softplus(neg(x))); }
+Tensor prelu(const Tensor& x, const Tensor& slope) { return where(x > 0.0, x, slope * x); }
+
+Tensor glu(const Tensor& x, int axis) {
+  const std::int64_t size = x.shape()[axis];
+  if (size < 0 || size % 2 != 0)
+    throw Error(fmt::format("glu{}: axis {} does not fall into two halves", x.shape().text(), axis));
+  const Tensors halves = split(x, {size / 2, size / 2}, axis);
+  return halves[0] * sigmoid(halves[1]);
+}
+
+std::vector<const Op*> smooth_ops() { return {&mish_op(), &softsign_op()}; }
+
+}  // namespace twopass
