@@ -25,13 +25,16 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
+#include <twopass/ops/norm.h>
 #include <twopass/ops/op.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/random.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/rounding.h>
+#include <twopass/ops/scans.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/softmax.h>
+#include <twopass/ops/sorting.h>
 #include <twopass/ops/special.h>
 #include <twopass/ops/trigonometric.h>
 #include <twopass/optim/clipping.h>

@@ -15,4 +15,10 @@ std::vector<const Op*> product_ops();
 std::vector<const Op*> softmax_ops();
 std::vector<const Op*> random_ops();
 
+/// Parts of reductions and of indexing that have files of their own.
+std::vector<const Op*> norm_ops();
+std::vector<const Op*> scan_ops();
+std::vector<const Op*> along_axis_ops();
+std::vector<const Op*> sorting_ops();
+
 }  // namespace twopass

@@ -173,6 +173,10 @@ Tensor one_hot(const Tensor& indices, std::int64_t classes, DType dtype) {
   return apply(one_hot_op(), OneHotArgs{classes, dtype}, {indices});
 }
 
-std::vector<const Op*> indexing_ops() { return {&gather_op(), &scatter_add_op(), &one_hot_op()}; }
+std::vector<const Op*> indexing_ops() {
+  std::vector<const Op*> ops{&gather_op(), &scatter_add_op(), &one_hot_op()};
+  for (const auto& more : {along_axis_ops(), sorting_ops()}) ops.insert(ops.end(), more.begin(), more.end());
+  return ops;
+}
 
 }  // namespace twopass

@@ -197,7 +197,7 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 
 std::vector<const Op*> reduction_ops() {
   std::vector<const Op*> ops{&sum_op(), &prod_op(), &any_op(), &all_op()};
-  for (const auto& more : {reduction::extreme_ops(), reduction::moment_ops()})
+  for (const auto& more : {reduction::extreme_ops(), reduction::moment_ops(), norm_ops(), scan_ops()})
     ops.insert(ops.end(), more.begin(), more.end());
   return ops;
 }
