@@ -29,6 +29,7 @@
 #include <twopass/ops/op.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/random.h>
+#include <twopass/ops/rearranging.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/rounding.h>
 #include <twopass/ops/scans.h>

@@ -1,0 +1,103 @@
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include <twopass/core/error.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/gradcheck.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/indexing.h>
+#include <twopass/ops/rearranging.h>
+#include <twopass/ops/reduction.h>
+
+using namespace twopass;
+
+namespace {
+
+using Whole = std::vector<int>;
+
+Tensor counted(const Shape& shape) {
+  std::vector<double> values(static_cast<std::size_t>(shape.elements()));
+  std::iota(values.begin(), values.end(), 0.0);
+  return from_values(values, shape, f64);
+}
+
+}  // namespace
+
+TEST_CASE("flip, roll, tile and repeat do what NumPy's do") {
+  const Tensor x = counted({2, 3});
+  CHECK(flip(x, 1).values<int>() == Whole{2, 1, 0, 5, 4, 3});
+  CHECK(flip(x, 0).values<int>() == Whole{3, 4, 5, 0, 1, 2});
+  CHECK(roll(x, 1, 1).values<int>() == Whole{2, 0, 1, 5, 3, 4});
+  CHECK(roll(x, -4, -1).values<int>() == Whole{1, 2, 0, 4, 5, 3});
+  CHECK(roll(x, 6, 1).values<int>() == x.values<int>());
+  CHECK(tile(counted({2}), {2}).values<int>() == Whole{0, 1, 0, 1});
+  const Tensor tiled = tile(counted({1, 2}), {2, 2});
+  CHECK(tiled.shape() == Shape{2, 4});
+  CHECK(tiled.values<int>() == Whole{0, 1, 0, 1, 0, 1, 0, 1});
+  CHECK(repeat(counted({2}), 2, 0).values<int>() == Whole{0, 0, 1, 1});
+  CHECK(repeat(counted({2, 1}), 0, 1).shape() == Shape{2, 0});
+  CHECK_THROWS_WITH_AS(tile(x, {2}), doctest::Contains("1 numbers for 2 axes"), Error);
+  CHECK_THROWS_WITH_AS(repeat(x, -1, 0), doctest::Contains("-1 times"), Error);
+}
+
+TEST_CASE("moveaxis and unstack keep the other axes in order") {
+  const Tensor x = counted({2, 3, 4});
+  CHECK(moveaxis(x, 0, -1).shape() == Shape{3, 4, 2});
+  CHECK(moveaxis(x, 2, 0).shape() == Shape{4, 2, 3});
+  CHECK(moveaxis(x, 2, 0).at<int>(1) == 4);
+  const Tensors rows = unstack(x, 1);
+  CHECK(rows.size() == 3);
+  CHECK(rows[1].values<int>() == Whole{4, 5, 6, 7, 16, 17, 18, 19});
+}
+
+TEST_CASE("diagonals and triangles of matrices that are not square, with offsets") {
+  const Tensor x = counted({2, 3});
+  CHECK(diagonal(x).values<int>() == Whole{0, 4});
+  CHECK(diagonal(x, 1).values<int>() == Whole{1, 5});
+  CHECK(diagonal(x, -1).values<int>() == Whole{3});
+  CHECK(diagonal(x, 3).shape() == Shape{0});
+  CHECK(diag(counted({3})).values<int>() == Whole{0, 0, 0, 0, 1, 0, 0, 0, 2});
+  CHECK(diag(counted({2, 2})).values<int>() == Whole{0, 0, 0, 1, 2, 0, 0, 3});
+  CHECK(tril(x).values<int>() == Whole{0, 0, 0, 3, 4, 0});
+  CHECK(triu(x, 1).values<int>() == Whole{0, 1, 2, 0, 0, 5});
+  CHECK(tril(x, -1).values<int>() == Whole{0, 0, 0, 3, 0, 0});
+  CHECK(trace(counted({2, 2, 2})).values<int>() == Whole{3, 11});
+  CHECK_THROWS_WITH_AS(trace(counted({3})), doctest::Contains("a matrix has two axes"), Error);
+  const Tensor infinite = full({2, 2}, std::numeric_limits<double>::infinity(), f64);
+  CHECK(tril(infinite).at<double>(1) == 0);
+}
+
+TEST_CASE("rearranging functions are differentiated right to second order") {
+  const Tensor x = tensor({{0.3, -1.2, 2.0}, {1.5, 0.1, -0.4}}, f64);
+  const auto check = [&](const std::function<Tensor(const Tensor&)>& f) {
+    const GradcheckReport report = gradcheck([&](const Tensors& in) { return square(f(in[0])); }, {x}, {.order = 2});
+    INFO(report.text());
+    CHECK(report.ok());
+  };
+  check([](const Tensor& t) { return flip(t, 1); });
+  check([](const Tensor& t) { return roll(t, 2, 1); });
+  check([](const Tensor& t) { return tile(t, {2, 3}); });
+  check([](const Tensor& t) { return repeat(t, 2, 0); });
+  check([](const Tensor& t) { return moveaxis(t, 0, 1); });
+  check([](const Tensor& t) { return diagonal(t, 1); });
+  check([](const Tensor& t) { return diag(t); });
+  check([](const Tensor& t) { return trace(t); });
+  check([](const Tensor& t) { return tril(t); });
+  check([](const Tensor& t) { return triu(t); });
+}
+
+TEST_CASE("S12: an embedding adds the gradients of a row that is looked up twice and refuses one that isn't there") {
+  const Tensor table = variable(counted({3, 2}));
+  const Tensor found = embedding(table, tensor({{0, 2}, {2, 2}}));
+  CHECK(found.shape() == Shape{2, 2, 2});
+  CHECK(found.values<int>() == Whole{0, 1, 4, 5, 4, 5, 4, 5});
+  CHECK(backward(sum(found))[table].values<int>() == Whole{1, 1, 0, 0, 3, 3});
+  CHECK(embedding(table, tensor({-1})).values<int>() == Whole{4, 5});
+  CHECK_THROWS_WITH_AS(embedding(table, tensor({0, 3})), doctest::Contains("index 3 at place 1 is outside"), Error);
+  CHECK_THROWS_WITH_AS(embedding(counted({3}), tensor({0})), doctest::Contains("entries and width"), Error);
+}
