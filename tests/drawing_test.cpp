@@ -256,6 +256,26 @@ TEST_CASE("level backward shows both passes and a gradient for every parameter")
   for (const char* path : {"dense/kernel", "dense/bias", "digit/kernel", "digit/bias", "flags/kernel", "flags/bias"})
     CHECK(parsed.has("d loss / d " + std::string(path)));
   CHECK(parsed.has("affine_relu\\n(32, 6) f32"));
+  CHECK(parsed.has("digit/kernel\\n(6, "));  // three layers have a kernel
+}
+
+TEST_CASE("graphs of more than a thousand nodes are laid out with straight edges, unless their text says how") {
+  const std::string path = (std::filesystem::temp_directory_path() / "twopass_large_test.svg").string();
+  const auto longest_edge = [&](int nodes,
+                                const std::string& attributes) {  // characters of an edge past all the others
+    std::string dot = "digraph { " + attributes + " n0 -> n" + std::to_string(nodes - 1) + ";";
+    for (int k = 1; k < nodes; ++k) dot += " n" + std::to_string(k - 1) + " -> n" + std::to_string(k) + ";";
+    render(dot + " }", path);
+    const std::string svg = read_file(path);
+    std::size_t longest = 0;
+    for (std::size_t at = svg.find(" d=\""); at != std::string::npos; at = svg.find(" d=\"", at + 4))
+      longest = std::max(longest, svg.find('"', at + 4) - at);
+    return longest;
+  };
+  CHECK(longest_edge(1100, "") < 150);
+  CHECK(longest_edge(1100, "graph [splines=true];") > 150);
+  CHECK(longest_edge(100, "") > 150);
+  std::filesystem::remove(path);
 }
 
 TEST_CASE("the record behind a tensor shows variables by name, kept constants and ops") {

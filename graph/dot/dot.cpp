@@ -147,6 +147,7 @@ std::string backward_level(const Model& model, std::int64_t batch) {
     inputs.push_back(data_symbol(graph.steps[graph.inputs[k]].outputs[0], batch, graph.input_names[k]));
   std::vector<std::string> names;
   for (const auto& [path, parameter] : model.named_parameters()) {
+    drawing.name(parameter, path);
     if (!parameter.trainable()) continue;
     leaves.push_back(parameter.tensor());
     names.push_back(path);
@@ -173,11 +174,11 @@ std::string backward_level(const Model& model, std::int64_t batch) {
   const Tensors found = gradients(total, leaves, {.record = true});
   writer.open("backward", DotStyle::gradient);
   drawing.draw(found, DotStyle::op, true);
-  writer.close();
   for (std::size_t k = 0; k < found.size(); ++k)
     writer.edge(
         drawing.at(found[k]),
         writer.node("d loss / d " + names[k] + "\n" + spec_text(found[k].shape(), found[k].dtype()), DotStyle::output));
+  writer.close();
   return writer.text();
 }
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include <twopass/core/parameter.h>
 #include <twopass/graph/layers/layer.h>
 #include <twopass/ops/op.h>
 
@@ -40,6 +39,12 @@ DotStyle node_style(const Node& node, DotStyle ops) {
 
 std::string spec_text(const Shape& shape, DType dtype) { return fmt::format("{} {}", shape.text(), name_of(dtype)); }
 
+std::string RecordDrawing::label_of(const Node& node) const {
+  const LeafArguments* leaf = node.leaf();
+  const auto path = leaf ? paths_.find(leaf->parameter) : paths_.end();
+  return path == paths_.end() ? node_label(node) : path->second + "\n" + spec_text(node.shape, node.dtype);
+}
+
 void RecordDrawing::draw(const Tensors& outputs, DotStyle ops, bool dashed) {
   // What is new, found without recursion; drawn in order of numbers, which is that of making, constants where they are
   // met.
@@ -65,8 +70,8 @@ void RecordDrawing::draw(const Tensors& outputs, DotStyle ops, bool dashed) {
       dashed ? drawn_ : std::unordered_map<const Node*, std::size_t>();
   for (const Node* node : found) {
     const auto why = accused_.find(node);
-    drawn_[node] = why == accused_.end() ? writer_.node(node_label(*node), node_style(*node, ops))
-                                         : writer_.node(node_label(*node) + "\n" + why->second, DotStyle::guilty);
+    drawn_[node] = why == accused_.end() ? writer_.node(label_of(*node), node_style(*node, ops))
+                                         : writer_.node(label_of(*node) + "\n" + why->second, DotStyle::guilty);
   }
   for (const Node* node : found)
     for (const Node::Edge& edge : node->edges())

@@ -1,12 +1,14 @@
 // Recorded nodes as DOT nodes. For the files of this folder.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include <twopass/core/parameter.h>
 #include <twopass/core/tensor.h>
 #include <twopass/graph/dot/writer.h>
 
@@ -21,6 +23,8 @@ class RecordDrawing {
   explicit RecordDrawing(DotWriter& writer) : writer_(writer) {}
   /// Says what an already drawn thing is to be pointed at for this tensor.
   void put(const Tensor& x, std::size_t drawn) { drawn_[&x.node()] = drawn; }
+  /// What to call a parameter in place of its own name.
+  void name(const Parameter& parameter, const std::string& path) { paths_[parameter.id()] = path; }
   /// Draws what is not drawn yet of the record behind `outputs`, oldest first. Ops have the style `ops`; edges from
   /// what was drawn before this call are dashed where `dashed` says so.
   void draw(const Tensors& outputs, DotStyle ops, bool dashed = false);
@@ -32,8 +36,11 @@ class RecordDrawing {
   bool has(const Tensor& x) const { return drawn_.contains(&x.node()); }
 
  private:
+  std::string label_of(const Node& node) const;
+
   DotWriter& writer_;
   std::unordered_map<const Node*, std::size_t> drawn_;
+  std::unordered_map<std::uint64_t, std::string> paths_;  // by a parameter's number
   std::unordered_map<const Node*, std::string> accused_;
   std::unordered_set<const Node*> only_;  // all where it is empty
   Tensors alive_;                         // so that no node's address is used again while this drawing goes on

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include <twopass/core/error.h>
 #include <twopass/core/files.h>
@@ -29,7 +30,24 @@ int remember_complaint(char* text) {
   return 0;
 }
 
+GVC_t* context() {
+  static GVC_t* const context = gvContext();
+  return context;
+}
+
+// With all care, both passes of a hundred residual blocks take minutes: edges over hundreds of ranks cost a node each.
+void hurry_if_large(Agraph_t* graph) {
+  if (agnnodes(graph) <= 1000) return;
+  for (const auto& [name, value] :
+       {std::pair("nslimit", "0.02"), {"nslimit1", "0.02"}, {"mclimit", "0.01"}, {"splines", "line"}}) {
+    std::string attribute = name, hurried = value;
+    if (!agattr(graph, AGRAPH, attribute.data(), nullptr)) agattr(graph, AGRAPH, attribute.data(), hurried.data());
+  }
+}
+
 }  // namespace
+
+std::string graphviz_version() { return gvcVersion(context()); }
 
 void render(std::string_view dot, std::string_view path) {
   const std::size_t point = path.rfind('.');
@@ -40,16 +58,16 @@ void render(std::string_view dot, std::string_view path) {
 
   static std::mutex one_at_a_time;  // Graphviz keeps its state in globals
   const std::lock_guard lock(one_at_a_time);
-  static GVC_t* const context = gvContext();
   complaint.clear();
   agseterrf(remember_complaint);
-  const std::unique_ptr<Agraph_t, CloseGraph> graph(agmemread(std::string(dot).c_str()), CloseGraph{context});
+  const std::unique_ptr<Agraph_t, CloseGraph> graph(agmemread(std::string(dot).c_str()), CloseGraph{context()});
   if (!graph) throw Error(fmt::format("render: this is no DOT text: {}", complaint));
-  if (gvLayout(context, graph.get(), "dot") != 0)
+  hurry_if_large(graph.get());
+  if (gvLayout(context(), graph.get(), "dot") != 0)
     throw Error(fmt::format("render: Graphviz can't lay it out: {}", complaint));
   char* data = nullptr;
   unsigned int length = 0;
-  if (gvRenderData(context, graph.get(), format.c_str(), &data, &length) != 0 || !data)
+  if (gvRenderData(context(), graph.get(), format.c_str(), &data, &length) != 0 || !data)
     throw Error(fmt::format("render: Graphviz can't write {}: {}", format, complaint));
   const std::unique_ptr<char, void (*)(char*)> owned(data, gvFreeRenderData);
   write_file(path, std::string_view(data, length));
