@@ -85,6 +85,20 @@ TEST_CASE("early stopping waits for start_from_epoch, and larger is better where
   CHECK(trained({1, 2, 3, 4, 5}, {.monitor = "loss", .patience = 1, .mode = "max"}).epochs == 5);
 }
 
+TEST_CASE("early stopping waits anew only after an epoch that beats the baseline too") {
+  CHECK(trained({5, 4, 3, 2}, {.monitor = "loss", .patience = 2, .baseline = 1.0}).epochs == 4);
+  CHECK(trained({5, 4, 6, 2}, {.monitor = "loss", .patience = 2, .baseline = 1.0}).epochs == 3);
+  CHECK(trained({5, 4, 6, 2}, {.monitor = "loss", .patience = 2, .baseline = 4.5}).epochs == 4);
+}
+
+TEST_CASE("early stopping asks for the mode of a name whose better side it doesn't know") {
+  CHECK_THROWS_WITH_AS(early_stopping({.monitor = "val_f1"}), Contains("is a larger \"val_f1\" better or worse"),
+                       Error);
+  early_stopping({.monitor = "val_f1", .mode = "max"});
+  for (const char* known : {"val_loss", "digit_accuracy", "val_mean_absolute_error", "binary_crossentropy", "huber"})
+    early_stopping({.monitor = known});
+}
+
 TEST_CASE("early stopping refuses a name that training does not have, and options that make no sense") {
   CHECK_THROWS_WITH_AS(trained({1, 2}, {.monitor = "val_loss"}), Contains("\"val_loss\""), Error);
   CHECK_THROWS_WITH_AS(early_stopping({.patience = -1}), Contains("not -1"), Error);

@@ -14,6 +14,15 @@
 namespace twopass {
 namespace {
 
+// Whether a larger value of this name is a better one.
+bool grows(const std::string& monitor) {
+  if (monitor.ends_with("accuracy")) return true;
+  for (const char* falling : {"loss", "error", "crossentropy", "huber"})
+    if (monitor.ends_with(falling)) return false;
+  throw Error(
+      fmt::format("early_stopping: is a larger \"{}\" better or worse? say so by mode \"max\" or \"min\"", monitor));
+}
+
 class EarlyStopping : public Callback {
  public:
   explicit EarlyStopping(const EarlyStoppingOptions& options) : options_(options) {
@@ -22,7 +31,7 @@ class EarlyStopping : public Callback {
     if (options.mode != "auto" && options.mode != "min" && options.mode != "max")
       throw Error(
           fmt::format("early_stopping: the mode must be \"auto\", \"min\" or \"max\", not \"{}\"", options.mode));
-    larger_is_better_ = options.mode == "max" || (options.mode == "auto" && options.monitor.ends_with("accuracy"));
+    larger_is_better_ = options.mode == "max" || (options.mode == "auto" && grows(options.monitor));
   }
 
   void on_train_begin(TrainingState&) override {
@@ -39,9 +48,9 @@ class EarlyStopping : public Callback {
     if (epoch < options_.start_from_epoch) return;
     const double value = found->second;
     ++waited_;
-    if (larger_is_better_ ? value - options_.min_delta > best_ : value + options_.min_delta < best_) {
+    if (better(value, best_)) {
       best_ = value;
-      waited_ = 0;
+      if (!options_.baseline || better(value, *options_.baseline)) waited_ = 0;
       if (options_.restore_best_weights) {
         best_weights_.clear();
         for (const Parameter& each : state.model.parameters()) best_weights_.emplace_back(each, each.value());
@@ -57,6 +66,10 @@ class EarlyStopping : public Callback {
   }
 
  private:
+  bool better(double value, double than) const {
+    return larger_is_better_ ? value - options_.min_delta > than : value + options_.min_delta < than;
+  }
+
   EarlyStoppingOptions options_;
   bool larger_is_better_;
   int waited_ = 0;

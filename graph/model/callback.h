@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,8 +46,10 @@ struct EarlyStoppingOptions {
   std::string monitor = "val_loss";
   double min_delta = 0;
   int patience = 0;
-  /// "auto", "min" or "max".
+  /// "min", "max", or "auto": accuracies are to grow, losses and errors to fall; other names need to be told.
   std::string mode = "auto";
+  /// Given, waiting starts anew only with an epoch that is better than this too.
+  std::optional<double> baseline = {};
   bool restore_best_weights = false;
   int start_from_epoch = 0;
 };
