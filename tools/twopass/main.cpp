@@ -5,8 +5,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "check.h"
@@ -45,6 +48,7 @@ int train(const Choice& choice) {
   const Data data = data_for(recipe, choice.data, choice.data_dir, choice.seed);
   Model model = recipe.build(data.features, choice.seed);
   model.compile(recipe.compile());
+  if (!choice.out.empty()) std::filesystem::create_directories(choice.out);  // before the work, not after it
   model.summary();
   const auto begin = std::chrono::steady_clock::now();
   const History history = model.fit(data.train.inputs, data.train.targets,
@@ -55,7 +59,6 @@ int train(const Choice& choice) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   fmt::print("trained in {:.1f} s\n", seconds);
   if (!choice.out.empty()) {
-    std::filesystem::create_directories(choice.out);
     const std::string base = (std::filesystem::path(choice.out) / recipe.name).string();
     model.save(base + ".twopass");
     history.save_csv(base + ".csv");
@@ -120,18 +123,30 @@ int info() {
              __cplusplus / 100 % 100);
   fmt::print("products: {}\n", products_library());
   fmt::print("instruction set of kernels: {}\n", kernel_instruction_set());
-  fmt::print("libraries: fmt {}.{}.{}, CLI11 {}\n", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100,
-             CLI11_VERSION);
+  fmt::print("libraries: fmt {}.{}.{}, Graphviz {}, CLI11 {}, JSON for Modern C++ {}.{}.{}\n", FMT_VERSION / 10000,
+             FMT_VERSION / 100 % 100, FMT_VERSION % 100, graphviz_version(), CLI11_VERSION, NLOHMANN_JSON_VERSION_MAJOR,
+             NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH);
   fmt::print("threads: {}\n", threads::count());
   fmt::print("ops: {}\n", all_ops().size());
   fmt::print("data: {}\n", data::directory_of());
   return 0;
 }
 
+int run(const std::string& command, const Choice& choice) {
+  if (command == "train") return train(choice);
+  if (command == "evaluate") return evaluate(choice);
+  if (command == "gradcheck") return check_gradients(choice.check);
+  if (command == "dot") return draw(choice);
+  if (command == "plot") return plot(choice);
+  if (command == "info") return info();
+  recipe_named(choice.model).build(choice.features, choice.seed).summary();
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"twopass: computation graphs, gradients in two passes, Keras-style models"};
+  CLI::App app{"twopass: computation graphs, gradients in two passes, Keras-style models", "twopass"};
   app.require_subcommand(0, 1);  // so that a word that is none is named
   app.failure_message([](const CLI::App* of, const CLI::Error& error) {
     return fmt::format("twopass: {}\nrun with --help for the options of {}\n", error.what(),
@@ -142,6 +157,7 @@ int main(int argc, char** argv) {
       "examples:\n  twopass train mlp --data mnist\n  twopass dot residual --level layer -o residual.svg\n  twopass "
       "gradcheck --op matmul");
   Choice choice;
+  const CLI::Range kCount(1, 1'000'000);
   int count = 0;
   app.add_option("--threads", count, "how many threads compute (default: one per processor)")
       ->check(CLI::Range(1, 1024));
@@ -163,8 +179,8 @@ int main(int argc, char** argv) {
       "examples:\n  twopass train lecture --data cifar10\n  twopass train mlp --data mnist --out runs --verbose 2");
   with_model(command);
   with_data(command);
-  command->add_option("--epochs", choice.epochs, "instead of the model's own number")->check(CLI::PositiveNumber);
-  command->add_option("--batch-size", choice.batch_size, "instead of 128")->check(CLI::PositiveNumber);
+  command->add_option("--epochs", choice.epochs, "instead of the model's own number")->check(kCount);
+  command->add_option("--batch-size", choice.batch_size, "instead of 128")->check(kCount);
   command->add_option("--out", choice.out, "a folder for the model, its history and its DOT file");
   command->add_option("--verbose", choice.verbose, "0 quiet, 1 a progress bar, 2 a line an epoch")
       ->check(CLI::Range(0, 2));
@@ -195,17 +211,18 @@ int main(int argc, char** argv) {
   command->add_option("--level", choice.level, "layer, op or backward")
       ->check(CLI::IsMember({"layer", "op", "backward"}));
   command->add_option("-o,--out", choice.out, "a .dot, .svg, .png or .pdf file (default: DOT on stdout)");
-  command->add_option("--features", choice.features, "the size of the input (784)")->check(CLI::PositiveNumber);
+  command->add_option("--features", choice.features, "the size of the input (784)")->check(kCount);
 
   command = app.add_subcommand("summary", "print a model's layers");
   command->footer("example:\n  twopass summary ensemble");
   with_model(command);
-  command->add_option("--features", choice.features, "the size of the input (784)")->check(CLI::PositiveNumber);
+  command->add_option("--features", choice.features, "the size of the input (784)")->check(kCount);
 
   command = app.add_subcommand("plot", "draw a history's curves, or a linear classifier's weights as images");
   command->add_option("file", choice.file, "a history (.csv) or a saved model (.twopass)")->required();
   command->add_option("-o,--out", choice.out, "a .svg or .png file")->required();
-  command->add_option("--data", choice.data, "cifar10 puts its classes' names over the images");
+  command->add_option("--data", choice.data, "cifar10 puts its classes' names over the images")
+      ->check(CLI::IsMember({"cifar10", "mnist", "glyphs"}));
   command->footer(
       "examples:\n  twopass plot runs/linear.csv -o curves.svg\n  twopass plot runs/linear.twopass -o templates.png");
 
@@ -221,15 +238,9 @@ int main(int argc, char** argv) {
   }
   try {
     if (count) threads::set_count(count);
-    const std::string name = app.get_subcommands().at(0)->get_name();
-    if (name == "train") return train(choice);
-    if (name == "evaluate") return evaluate(choice);
-    if (name == "gradcheck") return check_gradients(choice.check);
-    if (name == "dot") return draw(choice);
-    if (name == "plot") return plot(choice);
-    if (name == "info") return info();
-    recipe_named(choice.model).build(choice.features, choice.seed).summary();
-    return 0;
+    const int code = run(app.get_subcommands().at(0)->get_name(), choice);
+    if (std::fflush(stdout) != 0) throw Error(fmt::format("stdout can't be written: {}", std::strerror(errno)));
+    return code;
   } catch (const std::exception& error) {
     std::fflush(stdout);
     fmt::print(stderr, "twopass: {}\n", error.what());
