@@ -63,7 +63,8 @@ RecordingScope::RecordingScope(bool on) : before_(std::exchange(recording_on, on
 RecordingScope::~RecordingScope() { recording_on = before_; }
 
 void Tensor::refuse_undefined() {
-  throw Error("an undefined tensor was used: it was never given a value, or moved from");
+  throw Error(
+      "an undefined tensor was used: it was never given a value, or moved from (as backward(std::move(y)) does)");
 }
 
 std::string Tensor::name() const {

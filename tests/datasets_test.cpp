@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 #include <twopass/core/datasets.h>
@@ -69,6 +70,25 @@ TEST_CASE("a missing data set names its folder and how to fetch it") {
     CHECK(message.find(cifar ? "/nowhere/cifar-10-batches-bin" : "/nowhere/mnist") != std::string::npos);
     CHECK(message.find("tools/fetch-data") != std::string::npos);
   }
+}
+
+TEST_CASE("I15: MNIST files with different numbers of images and labels, or images of another size, are refused") {
+  std::string folder = "/tmp/twopass_mnist_XXXXXX";
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  std::filesystem::create_directory(folder + "/mnist");
+  const auto word = [](int value) { return std::string(3, '\0') + static_cast<char>(value); };
+  const auto write = [&](int images, int side, int labels) {
+    write_file(folder + "/mnist/train-images-idx3-ubyte",
+               std::string("\0\0\x08\x03", 4) + word(images) + word(side) + word(side) +
+                   std::string(static_cast<std::size_t>(images * side * side), '\1'));
+    write_file(folder + "/mnist/train-labels-idx1-ubyte",
+               std::string("\0\0\x08\x01", 4) + word(labels) + std::string(static_cast<std::size_t>(labels), '\2'));
+  };
+  write(3, 28, 2);
+  CHECK_THROWS_WITH_AS(data::mnist(folder), doctest::Contains("has 3 images"), Error);
+  write(2, 27, 2);
+  CHECK_THROWS_WITH_AS(data::mnist(folder), doctest::Contains("images have 729 pixels"), Error);
+  std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("MNIST has 60,000 and 10,000 images of 784 pixels") {

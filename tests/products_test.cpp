@@ -70,6 +70,13 @@ TEST_CASE("S8: an empty batch passes through affine and leaves parameters gradie
   }
 }
 
+TEST_CASE("N28: the gradient of a bias sums a million rows pairwise") {
+  const Tensor b = variable(zeros({2}));
+  const Tensor y = affine(zeros({1000000, 1}), zeros({1, 2}), b);
+  for (const double each : backward(y, {.seed = full({1000000, 2}, 0.1)})[b].values<double>())
+    CHECK(std::abs(each - 100000) <= 1);  // one after another, f32 comes to 100958.34
+}
+
 TEST_CASE("G5: matmul(a, a) receives the gradient of both sides") {
   const Tensor a = variable(tensor({{1.0, 2.0}, {3.0, 4.0}}, f64));
   // d Σ (A A) / dA = 1 Aᵀ + Aᵀ 1: row sums of A along columns plus column sums of A along rows

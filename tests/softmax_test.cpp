@@ -93,6 +93,7 @@ TEST_CASE("S8: an empty batch has empty losses and exactly zero gradients") {
   const Tensor loss = sparse_softmax_cross_entropy(x, zeros({0}, i64));
   CHECK(loss.shape() == Shape({0}));
   CHECK(backward(sum(loss))[x].shape() == Shape({0, 3}));
+  CHECK_THROWS_WITH_AS(mean(loss), doctest::Contains("mean"), Error);
   CHECK(softmax_cross_entropy(x, zeros({0, 3})).shape() == Shape({0}));
 }
 
