@@ -92,6 +92,18 @@ std::vector<OpRecord<>::Sample> affine_samples() {
           {{}, {sample::positive({2, 3}), sample::uniform({3, 2}, -1, -0.5)}}};
 }
 
+double affine_work(const NoArgs&, const Specs& in) {
+  return 2.0 * static_cast<double>(in.shape(0).elements() * in.shape(1)[1]);
+}
+
+const Op& affine_record(FusedActivation activation);
+
+// relu(x w + b) is affine_relu.
+std::optional<Absorbed> affine_absorb(const NoArgs&, const Consumer& consumer) {
+  if (consumer.op.name() != "relu") return std::nullopt;
+  return Absorbed{&affine_record(FusedActivation::relu), {}, {0, 1, 2}};
+}
+
 template <FusedActivation kActivation>
 const TypedOp<NoArgs>& affine_op(const char* name, const char* doc, const Examples& examples) {
   static const TypedOp<NoArgs> op({
@@ -99,6 +111,8 @@ const TypedOp<NoArgs>& affine_op(const char* name, const char* doc, const Exampl
       .doc = doc,
       .shape = affine_rule,
       .forward = affine_forward<kActivation>,
+      .work = affine_work,
+      .absorb = kActivation == FusedActivation::linear ? affine_absorb : nullptr,
       .keeps = Keep::first | Keep::second | (kActivation == FusedActivation::linear ? Keep::none : Keep::output),
       .gradient = affine_gradient<kActivation>,
       .samples = affine_samples<kActivation>(),
@@ -144,6 +158,17 @@ const Op& affine_record(FusedActivation activation) {
 }
 
 }  // namespace
+
+std::optional<Absorbed> absorb_into_affine(const Consumer& consumer) {
+  const Specs& in = consumer.inputs;
+  const Shape& y = in.shape(consumer.at);
+  if (y.rank() != 2) return std::nullopt;
+  if (consumer.op.name() == "relu") return Absorbed{&affine_record(FusedActivation::relu), {}, {0, 1}};
+  const std::size_t other = 1 - std::min<std::size_t>(consumer.at, 1);
+  if (consumer.op.name() == "add" && in.shape(other).rank() == 1 && in.shape(other)[0] == y[1])
+    return Absorbed{&affine_record(FusedActivation::linear), {}, {0, 1, -1 - static_cast<int>(other)}};
+  return std::nullopt;
+}
 
 std::vector<const Op*> affine_ops() {
   return {&affine_record(FusedActivation::linear), &affine_record(FusedActivation::relu),

@@ -75,8 +75,8 @@ Tensor gate(const Tensor& g, const Tensor& y);
 Tensor tanh_gradient(const Tensor& g, const Tensor& y);
 Tensor sigmoid_gradient(const Tensor& g, const Tensor& y);
 
-/// x - s d in one sweep, s a scalar: a step of size s against d.
-Tensor subtract_scaled(const Tensor& x, const Tensor& s, const Tensor& d);
+/// x + s d in one sweep, s a scalar: a step of size s along d.
+Tensor add_scaled(const Tensor& x, const Tensor& s, const Tensor& d);
 
 /// bool tensors.
 Tensor equal(const Tensor& a, const Tensor& b);

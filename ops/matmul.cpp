@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/families.h>
@@ -125,12 +126,36 @@ Tensors matmul_gradient(const MatmulArgs& args, const Call& call, const Tensor& 
           call.wants(1) ? right_gradient(args, g, call.input(0), call.shape(1)) : Tensor()};
 }
 
+const TypedOp<MatmulArgs>& multiply_add_op();
+
+double matmul_work(const MatmulArgs& args, const Specs& in) {
+  const Shape& a = in.shape(0);
+  return 2.0 * static_cast<double>(product_shape(args, a, in.shape(1)).elements() * a[args.transpose_a ? -2 : -1]);
+}
+
+// c + a b and c + s (a b) are multiply_add; what affine has is affine.
+std::optional<Absorbed> matmul_absorb(const MatmulArgs& args, const Consumer& consumer) {
+  const std::string& name = consumer.op.name();
+  const Specs& in = consumer.inputs;
+  const Shape& y = in.shape(consumer.at);
+  if (name == "add") {
+    const std::size_t other = 1 - consumer.at;
+    if (in.shape(other) == y) return Absorbed{&multiply_add_op(), boxed(args), {-1 - static_cast<int>(other), 0, 1}};
+  }
+  if (name == "add_scaled" && consumer.at == 2 && in.shape(0) == y && in.shape(1).rank() == 0)
+    return Absorbed{&multiply_add_op(), boxed(args), {-1, 0, 1, -2}};
+  if (args.transpose_a || args.transpose_b) return std::nullopt;
+  return absorb_into_affine(consumer);
+}
+
 const TypedOp<MatmulArgs>& matmul_op() {
   static const TypedOp<MatmulArgs> op({
       .name = "matmul",
       .doc = "The product over the last two axes, [..., m, k] by [..., k, n]; leading axes broadcast.",
       .shape = matmul_rule,
       .forward = matmul_forward,
+      .work = matmul_work,
+      .absorb = matmul_absorb,
       .keeps = Keep::first | Keep::second,
       .gradient = matmul_gradient,
       .samples = {{{}, {sample::uniform({2, 3}), sample::uniform({3, 4})}},
@@ -199,6 +224,12 @@ const TypedOp<MatmulArgs>& multiply_add_op() {
              "output is c's memory.",
       .shape = multiply_add_rule,
       .forward = multiply_add_forward,
+      .in_place = 0,
+      .work =
+          [](const MatmulArgs& args, const Specs& in) {
+            const std::array<Spec, 2> factors{in[1], in[2]};
+            return matmul_work(args, Specs(factors));
+          },
       .keeps = Keep::second | Keep::third | kFourth,
       .gradient = multiply_add_gradient,
       .samples = {{{}, {sample::uniform({2, 4}), sample::uniform({2, 3}), sample::uniform({3, 4})}},

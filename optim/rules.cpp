@@ -58,7 +58,7 @@ Optimizer sgd(const SgdOptions& options) {
   rule.attributes = {{"momentum", options.momentum}, {"nesterov", options.nesterov}};
   if (options.momentum == 0) {
     rule.update = [](const UpdateRule::Step& s) -> Tensors {
-      return {subtract_scaled(s.parameter, scalar_for(s.learning_rate, s.parameter), s.gradient)};
+      return {add_scaled(s.parameter, scalar_for(-s.learning_rate, s.parameter), s.gradient)};
     };
   } else {
     rule.slots = {{"velocity"}};

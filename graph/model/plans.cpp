@@ -10,7 +10,7 @@
 namespace twopass {
 
 const Plan* ModelBody::plan_for(const std::string& kind, const Tensors& tensors, const PlanFunction& f) {
-  if (anomalies_refused() || (compiled && compiled->run_eagerly)) return nullptr;
+  if (AnomalyScope::current() || (compiled && compiled->run_eagerly)) return nullptr;
   std::string key = kind;
   for (const Tensor& x : tensors)
     fmt::format_to(std::back_inserter(key), " {}{}", name_of(x.dtype()), x.shape().text());

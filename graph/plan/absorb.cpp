@@ -12,9 +12,11 @@ bool absorb(const Program& program, const PlannedCall& product, PlannedCall& con
       product.op->absorb(product.arguments.get(), Consumer{*consumer.op, consumer.arguments.get(), Specs(specs), at});
   if (!found) return false;
   std::vector<ValueId> inputs;
-  for (const int from : found->inputs)
+  for (const int from : found->inputs) {
+    if (from >= static_cast<int>(product.inputs.size())) continue;  // optional inputs that this product lacks
     inputs.push_back(from >= 0 ? product.inputs[static_cast<std::size_t>(from)]
                                : consumer.inputs[static_cast<std::size_t>(-1 - from)]);
+  }
   consumer.op = found->op;
   consumer.arguments = found->arguments;
   consumer.inputs = std::move(inputs);

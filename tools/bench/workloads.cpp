@@ -1,0 +1,188 @@
+#include "workloads.h"
+
+#include <cmath>
+#include <memory>
+
+using namespace twopass;
+
+namespace {
+
+Random& numbers() {
+  static Random random(1);
+  return random;
+}
+Tensor uniform(const Shape& shape, double bound) { return numbers().uniform(shape, f32, -bound, bound); }
+Parameter leaf(const Shape& shape, double bound) { return Parameter(uniform(shape, bound)); }
+
+Tensor labels(std::int64_t batch, std::int64_t classes) {
+  std::vector<std::int64_t> values;
+  for (std::int64_t k = 0; k < batch; ++k) values.push_back((k * 7 + 3) % classes);
+  return from_values(values, {batch});
+}
+
+// Backward and SGD update; a plan's loss has no value yet.
+Tensors trained(Tensor loss, const Parameters& parameters, double rate) {
+  const Optimizer optimizer = sgd({.learning_rate = rate});
+  const Tensor value = detach(loss);
+  if (!LiftScope::active()) {
+    optimizer.apply(backward(std::move(loss)), parameters);
+    return {value};
+  }
+  const Gradients found = backward(loss);
+  Tensors gradients;
+  for (const Parameter& each : parameters) gradients.push_back(found[each]);
+  optimizer.trace_update(gradients, parameters, tensor(rate, f64), tensor(1.0, f64));
+  return {value};
+}
+
+// Dense layers with relu between them, softmax cross-entropy.
+Workload perceptron(const std::vector<std::int64_t>& sizes, std::int64_t batch) {
+  Parameters parameters;
+  for (std::size_t k = 0; k + 1 < sizes.size(); ++k) {
+    parameters.push_back(leaf({sizes[k], sizes[k + 1]}, std::sqrt(3.0 / static_cast<double>(sizes[k]))));
+    parameters.push_back(leaf({sizes[k + 1]}, 0.01));
+  }
+  return {{uniform({batch, sizes[0]}, 1), labels(batch, sizes.back())}, [parameters](const Tensors& in) {
+            Tensor h = in[0];
+            for (std::size_t k = 0; k < parameters.size(); k += 2)
+              h = affine(h, parameters[k], parameters[k + 1],
+                         k + 2 < parameters.size() ? FusedActivation::relu : FusedActivation::linear);
+            return trained(mean(sparse_softmax_cross_entropy(h, in[1])), parameters, 0.01);
+          }};
+}
+
+Workload residual() {
+  Parameters parameters;
+  for (int k = 0; k < 100; ++k) {
+    parameters.push_back(leaf({64, 64}, 0.1));
+    parameters.push_back(leaf({64, 64}, 0.02));
+  }
+  return {{uniform({64, 64}, 0.5) + 0.5, uniform({64, 64}, 0.5) + 0.5}, [parameters](const Tensors& in) {
+            Tensor h = in[0];
+            for (std::size_t k = 0; k < 200; k += 2) h = h + matmul(relu(matmul(h, parameters[k])), parameters[k + 1]);
+            return trained(mean(square(h - in[1])), parameters, 1e-4);
+          }};
+}
+
+// Its own leaf where values come: symbols are recorded anyway.
+Tensor differentiable(const Tensor& x) { return x.symbolic() ? x : variable(x); }
+
+Workload chain() {
+  const Tensor b = (uniform({16, 16}, 0.5) + 0.5) * 1e-3, c = 1.0 - 0.01 * (uniform({16, 16}, 0.5) + 0.5);
+  return {.inputs = {uniform({16, 16}, 0.5)},
+          .step = [b, c](const Tensors& in) -> Tensors {
+            const Tensor x = differentiable(in[0]);
+            Tensor h = x;
+            for (int k = 0; k < 1000; ++k) h = k % 4 == 0 ? h + b : k % 4 == 1 ? h * c : k % 4 == 2 ? tanh(h) : relu(h);
+            Tensor total = sum(h);
+            const Tensor value = detach(total);
+            return {value, backward(std::move(total))[x]};
+          },
+          .parts = 1000,
+          .part = "op"};
+}
+
+Workload convolutional() {
+  const Parameters p{leaf({32, 3, 3, 3}, 0.3),  leaf({32}, 0.01), leaf({32, 32, 3, 3}, 0.1), leaf({32}, 0.01),
+                     leaf({64, 32, 3, 3}, 0.1), leaf({64}, 0.01), leaf({4096, 10}, 0.03),    leaf({10}, 0.01)};
+  return {{uniform({64, 3, 32, 32}, 1), labels(64, 10)}, [p](const Tensors& in) {
+            const Conv2dOptions same{.padding = "same", .activation = FusedActivation::relu};
+            Tensor h = conv2d(in[0], p[0], p[1], same);
+            h = max_pool2d(conv2d(h, p[2], p[3], same));
+            h = max_pool2d(conv2d(h, p[4], p[5], same));
+            const Tensor scores = affine(flatten(h), p[6], p[7]);
+            return trained(mean(sparse_softmax_cross_entropy(scores, in[1])), p, 0.01);
+          }};
+}
+
+Workload branches() {
+  Parameters parameters;
+  for (int k = 0; k < 8; ++k)
+    for (const Parameter& each : {leaf({256, 64}, 0.1), leaf({64}, 0.01), leaf({64, 10}, 0.1), leaf({10}, 0.01)})
+      parameters.push_back(each);
+  return {{uniform({64, 256}, 1), labels(64, 10)}, [parameters](const Tensors& in) {
+            Tensor votes;
+            for (std::size_t k = 0; k < parameters.size(); k += 4) {
+              const Tensor h = affine(in[0], parameters[k], parameters[k + 1], FusedActivation::relu);
+              const Tensor vote = affine(h, parameters[k + 2], parameters[k + 3]);
+              votes = votes.defined() ? votes + vote : vote;
+            }
+            return trained(mean(sparse_softmax_cross_entropy(votes / 8, in[1])), parameters, 0.01);
+          }};
+}
+
+// y = f(x) on [4096, 1024] and its vector-Jacobian product.
+Workload sweep(Tensor (*f)(const Tensor&)) {
+  return {{uniform({4096, 1024}, 2), uniform({4096, 1024}, 1)}, [f](const Tensors& in) -> Tensors {
+            const Tensor x = differentiable(in[0]);
+            const Tensor y = f(x);
+            return {detach(y), gradients(y, {x}, {.seed = in[1]})[0]};
+          }};
+}
+
+Tensor layer_norm_of_ops(const Tensor& x) {
+  const Tensor c = x - mean(x, -1, keep_axis);
+  return c / sqrt(mean(c * c, -1, keep_axis) + 1e-5);
+}
+
+Workload scalars() {
+  constexpr int kSteps = 333333;
+  Tensors xs;
+  for (int k = 0; k < 64; ++k) xs.push_back(uniform({1}, 0.5));
+  return {.inputs = {uniform({1}, 0.7)},
+          .step = [xs](const Tensors& in) -> Tensors {
+            const Tensor s0 = variable(in[0]);
+            Tensor s = s0;
+            for (int k = 0; k < kSteps; ++k) s = sin(s) * xs[static_cast<std::size_t>(k & 63)] + s;
+            return {backward(std::move(s))[s0]};
+          },
+          .eager_only = true,
+          .parts = 3.0 * kSteps,
+          .part = "node"};
+}
+
+// A Hessian-vector product over all weights of 784-128-64-10, tanh.
+Workload curvature() {
+  Parameters parameters;
+  Tensors directions;
+  const std::vector<std::int64_t> sizes{784, 128, 64, 10};
+  for (std::size_t k = 0; k + 1 < sizes.size(); ++k) {
+    parameters.push_back(leaf({sizes[k], sizes[k + 1]}, std::sqrt(3.0 / static_cast<double>(sizes[k]))));
+    parameters.push_back(leaf({sizes[k + 1]}, 0.01));
+  }
+  for (const Parameter& each : parameters) directions.push_back(uniform(each.shape(), 0.5));
+  return {{uniform({32, 784}, 1), labels(32, 10)}, [parameters, directions](const Tensors& in) -> Tensors {
+            Tensors weights;
+            for (const Parameter& each : parameters) weights.push_back(each.tensor());
+            Tensor h = in[0];
+            for (std::size_t k = 0; k < weights.size(); k += 2)
+              h = affine(h, weights[k], weights[k + 1],
+                         k + 2 < weights.size() ? FusedActivation::tanh : FusedActivation::linear);
+            const Tensor loss = mean(sparse_softmax_cross_entropy(h, in[1]));
+            Tensor slope;
+            const Tensors first = gradients(loss, weights, {.record = true});
+            for (std::size_t k = 0; k < weights.size(); ++k) {
+              const Tensor part = sum(first[k] * directions[k]);
+              slope = slope.defined() ? slope + part : part;
+            }
+            return gradients(slope, weights);
+          }};
+}
+
+}  // namespace
+
+Workload workload_named(const std::string& name) {
+  if (name == "W1") return perceptron({3072, 20, 15, 10}, 128);
+  if (name == "W2") return perceptron({784, 512, 512, 10}, 128);
+  if (name == "W3") return perceptron({1024, 1024, 1024, 1024, 10}, 256);
+  if (name == "W4") return residual();
+  if (name == "W5") return chain();
+  if (name == "W6") return convolutional();
+  if (name == "W7") return branches();
+  if (name == "W8a") return sweep([](const Tensor& x) { return softmax(x, -1); });
+  if (name == "W8b") return sweep(layer_norm_of_ops);
+  if (name == "W8c") return sweep([](const Tensor& x) { return gelu(x); });
+  if (name == "W9") return scalars();
+  if (name == "W10") return curvature();
+  throw Error("there is no workload " + name + ": there are W1 to W10, W8 as W8a, W8b and W8c");
+}

@@ -1,0 +1,19 @@
+// The workloads that are measured beside other libraries: one step each, as a function that can be planned.
+#pragma once
+#include <twopass/twopass.h>
+
+#include <string>
+
+/// One step: tensors to tensors; it reads its parameters and sets their new values.
+struct Workload {
+  twopass::Tensors inputs;
+  twopass::PlanFunction step;
+  /// Whether a step makes a graph of its own shape each time, so that it is always run eagerly.
+  bool eager_only = false;
+  /// What the time of a step is divided by for a figure of its own, and its name; 0 for none.
+  double parts = 0;
+  std::string part = {};
+};
+
+/// W1 … W10; refuses other names.
+Workload workload_named(const std::string& name);
