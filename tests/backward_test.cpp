@@ -29,7 +29,12 @@ const double kInfinity = std::numeric_limits<double>::infinity();
 Tensor leaf(std::initializer_list<double> values) { return variable(tensor(values, f64)); }
 std::vector<double> gradient_of(const Tensor& y, const Tensor& x) { return backward(sum(y))[x].values<double>(); }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef __has_feature  // clang's way; g++ defines macros
+#define TEST_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define TEST_SANITIZED 0
+#endif
+#if TEST_SANITIZED || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kSanitized = true;
 #else
 constexpr bool kSanitized = false;

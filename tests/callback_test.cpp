@@ -1,6 +1,5 @@
 #include <doctest/doctest.h>
 
-#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +9,8 @@
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/model/sequential.h>
 #include <twopass/ops/creation.h>
+
+#include "temporary_folder.h"
 
 using namespace twopass;
 using doctest::Contains;
@@ -127,14 +128,14 @@ TEST_CASE("what a callback adds to an epoch's logs is seen by the next ones and 
 }
 
 TEST_CASE("the CSV log has a header and a line an epoch, with digits that round-trip") {
-  const std::string path = (std::filesystem::temp_directory_path() / "twopass_callback_test.csv").string();
+  const TemporaryFolder folder;
+  const std::string path = folder.at("log.csv");
   Model model = model_of_loss();
   const std::vector<double> losses{0.1, 1.0 / 3};
   const History history =
       model.fit(ones({1, 1}), zeros({1, 1}),
                 {.epochs = 2, .verbose = 0, .callbacks = {std::make_shared<Script>(losses), csv_logger(path)}});
   const Csv table = read_csv(path, {.dtype = f64});
-  std::filesystem::remove(path);
   CHECK(table.columns == std::vector<std::string>{"epoch", "loss"});
   CHECK(table.values.at<double>(1) == history["loss"][0]);
   CHECK(table.values.at<double>(3) == history["loss"][1]);

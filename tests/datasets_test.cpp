@@ -8,6 +8,8 @@
 #include <twopass/core/error.h>
 #include <twopass/core/files.h>
 
+#include "temporary_folder.h"
+
 using namespace twopass;
 
 namespace {
@@ -73,22 +75,20 @@ TEST_CASE("a missing data set names its folder and how to fetch it") {
 }
 
 TEST_CASE("I15: MNIST files with different numbers of images and labels, or images of another size, are refused") {
-  std::string folder = "/tmp/twopass_mnist_XXXXXX";
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
-  std::filesystem::create_directory(folder + "/mnist");
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder.at("mnist"));
   const auto word = [](int value) { return std::string(3, '\0') + static_cast<char>(value); };
   const auto write = [&](int images, int side, int labels) {
-    write_file(folder + "/mnist/train-images-idx3-ubyte",
+    write_file(folder.at("mnist/train-images-idx3-ubyte"),
                std::string("\0\0\x08\x03", 4) + word(images) + word(side) + word(side) +
                    std::string(static_cast<std::size_t>(images * side * side), '\1'));
-    write_file(folder + "/mnist/train-labels-idx1-ubyte",
+    write_file(folder.at("mnist/train-labels-idx1-ubyte"),
                std::string("\0\0\x08\x01", 4) + word(labels) + std::string(static_cast<std::size_t>(labels), '\2'));
   };
   write(3, 28, 2);
-  CHECK_THROWS_WITH_AS(data::mnist(folder), doctest::Contains("has 3 images"), Error);
+  CHECK_THROWS_WITH_AS(data::mnist(folder.path), doctest::Contains("has 3 images"), Error);
   write(2, 27, 2);
-  CHECK_THROWS_WITH_AS(data::mnist(folder), doctest::Contains("images have 729 pixels"), Error);
-  std::filesystem::remove_all(folder);
+  CHECK_THROWS_WITH_AS(data::mnist(folder.path), doctest::Contains("images have 729 pixels"), Error);
 }
 
 TEST_CASE("MNIST has 60,000 and 10,000 images of 784 pixels") {

@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <string>
@@ -13,18 +12,11 @@
 #include <twopass/core/idx.h>
 #include <twopass/core/npy.h>
 
+#include "temporary_folder.h"
+
 using namespace twopass;
 
 namespace {
-
-struct Folder {
-  std::string path = "/tmp/twopass_files_XXXXXX";
-  Folder() { REQUIRE(::mkdtemp(path.data()) != nullptr); }
-  ~Folder() {
-    for (const char* name : {"/a", "/pipe", "/a.npy"}) ::unlink((path + name).c_str());
-    ::rmdir(path.c_str());
-  }
-};
 
 template <typename F>
 std::string refusal(F&& f) {
@@ -76,18 +68,18 @@ void check_prefixes(const std::string& whole, F&& parse) {
 }  // namespace
 
 TEST_CASE("I8: a directory, a pipe, a device and a missing file are refused") {
-  const Folder folder;
-  REQUIRE(::mkfifo((folder.path + "/pipe").c_str(), 0600) == 0);
+  const TemporaryFolder folder;
+  REQUIRE(::mkfifo(folder.at("pipe").c_str(), 0600) == 0);
   check_refused([&] { read_file(folder.path); }, "is a directory, not a regular file");
-  check_refused([&] { read_file(folder.path + "/pipe"); }, "is a pipe, not a regular file");
+  check_refused([&] { read_file(folder.at("pipe")); }, "is a pipe, not a regular file");
   check_refused([&] { read_file("/dev/zero"); }, "is a device or socket");
-  check_refused([&] { read_file(folder.path + "/a"); }, "No such file");
+  check_refused([&] { read_file(folder.at("a")); }, "No such file");
   check_refused([&] { write_file(folder.path, "x"); }, "is a directory");
 }
 
 TEST_CASE("a file is written as a whole, read back and refused above a limit") {
-  const Folder folder;
-  const std::string path = folder.path + "/a", bytes("one\0two", 7);
+  const TemporaryFolder folder;
+  const std::string path = folder.at("a"), bytes("one\0two", 7);
   write_file(path, "before");
   write_file(path, bytes);
   CHECK(read_file(path) == bytes);
@@ -95,11 +87,11 @@ TEST_CASE("a file is written as a whole, read back and refused above a limit") {
 }
 
 TEST_CASE("an npy file is read back with equal bits") {
-  const Folder folder;
+  const TemporaryFolder folder;
   for (const Tensor& x : {tensor({{1.5, -2.0, 3.0}, {4.0, 5.0, 6.0}}), tensor({1, 2, 3}), tensor(2.5, f64),
                           tensor({true, false}), uninitialised({0, 3}, f64)}) {
-    write_npy(folder.path + "/a.npy", x);
-    const Tensor y = read_npy(folder.path + "/a.npy");
+    write_npy(folder.at("a.npy"), x);
+    const Tensor y = read_npy(folder.at("a.npy"));
     CHECK(y.dtype() == x.dtype());
     CHECK(y.shape() == x.shape());
     CHECK(y.values<double>() == x.values<double>());

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <limits>
 #include <string>
 #include <vector>
@@ -12,13 +11,15 @@
 #include <twopass/core/safetensors.h>
 #include <twopass/ops/creation.h>
 
+#include "temporary_folder.h"
+
 using namespace twopass;
 
 namespace {
 
 struct Scratch {
-  std::string path = (std::filesystem::temp_directory_path() / "twopass_safetensors_test").string();
-  ~Scratch() { std::filesystem::remove(path); }
+  TemporaryFolder folder;
+  std::string path = folder.at("file");
 };
 
 std::string file_of(const std::string& header, std::size_t data_bytes) {

@@ -1,6 +1,5 @@
 #include <doctest/doctest.h>
 
-#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -18,6 +17,8 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 
+#include "temporary_folder.h"
+
 using namespace twopass;
 using doctest::Contains;
 using nlohmann::json;
@@ -26,8 +27,8 @@ namespace {
 
 // A file that is gone with its scope.
 struct Scratch {
-  std::string path = (std::filesystem::temp_directory_path() / "twopass_saving_test").string();
-  ~Scratch() { std::filesystem::remove(path); }
+  TemporaryFolder folder;
+  std::string path = folder.at("file");
 };
 
 Model small(const std::string& name = "small") {
