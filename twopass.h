@@ -11,6 +11,7 @@
 #include <twopass/core/threads.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/coverage.h>
+#include <twopass/graph/autodiff/custom.h>
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/autodiff/numerical.h>
 #include <twopass/graph/autodiff/transforms.h>

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include <twopass/core/error.h>
+#include <twopass/core/parameter_reads.h>
 #include <twopass/core/random.h>
 
 namespace twopass {
@@ -16,6 +17,7 @@ std::atomic<std::uint64_t> last_id{0};
 thread_local std::vector<std::pair<std::uint64_t, Tensor>> substituted;
 thread_local int undrawn_scopes = 0;
 thread_local LiftScope* lifting = nullptr;
+thread_local ParameterReads* reading = nullptr;
 
 }  // namespace
 
@@ -90,14 +92,18 @@ bool Parameter::trainable() const { return cell().trainable; }
 void Parameter::set_trainable(bool trainable) const { cell().trainable = trainable; }
 
 Tensor Parameter::tensor() const {
-  Cell& own = cell();
-  for (auto it = substituted.rbegin(); it != substituted.rend(); ++it)
-    if (it->first == own.id) return it->second;
-  if (lifting) return lifting->of(*this).symbol;
-  const std::lock_guard lock(own.mutex);
-  if (undrawn_scopes > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
-  const Tensor& leaf = own.current();
-  return own.trainable ? leaf : detach(leaf);
+  const Tensor found = [&] {
+    Cell& own = cell();
+    for (auto it = substituted.rbegin(); it != substituted.rend(); ++it)
+      if (it->first == own.id) return it->second;
+    if (lifting) return lifting->of(*this).symbol;
+    const std::lock_guard lock(own.mutex);
+    if (undrawn_scopes > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
+    const Tensor& leaf = own.current();
+    return own.trainable ? leaf : detach(leaf);
+  }();
+  if (reading) ParameterReads::note(*this, found);
+  return found;
 }
 
 Tensor Parameter::value() const {
@@ -191,5 +197,17 @@ Substitution::Substitution(const Parameters& parameters, const Tensors& tensors)
 }
 
 Substitution::~Substitution() { substituted.resize(before_); }
+
+ParameterReads::ParameterReads() : before_(reading) { reading = this; }
+ParameterReads::~ParameterReads() { reading = before_; }
+
+void ParameterReads::note(const Parameter& parameter, const Tensor& given) {
+  for (ParameterReads* scope = reading; scope; scope = scope->before_) {
+    if (std::find(scope->parameters_.begin(), scope->parameters_.end(), parameter) != scope->parameters_.end())
+      continue;
+    scope->parameters_.push_back(parameter);
+    scope->tensors_.push_back(given);
+  }
+}
 
 }  // namespace twopass

@@ -82,9 +82,11 @@ class BackwardPass {
     found_->intermediates = intermediates;
   }
 
-  // Restricts the pass to nodes through which one of `wanted` is reached from `y`.
-  void restrict_to(const Tensors& wanted, Node& y) {
+  // Restricts the pass to nodes through which one of `wanted` is reached from `y`; `beyond` says whether it goes on
+  // from one of these to others.
+  void restrict_to(const Tensors& wanted, Node& y, bool beyond) {
     restricted_ = true;
+    beyond_ = beyond;
     std::uint64_t oldest = ~std::uint64_t{0};
     for (const Tensor& x : wanted) {
       wanted_.insert(&x.node(), 0);
@@ -123,9 +125,9 @@ class BackwardPass {
       places_.erase(node.get());
       free_.push_back(place);
       ++found_->visited;
-      if (node->is(Node::kLeaf) || (restricted_ ? wanted_.find(node.get()) != nullptr : found_->intermediates))
-        keep(node, g);
-      if (!node->is(Node::kLeaf)) spread(*node, g);
+      const bool wanted = restricted_ && wanted_.find(node.get());
+      if (node->is(Node::kLeaf) || wanted || (!restricted_ && found_->intermediates)) keep(node, g);
+      if (!node->is(Node::kLeaf) && (beyond_ || !wanted)) spread(*node, g);
     }
     Gradients result;
     result.found_ = std::move(found_);
@@ -206,7 +208,7 @@ class BackwardPass {
 
   std::shared_ptr<Gradients::Found> found_;
   RecordingScope scope_;
-  bool restricted_ = false;
+  bool restricted_ = false, beyond_ = true;
   NodeMap wanted_, leading_;
   NodeMap places_;
   std::vector<Slot> slots_;
@@ -232,7 +234,7 @@ Tensors gradients(const Tensor& y, const Tensors& of, const GradientsOptions& op
     if (!x.recorded()) throw Error(fmt::format("gradients: a tensor of shape {} is not recorded", x.shape().text()));
   Tensor seed = seed_of_pass(y, options.seed);
   BackwardPass pass(false, options.record);
-  pass.restrict_to(of, y.node());
+  pass.restrict_to(of, y.node(), options.beyond);
   const Gradients found = pass.run(NodeReference(&y.node()), std::move(seed));
   Tensors result;
   for (std::size_t k = 0; k < of.size(); ++k) {

@@ -50,6 +50,8 @@ struct GradientsOptions {
   Tensor seed = {};
   bool record = false;
   Unreachable unreachable = Unreachable::zeros;
+  /// Whether one requested tensor counts for those that it was computed from; without, each is taken as given.
+  bool beyond = true;
 };
 /// The gradients of `y` for these recorded tensors, in their order; nodes older than all of them are not visited.
 Tensors gradients(const Tensor& y, const Tensors& of, const GradientsOptions& options = {});

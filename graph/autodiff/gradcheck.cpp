@@ -139,11 +139,14 @@ GradcheckReport gradcheck(const Op& op, const GradcheckOptions& options) {
   report.set_seed(options.seed);
   for (std::size_t k = 0; k < op.samples().size(); ++k) {
     const Op::Sample& sample = op.samples()[k];
+    const auto f = [&](const Tensors& at) { return Tensors{apply(op, sample.arguments, at)}; };
     Random random(seed_of(options.seed, fmt::format("{}/{}", op.name(), k)));
-    Tensors inputs;
-    for (const auto& input : sample.inputs) inputs.push_back(input.draw(random, f64));
-    report.add(check([&](const Tensors& at) { return Tensors{apply(op, sample.arguments, at)}; }, inputs, options),
-               fmt::format("sample {}, ", k));
+    for (int draw = 0; draw < options.draws; ++draw) {
+      Tensors inputs;
+      for (const auto& input : sample.inputs) inputs.push_back(input.draw(random, f64));
+      report.add(check(f, inputs, options),
+                 draw == 0 ? fmt::format("sample {}, ", k) : fmt::format("sample {} drawn again, ", k));
+    }
   }
   return report;
 }

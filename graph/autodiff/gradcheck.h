@@ -24,6 +24,8 @@ struct GradcheckOptions {
   int directions = 2;
   /// Checks without differences too: the transposed product, linearity, symmetric second derivatives.
   bool exact = true;
+  /// How often each sample of an op is drawn.
+  int draws = 3;
   /// Where a pair fails, checks every recorded op alone.
   bool blame = true;
   /// Names of the inputs and outputs in the report.

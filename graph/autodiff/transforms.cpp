@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <twopass/core/error.h>
+#include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/op.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 
@@ -32,6 +34,20 @@ void check_single(const char* call, const Tensor& y) {
     throw Error(fmt::format("{}: the function must return one element, not shape {}", call, y.shape().text()));
 }
 
+// J of shape y.shape + (columns,): u -> uᵀ J is linear, and its transpose applied to a unit vector is a column.
+// Undefined where an op on the way has no second derivative.
+Tensor by_columns(const Tensor& y, const Tensor& x, bool record) {
+  const Tensor u = variable(zeros(y.shape(), y.dtype()));
+  const Tensor g = pull(y, x, u, true);
+  for (const Node* node : nodes_behind({g}))
+    if (node->op && !node->is(Node::kLeaf) && node->is(Node::kRecorded) && !node->op->differentiable()) return {};
+  const Tensor unit = eye(x.elements(), x.dtype());
+  Tensors each;
+  for (std::int64_t column = 0; column < x.elements(); ++column)
+    each.push_back(pull(g, u, reshape(slice(unit, 0, column, column + 1), x.shape()), record));
+  return stack(each, -1);
+}
+
 }  // namespace
 
 std::pair<Tensor, Tensor> value_and_gradient(const Function& f, const Tensor& x) {
@@ -41,6 +57,24 @@ std::pair<Tensor, Tensor> value_and_gradient(const Function& f, const Tensor& x)
   check_single("grad", y);
   Tensor g = pull(y, at, {}, x.recorded());
   return {x.recorded() ? y : detach(y), std::move(g)};
+}
+
+std::pair<Tensor, Tensors> value_and_gradients(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs) {
+  const RecordingScope on(true);
+  bool recorded = false;
+  Tensors at;
+  for (const Tensor& x : inputs) {
+    recorded = recorded || x.recorded();
+    at.push_back(point(x));
+  }
+  const Tensor y = f(at);
+  check_single("grad", y);
+  Tensors found;
+  if (y.recorded())
+    found = gradients(y, at, {.record = recorded});
+  else
+    for (const Tensor& x : at) found.push_back(zeros(x.shape(), x.dtype()));
+  return {recorded ? y : detach(y), std::move(found)};
 }
 
 std::pair<Tensor, Tensor> vjp(const Function& f, const Tensor& x, const Tensor& v) {
@@ -80,7 +114,11 @@ Tensor jacobian(const Function& f, const Tensor& x) {
   const std::int64_t rows = y.elements();
   std::vector<std::int64_t> sizes = y.shape().sizes();
   sizes.insert(sizes.end(), x.shape().begin(), x.shape().end());
-  if (rows == 0) return zeros(Shape(sizes), x.dtype());
+  if (rows == 0 || !y.recorded()) return zeros(Shape(sizes), x.dtype());
+  // A column takes a pass over the record of a pass, which is twice as long as a row's.
+  const std::int64_t columns = x.elements();
+  if (2 * columns < rows)
+    if (const Tensor found = by_columns(y, at, x.recorded()); found.defined()) return reshape(found, Shape(sizes));
   const Tensor unit = eye(rows, y.dtype());
   Tensors each;
   for (std::int64_t row = 0; row < rows; ++row)

@@ -1,6 +1,7 @@
 // The nodes behind tensors, oldest first. For the files of this folder.
 #pragma once
 #include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include <twopass/graph/autodiff/node_map.h>
@@ -9,8 +10,9 @@
 
 namespace twopass {
 
-/// Every node that `outputs` were computed from, themselves included, in the order of making; without recursion.
-inline std::vector<Node*> nodes_behind(const Tensors& outputs) {
+/// Every node that `outputs` were computed from, themselves included, in the order of making; without recursion. What
+/// nodes of a number up to `start` were computed from is left out.
+inline std::vector<Node*> nodes_behind(const Tensors& outputs, std::uint64_t start = 0) {
   std::vector<Node*> found, open;
   NodeMap seen;
   const auto meet = [&](Node* node) {
@@ -23,6 +25,7 @@ inline std::vector<Node*> nodes_behind(const Tensors& outputs) {
   while (!open.empty()) {
     Node* node = open.back();
     open.pop_back();
+    if (node->number <= start && start > 0) continue;
     for (const Node::Edge& edge : node->edges()) meet(edge.node());
   }
   std::sort(found.begin(), found.end(), [](const Node* a, const Node* b) { return a->number < b->number; });

@@ -1,0 +1,169 @@
+#include <twopass/graph/autodiff/custom.h>
+
+#include <algorithm>
+#include <memory>
+#include <tuple>
+
+#include <twopass/core/parameter.h>
+#include <twopass/core/parameter_reads.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/walk.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/op.h>
+
+namespace twopass {
+namespace {
+
+using Many = std::function<Tensor(const Tensors&)>;
+
+// A call whose kernel and gradient are the user's functions. No file can hold it: its op is in no list.
+struct CustomCall {
+  Many f;
+  GradientRule rule;
+  std::shared_ptr<Tensor> computed;  // the value, where it was computed already; forward takes it
+  static constexpr std::tuple<> fields{};
+};
+
+Spec custom_shape(const CustomCall& call, const Specs& in) {
+  if (call.computed && call.computed->defined()) return {call.computed->shape(), call.computed->dtype()};
+  Tensors symbols;
+  for (std::size_t k = 0; k < in.size(); ++k) symbols.push_back(symbol(in.shape(k), in.dtype(k), "x"));
+  const Tensor y = no_record([&] { return call.f(symbols); });
+  return {y.shape(), y.dtype()};
+}
+
+void custom_forward(const CustomCall& call, Inputs in, Output out) {
+  Tensor y;
+  if (call.computed) y = std::exchange(*call.computed, Tensor());
+  if (!y.defined()) {
+    Tensors given;
+    for (const View& view : in) {
+      given.push_back(uninitialised(view.shape(), view.dtype));
+      std::copy_n(view.bytes, given.back().node().bytes(), given.back().node().data);
+    }
+    y = no_record([&] { return call.f(given); });
+  }
+  std::copy_n(y.node().data, y.node().bytes(), out.bytes);
+}
+
+Tensors custom_rule(const CustomCall& custom, const Call& call, const Tensor& g) {
+  Tensors inputs;
+  for (std::size_t k = 0; k < call.size(); ++k) inputs.push_back(call.input(k));
+  return custom.rule(inputs, call.output(), g);
+}
+
+const TypedOp<CustomCall>& custom_op() {
+  static const TypedOp<CustomCall> op({.name = "custom_gradient",
+                                       .doc = "A function with a gradient of its own.",
+                                       .shape = custom_shape,
+                                       .forward = custom_forward,
+                                       .keeps = Keep::input_and_output,
+                                       .gradient = custom_rule});
+  return op;
+}
+
+// The first so many inputs are f's; what follows is what f used beside them.
+struct Checkpoint {
+  Many f;
+  std::size_t inputs;
+  Parameters parameters;
+  Tensors values;  // what reading each of the parameters gave
+  std::shared_ptr<Tensor> computed;
+  static constexpr std::tuple<> fields{};
+};
+
+// Fresh points for f to be differentiated at, linked to what they stand for where the derivative is recorded.
+Tensor point(const Tensor& x, bool record) {
+  if (!is_floating(x.dtype())) return x;
+  return record && x.recorded() ? identity(x) : variable(detach(x));
+}
+
+Tensors checkpoint_rule(const Checkpoint& checkpoint, const Call& call, const Tensor& g) {
+  const bool record = recording();
+  const RecordingScope on(true);
+  Tensors points, of;
+  std::vector<std::size_t> numbers;
+  const auto want = [&](const Tensor& x, std::size_t k) {
+    if (!x.recorded() || !call.wants(k)) return;
+    of.push_back(x);
+    numbers.push_back(k);
+  };
+  for (std::size_t k = 0; k < call.size(); ++k) {
+    const bool own = k < checkpoint.inputs;
+    const Tensor x = own ? point(call.input(k), record) : call.input(k);
+    if (own) points.push_back(x);
+    want(x, k);
+  }
+  const Substitution values(checkpoint.parameters, checkpoint.values);
+  const Tensor y = checkpoint.f(points);
+  Tensors all(call.size());
+  if (!y.recorded()) return all;
+  const Tensors found = gradients(y, of, {.seed = g, .record = record, .beyond = false});
+  for (std::size_t k = 0; k < found.size(); ++k) all[numbers[k]] = found[k];
+  return all;
+}
+
+const TypedOp<Checkpoint>& checkpoint_op() {
+  static const TypedOp<Checkpoint> op({.name = "checkpoint",
+                                       .doc = "A function that is computed again for its gradient.",
+                                       .shape = [](const Checkpoint& checkpoint, const Specs&) -> Spec {
+                                         return {checkpoint.computed->shape(), checkpoint.computed->dtype()};
+                                       },
+                                       .forward =
+                                           [](const Checkpoint& checkpoint, Inputs, Output out) {
+                                             const Tensor y = std::exchange(*checkpoint.computed, Tensor());
+                                             std::copy_n(y.node().data, y.node().bytes(), out.bytes);
+                                           },
+                                       .keeps = Keep::input,
+                                       .gradient = checkpoint_rule});
+  return op;
+}
+
+bool any(const Tensors& tensors, bool (Tensor::*is)() const) {
+  return std::any_of(tensors.begin(), tensors.end(), [&](const Tensor& x) { return (x.*is)(); });
+}
+
+// The recorded tensors that y was computed from and that were there before `start`, or are leaves; none of `but`.
+Tensors caught(const Tensor& y, std::uint64_t start, const Tensors& but) {
+  Tensors found;
+  for (Node* node : nodes_behind({y}, start)) {
+    const bool outside = node->number <= start || node->is(Node::kLeaf);
+    const bool own = std::any_of(but.begin(), but.end(), [&](const Tensor& x) { return &x.node() == node; });
+    if (outside && !own && node->is(Node::kRecorded)) found.emplace_back(node);
+  }
+  return found;
+}
+
+}  // namespace
+
+std::function<Tensor(const Tensors&)> custom_gradient(Many f, GradientRule rule) {
+  return [f = std::move(f), rule = std::move(rule)](const Tensors& inputs) {
+    CustomCall call{.f = f, .rule = rule, .computed = {}};
+    if (!any(inputs, &Tensor::symbolic)) {
+      Tensors plain;
+      for (const Tensor& x : inputs) plain.push_back(detach(x));
+      call.computed = std::make_shared<Tensor>(no_record([&] { return f(plain); }));
+    }
+    return apply(custom_op(), std::move(call), inputs);
+  };
+}
+
+Tensor checkpoint(const Many& f, const Tensors& inputs) {
+  if (!recording() || any(inputs, &Tensor::symbolic)) return f(inputs);
+  const std::uint64_t start = Node::next_number(0);
+  Tensors points;
+  for (const Tensor& x : inputs) points.push_back(point(x, false));
+  Tensors given = inputs;
+  Checkpoint kept{.f = f, .inputs = inputs.size(), .parameters = {}, .values = {}, .computed = {}};
+  {
+    const ParameterReads reads;
+    const Tensor y = f(points);
+    for (const Tensor& x : caught(y, start, points)) given.push_back(x);
+    kept.parameters = reads.parameters();
+    kept.values = reads.tensors();
+    kept.computed = std::make_shared<Tensor>(detach(y));
+  }
+  return apply(checkpoint_op(), std::move(kept), given);
+}
+
+}  // namespace twopass
