@@ -76,6 +76,10 @@ bool fails(const GradcheckReport& report) {
                      [](const GradcheckPair& pair) { return pair.verdict == Verdict::fail; });
 }
 
+bool breaks_identities(const GradcheckReport& report) {
+  return std::any_of(report.exact().begin(), report.exact().end(), [](const ExactCheck& check) { return !check.ok; });
+}
+
 void note_what_was_sampled(const GradcheckOptions& options, GradcheckReport& report) {
   for (const GradcheckPair& pair : report.pairs())
     if (pair.tried < pair.elements)
@@ -89,6 +93,9 @@ GradcheckReport check(const ManyFunction& f, const Tensors& inputs, const Gradch
   report.set_seed(options.seed);
   if (subject.epsilon > 1e-10) report.note("f takes f32 only: differences and bounds are those of f32");
   const RecordingScope on(true);
+  const auto find_culprits = [&](int order) {
+    if (options.blame) blame(subject.f, subject.inputs, order, subject.epsilon, subject.exact, subject.options, report);
+  };
   int highest = options.order;
   ManyFunction derived = subject.f;
   Tensors base;
@@ -110,12 +117,14 @@ GradcheckReport check(const ManyFunction& f, const Tensors& inputs, const Gradch
       log_coverage(base, order);
     compare(derived, subject.inputs, order, subject.epsilon, subject.options, report);
     if (fails(report)) {
-      if (options.blame) blame(subject.f, subject.inputs, order, subject.epsilon, subject.options, report);
+      find_culprits(order);
       break;
     }
   }
-  if (options.exact && !fails(report))
+  if (options.exact && !fails(report)) {
     check_exactly(subject.f, subject.inputs, highest, subject.exact, options, report);
+    if (breaks_identities(report)) find_culprits(highest);
+  }
   note_what_was_sampled(options, report);
   const KeepingScope keeping;
   for (std::string& line : untaken_branches(subject.f(as_variables(subject.inputs)))) report.note(std::move(line));
