@@ -17,12 +17,14 @@
 #include <twopass/graph/autodiff/transforms.h>
 #include <twopass/graph/dot/dot.h>
 #include <twopass/graph/dot/render.h>
+#include <twopass/graph/layers/convolutional.h>
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/model/model.h>
 #include <twopass/graph/model/sequential.h>
 #include <twopass/graph/plan/plan.h>
 #include <twopass/ops/activations.h>
 #include <twopass/ops/anomaly.h>
+#include <twopass/ops/convolution.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>

@@ -12,6 +12,7 @@ std::vector<const Op*> reduction_ops();
 std::vector<const Op*> shaping_ops();
 std::vector<const Op*> indexing_ops();
 std::vector<const Op*> product_ops();
+std::vector<const Op*> convolution_ops();
 std::vector<const Op*> softmax_ops();
 std::vector<const Op*> random_ops();
 

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include <twopass/core/error.h>
+#include <twopass/graph/layers/convolutional.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/products.h>
@@ -257,6 +258,8 @@ struct LayerRegistry {
        [](const Attributes& with) {
          return Concatenate({.axis = static_cast<int>(integer_attribute(with, "axis"))}).pointer();
        }},
+      {"Conv2D", [](const Attributes& with) { return convolutional_layer_from("Conv2D", with); }},
+      {"MaxPooling2D", [](const Attributes& with) { return convolutional_layer_from("MaxPooling2D", with); }},
       {"Flatten", plain<Flatten>},
       {"Identity", plain<Identity>},
       {"Add", plain<Add>},

@@ -1,0 +1,197 @@
+// By products: the places that a kernel sees become the rows of a matrix, a cache's fill of outputs at a time.
+#include <twopass/ops/convolution_kernels.h>
+
+#include <algorithm>
+
+#include <twopass/core/memory.h>
+#include <twopass/ops/gemm.h>
+#include <twopass/ops/reduction_kernels.h>
+
+namespace twopass::convolution {
+namespace {
+
+constexpr std::int64_t kPatchBytes = 192 << 10;  // of the matrix of places: less than a second-level cache
+constexpr std::int64_t kParts = 16;              // of the images, whose sums of kernel gradients are added at the end
+
+// Rows of outputs whose places are laid out together.
+template <typename T>
+std::int64_t rows_at_once(const Sizes& sizes) {
+  const std::int64_t row_bytes = sizes.filter() * sizes.columns.output * static_cast<std::int64_t>(sizeof(T));
+  return std::clamp<std::int64_t>(kPatchBytes / std::max<std::int64_t>(1, row_bytes), 1, sizes.rows.output);
+}
+
+template <typename T>
+Buffer patch_memory(const Sizes& sizes) {
+  return Buffer(static_cast<std::size_t>(sizes.filter() * rows_at_once<T>(sizes) * sizes.columns.output) * sizeof(T));
+}
+
+// Calls f(row of the matrix, channel, window row, window column) for each place of a filter.
+template <typename F>
+void for_places(const Sizes& sizes, const F& f) {
+  std::int64_t place = 0;
+  for (std::int64_t channel = 0; channel < sizes.group_channels(); ++channel)
+    for (std::int64_t i = 0; i < sizes.rows.window; ++i)
+      for (std::int64_t j = 0; j < sizes.columns.window; ++j) f(place++, channel, i, j);
+}
+
+// What each place of a filter sees from output rows first … first+count-1 of the image, [filter, count * columns].
+template <typename T>
+void lay_out(const Sizes& sizes, const T* image, std::int64_t first, std::int64_t count, T* patches) {
+  const auto &rows = sizes.rows, &columns = sizes.columns;
+  for_places(sizes, [&](std::int64_t place, std::int64_t channel, std::int64_t i, std::int64_t j) {
+    const std::int64_t low = columns.first(j), high = std::max(low, columns.end(j));
+    T* to = patches + place * count * columns.output;
+    for (std::int64_t row = first; row < first + count; ++row, to += columns.output) {
+      if (row < rows.first(i) || row >= rows.end(i)) {
+        std::fill_n(to, columns.output, T{0});
+        continue;
+      }
+      const T* const line =
+          image + (channel * rows.input + row * rows.stride - rows.before + i * rows.spacing) * columns.input;
+      const std::int64_t shift = j * columns.spacing - columns.before;
+      std::fill_n(to, low, T{0});
+      if (columns.stride == 1)
+        std::copy(line + (low + shift), line + (high + shift), to + low);
+      else
+        for (std::int64_t at = low; at < high; ++at) to[at] = line[at * columns.stride + shift];
+      std::fill(to + high, to + columns.output, T{0});
+    }
+  });
+}
+
+// The other way: adds the matrix to the places of the image that were seen.
+template <typename T>
+void add_back(const Sizes& sizes, const T* patches, std::int64_t first, std::int64_t count, T* image) {
+  const auto &rows = sizes.rows, &columns = sizes.columns;
+  for_places(sizes, [&](std::int64_t place, std::int64_t channel, std::int64_t i, std::int64_t j) {
+    const std::int64_t low = columns.first(j), high = columns.end(j);
+    const T* from = patches + place * count * columns.output;
+    for (std::int64_t row = first; row < first + count; ++row, from += columns.output) {
+      if (row < rows.first(i) || row >= rows.end(i)) continue;
+      T* const line =
+          image + (channel * rows.input + row * rows.stride - rows.before + i * rows.spacing) * columns.input;
+      const std::int64_t shift = j * columns.spacing - columns.before;
+      if (columns.stride == 1)
+        for (std::int64_t at = low; at < high; ++at) line[at + shift] += from[at];
+      else
+        for (std::int64_t at = low; at < high; ++at) line[at * columns.stride + shift] += from[at];
+    }
+  });
+}
+
+// Whether the image itself is the matrix.
+bool pointwise(const Sizes& sizes) {
+  const auto plain = [](const windows::Axis& axis) {
+    return axis.window == 1 && axis.stride == 1 && axis.before == 0 && axis.output == axis.input;
+  };
+  return plain(sizes.rows) && plain(sizes.columns);
+}
+
+// Calls f(group, its channels' place in the image, its filters' place in the output, first row, rows).
+template <typename T, typename F>
+void for_strips(const Sizes& sizes, const F& f) {
+  const std::int64_t step = pointwise(sizes) ? sizes.rows.output : rows_at_once<T>(sizes);
+  for (std::int64_t group = 0; group < sizes.groups; ++group)
+    for (std::int64_t row = 0; row < sizes.rows.output; row += step)
+      f(group, group * sizes.group_channels() * sizes.input_plane(),
+        group * sizes.group_filters() * sizes.output_plane() + row * sizes.columns.output, row,
+        std::min(step, sizes.rows.output - row));
+}
+
+template <typename T>
+void finish_rows(const T* bias, bool relu, std::int64_t rows, std::int64_t n, std::int64_t stride, T* y) {
+  for (std::int64_t row = 0; row < rows; ++row, y += stride) {
+    const T by = bias ? bias[row] : T{0};
+    if (bias)
+      for (std::int64_t k = 0; k < n; ++k) y[k] = y[k] + by;
+    if (relu)
+      for (std::int64_t k = 0; k < n; ++k) y[k] = y[k] <= 0 ? T{0} : y[k];
+  }
+}
+
+template <typename Body>
+void for_images(const Sizes& sizes, const Body& body) {
+  reduction::for_units(sizes.images, std::max<std::int64_t>(1, sizes.work() / 32), body);
+}
+
+}  // namespace
+
+template <typename T>
+void forward(const Sizes& sizes, const T* x, const T* kernel, const T* bias, bool relu, T* y) {
+  const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
+  for_images(sizes, [&](std::int64_t index) {
+    const T* const image = x + index * sizes.channels * sizes.input_plane();
+    T* const output = y + index * sizes.filters * plane;
+    const Buffer memory = pointwise(sizes) ? Buffer() : patch_memory<T>(sizes);
+    T* const patches = reinterpret_cast<T*>(memory.data());
+    for_strips<T>(sizes,
+                  [&](std::int64_t group, std::int64_t from, std::int64_t to, std::int64_t row, std::int64_t count) {
+                    const std::int64_t n = count * sizes.columns.output;
+                    if (patches) lay_out(sizes, image + from, row, count, patches);
+                    gemm(false, false, filters, n, filter, kernel + group * filters * filter, filter,
+                         patches ? patches : image + from, n, output + to, plane);
+                    if (bias || relu)
+                      finish_rows(bias ? bias + group * filters : nullptr, relu, filters, n, plane, output + to);
+                  });
+  });
+}
+
+template <typename T>
+void input_gradient(const Sizes& sizes, const T* g, const T* kernel, T* dx) {
+  const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
+  for_images(sizes, [&](std::int64_t index) {
+    T* const image = dx + index * sizes.channels * sizes.input_plane();
+    const T* const output = g + index * sizes.filters * plane;
+    const Buffer memory = pointwise(sizes) ? Buffer() : patch_memory<T>(sizes);
+    T* const patches = reinterpret_cast<T*>(memory.data());
+    if (patches) std::fill_n(image, sizes.channels * sizes.input_plane(), T{0});
+    for_strips<T>(sizes,
+                  [&](std::int64_t group, std::int64_t from, std::int64_t to, std::int64_t row, std::int64_t count) {
+                    const std::int64_t n = count * sizes.columns.output;
+                    gemm(true, false, filter, n, filters, kernel + group * filters * filter, filter, output + to, plane,
+                         patches ? patches : image + from, n);
+                    if (patches) add_back(sizes, patches, row, count, image + from);
+                  });
+  });
+}
+
+template <typename T>
+void kernel_gradient(const Sizes& sizes, const T* x, const T* g, T* dk) {
+  const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
+  const std::int64_t each = (sizes.images + kParts - 1) / kParts;
+  const std::int64_t parts = sizes.images == 0 ? 0 : (sizes.images + each - 1) / each, size = sizes.kernel();
+  const Buffer memory(static_cast<std::size_t>(parts * size) * sizeof(T));
+  T* const sums = reinterpret_cast<T*>(memory.data());
+  parallel_for(parts, [&](std::int64_t part) {
+    T* const own = sums + part * size;
+    std::fill_n(own, size, T{0});
+    const Buffer places = pointwise(sizes) ? Buffer() : patch_memory<T>(sizes);
+    T* const patches = reinterpret_cast<T*>(places.data());
+    for (std::int64_t index = part * each; index < std::min(sizes.images, (part + 1) * each); ++index) {
+      const T* const image = x + index * sizes.channels * sizes.input_plane();
+      const T* const output = g + index * sizes.filters * plane;
+      for_strips<T>(sizes,
+                    [&](std::int64_t group, std::int64_t from, std::int64_t to, std::int64_t row, std::int64_t count) {
+                      const std::int64_t n = count * sizes.columns.output;
+                      if (patches) lay_out(sizes, image + from, row, count, patches);
+                      T* const gradient = own + group * filters * filter;
+                      gemm(false, true, filters, filter, n, output + to, plane, patches ? patches : image + from, n,
+                           gradient, filter, {.add = gradient, .ldadd = filter});
+                    });
+    }
+  });
+  for (std::int64_t k = 0; k < size; ++k) {
+    T sum = 0;
+    for (std::int64_t part = 0; part < parts; ++part) sum += sums[part * size + k];
+    dk[k] = sum;
+  }
+}
+
+template void forward(const Sizes&, const float*, const float*, const float*, bool, float*);
+template void forward(const Sizes&, const double*, const double*, const double*, bool, double*);
+template void input_gradient(const Sizes&, const float*, const float*, float*);
+template void input_gradient(const Sizes&, const double*, const double*, double*);
+template void kernel_gradient(const Sizes&, const float*, const float*, float*);
+template void kernel_gradient(const Sizes&, const double*, const double*, double*);
+
+}  // namespace twopass::convolution

@@ -1,0 +1,241 @@
+#include <twopass/ops/pooling.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include <twopass/ops/convolution.h>
+#include <twopass/ops/reduction_kernels.h>
+#include <twopass/ops/windows.h>
+
+namespace twopass {
+namespace {
+
+using Numbers = std::vector<std::int64_t>;
+
+struct PoolArgs {
+  Numbers window = {2, 2};
+  Numbers strides = {2, 2};
+  Numbers padding = {0, 0, 0, 0};
+  bool same = false;
+  static constexpr auto fields = std::tuple{field("window", &PoolArgs::window), field("strides", &PoolArgs::strides),
+                                            field("padding", &PoolArgs::padding), field("same", &PoolArgs::same)};
+};
+
+// Windows of pooling have no gaps.
+const Numbers& dense() {
+  static const Numbers ones = {1, 1};
+  return ones;
+}
+
+struct Pool {
+  windows::Axis rows, columns;
+};
+
+// The windows over images of a shape; refuses what does not fit.
+Pool pool_of(const PoolArgs& args, const Shape& x) {
+  const windows::Wish wish{args.strides, args.padding, args.same, dense()};
+  windows::check(wish);
+  if (args.window.size() != 2) throw Error(fmt::format("the window must be 2 numbers, not {}", args.window.size()));
+  for (std::size_t side = 0; side < 4; ++side)
+    if (!args.same && args.padding[side] > args.window[side / 2] / 2)
+      throw Error(fmt::format("padding of {} is more than half the window of {}: a window could be all padding",
+                              args.padding[side], args.window[side / 2]));
+  return {windows::axis(wish, 0, x[2], args.window[0]), windows::axis(wish, 1, x[3], args.window[1])};
+}
+
+Spec pool_rule(const PoolArgs& args, const Specs& in) {
+  windows::check_images(in, 0, "x");
+  const Shape& x = in.shape(0);
+  const Pool pool = pool_of(args, x);
+  return {{x[0], x[1], pool.rows.output, pool.columns.output}, in.dtype(0)};
+}
+
+// The largest of each window of a row of outputs and, where asked, its places in the plane. A later element wins only
+// if it is larger, or the first NaN.
+template <bool kPlaces, typename T>
+void largest(const Pool& pool, const T* plane, std::int64_t row, T* best, std::int64_t* places) {
+  const auto &rows = pool.rows, &columns = pool.columns;
+  bool begun = false;
+  for (std::int64_t i = 0; i < rows.window; ++i) {
+    const std::int64_t at_row = row * rows.stride - rows.before + i;
+    if (at_row < 0 || at_row >= rows.input) continue;
+    const T* const line = plane + at_row * columns.input;
+    if (!begun)  // each window's first column that is inside
+      for (std::int64_t o = 0; o < columns.output; ++o) {
+        const std::int64_t at = std::max<std::int64_t>(0, o * columns.stride - columns.before);
+        best[o] = line[at];
+        if (kPlaces) places[o] = at_row * columns.input + at;
+      }
+    begun = true;
+    for (std::int64_t j = 0; j < columns.window; ++j) {
+      const std::int64_t shift = j - columns.before, end = columns.end(j);
+      for (std::int64_t o = columns.first(j); o < end; ++o) {
+        const std::int64_t at = o * columns.stride + shift;
+        const T value = line[at];
+        const bool stays = best[o] != best[o] || value <= best[o];
+        best[o] = stays ? best[o] : value;
+        if (kPlaces) places[o] = stays ? places[o] : at_row * columns.input + at;
+      }
+    }
+  }
+}
+
+// Calls f(plane of x, plane of the output, row of the output) for each row.
+template <typename F>
+void for_rows(const Pool& pool, std::int64_t planes, const F& f) {
+  const std::int64_t inputs = pool.rows.input * pool.columns.input, outputs = pool.rows.output * pool.columns.output;
+  reduction::for_units(planes, std::max<std::int64_t>(1, inputs), [&](std::int64_t plane) {
+    for (std::int64_t row = 0; row < pool.rows.output; ++row)
+      f(plane * inputs, plane * outputs + row * pool.columns.output, row);
+  });
+}
+
+void pool_forward(const PoolArgs& args, Inputs in, Output out) {
+  if (out.elements() == 0) return;
+  const Shape& x = in[0].shape();
+  const Pool pool = pool_of(args, x);
+  dispatch_floating(out.dtype, [&]<typename T>() {
+    for_rows(pool, x[0] * x[1], [&](std::int64_t plane, std::int64_t to, std::int64_t row) {
+      largest<false>(pool, in[0].data<T>() + plane, row, out.data<T>() + to, nullptr);
+    });
+  });
+}
+
+// Calls f(place in x, place in the output) for the largest of each window, in order.
+template <typename T, typename F>
+void for_largest(const Pool& pool, const View& x, const F& f) {
+  const std::int64_t width = pool.columns.output;
+  for_rows(pool, x.shape()[0] * x.shape()[1], [&](std::int64_t plane, std::int64_t to, std::int64_t row) {
+    const Buffer memory(static_cast<std::size_t>(width) * (sizeof(T) + sizeof(std::int64_t)));
+    std::int64_t* const places = reinterpret_cast<std::int64_t*>(memory.data());
+    largest<true>(pool, x.data<T>() + plane, row, reinterpret_cast<T*>(places + width), places);
+    for (std::int64_t o = 0; o < width; ++o) f(plane + places[o], to + o);
+  });
+}
+
+Spec pool_gradient_rule(const PoolArgs& args, const Specs& in) {
+  const Spec pooled = pool_rule(args, in);
+  windows::check_images(in, 1, "g");
+  if (in.shape(1) != pooled.shape)
+    throw Error(fmt::format("g must be {}, not {}", pooled.shape.text(), in.shape(1).text()));
+  return in[0];
+}
+
+void pool_gradient_forward(const PoolArgs& args, Inputs in, Output out) {
+  const Pool pool = pool_of(args, out.shape());
+  dispatch_floating(out.dtype, [&]<typename T>() {
+    T* const dx = out.data<T>();
+    std::fill_n(dx, out.elements(), T{0});
+    if (in[1].elements() == 0) return;
+    for_largest<T>(pool, in[0],
+                   [dx, g = in[1].data<T>()](std::int64_t place, std::int64_t output) { dx[place] += g[output]; });
+  });
+}
+
+Spec pick_rule(const PoolArgs& args, const Specs& in) {
+  const Spec pooled = pool_rule(args, in);
+  windows::check_images(in, 1, "h");
+  if (in.shape(1) != in.shape(0))
+    throw Error(fmt::format("h must be {}, not {}", in.shape(0).text(), in.shape(1).text()));
+  return pooled;
+}
+
+void pick_forward(const PoolArgs& args, Inputs in, Output out) {
+  if (out.elements() == 0) return;
+  dispatch_floating(out.dtype, [&]<typename T>() {
+    for_largest<T>(
+        pool_of(args, in[0].shape()), in[0],
+        [y = out.data<T>(), h = in[1].data<T>()](std::int64_t place, std::int64_t output) { y[output] = h[place]; });
+  });
+}
+
+Tensor image(std::initializer_list<std::initializer_list<double>> rows) {
+  const Tensor plane = tensor(rows, f64);
+  return from_values(plane.values<double>(), {1, 1, plane.shape()[0], plane.shape()[1]}, f64);
+}
+
+const TypedOp<PoolArgs>& pool_gradient_op();
+
+// y takes h from where x is largest, and its gradient goes back there; x itself only chooses.
+const TypedOp<PoolArgs>& pick_op() {
+  static const TypedOp<PoolArgs> op({
+      .name = "max_pool2d_pick",
+      .doc = "The elements of h, of x's shape, where each window of x has its largest.",
+      .shape = pick_rule,
+      .forward = pick_forward,
+      .keeps = Keep::first,
+      .gradient = [](const PoolArgs& args, const Call& call, const Tensor& g) -> Tensors {
+        return {Tensor(), call.wants(1) ? apply(pool_gradient_op(), args, {call.input(0), g}) : Tensor()};
+      },
+      .samples = {{{}, {sample::distinct({2, 1, 4, 4}), sample::uniform({2, 1, 4, 4})}}},
+      .examples = {{{}, {image({{1, 4}, {3, 2}}), image({{5, 6}, {7, 8}})}, image({{6}})}},
+      .refuses = {{{},
+                   {sample::uniform({1, 1, 4, 4}), sample::uniform({1, 1, 2, 2})},
+                   "h must be (1, 1, 4, 4), not (1, 1, 2, 2)"}},
+  });
+  return op;
+}
+
+const TypedOp<PoolArgs>& pool_gradient_op() {
+  static const TypedOp<PoolArgs> op({
+      .name = "max_pool2d_gradient",
+      .doc =
+          "g, of max_pool2d's output, put where each window of x has its largest, the first of ties; zeros elsewhere.",
+      .shape = pool_gradient_rule,
+      .forward = pool_gradient_forward,
+      .keeps = Keep::first,
+      .gradient = [](const PoolArgs& args, const Call& call, const Tensor& h) -> Tensors {
+        return {Tensor(), call.wants(1) ? apply(pick_op(), args, {call.input(0), h}) : Tensor()};
+      },
+      .samples = {{{.window = {3, 2}, .strides = {1, 2}, .padding = {1, 0, 0, 1}},
+                   {sample::distinct({1, 2, 3, 4}), sample::uniform({1, 2, 2, 2})}}},
+      .examples = {{{}, {image({{1, 4}, {3, 2}}), image({{5}})}, image({{0, 5}, {0, 0}})},
+                   {{.strides = {1, 1}},
+                    {image({{0, 1, 2}, {3, 9, 5}, {6, 7, 8}}), image({{1, 2}, {3, 4}})},
+                    image({{0, 0, 0}, {0, 10, 0}, {0, 0, 0}})}},
+      .refuses = {{{},
+                   {sample::uniform({1, 1, 4, 4}), sample::uniform({1, 1, 4, 4})},
+                   "g must be (1, 1, 2, 2), not (1, 1, 4, 4)"}},
+  });
+  return op;
+}
+
+const TypedOp<PoolArgs>& pool_op() {
+  static const TypedOp<PoolArgs> op({
+      .name = "max_pool2d",
+      .doc = "The largest of each window of x [n, c, h, w]; of ties the first takes the gradient, NaN wins.",
+      .shape = pool_rule,
+      .forward = pool_forward,
+      .keeps = Keep::first,
+      // dx = g where each window has its largest
+      .gradient = [](const PoolArgs& args, const Call& call, const Tensor& g) -> Tensors {
+        return {apply(pool_gradient_op(), args, {call.input(0), g})};
+      },
+      .samples = {{{}, {sample::distinct({2, 2, 4, 5})}},
+                  {{.window = {3, 2}, .strides = {1, 2}, .padding = {1, 0, 0, 1}}, {sample::distinct({1, 2, 3, 4})}},
+                  {{.window = {2, 3}, .same = true}, {sample::distinct({1, 1, 3, 5})}}},
+      // The picture of Zhang and others, "Dive into Deep Learning", section 7.5.
+      .examples = {{{.strides = {1, 1}}, {image({{0, 1, 2}, {3, 4, 5}, {6, 7, 8}})}, image({{4, 5}, {7, 8}})},
+                   {{.same = true}, {image({{-1, -2, -3}})}, image({{-1, -3}})}},
+      .refuses = {{{.padding = {2, 0, 0, 0}},
+                   {sample::uniform({1, 1, 4, 4})},
+                   "padding of 2 is more than half the window of 2"},
+                  {{.window = {3, 3}}, {sample::uniform({1, 1, 2, 4})}, "the window reaches over 3 rows"},
+                  {{.strides = {0, 1}}, {sample::uniform({1, 1, 4, 4})}, "the strides must be from 1 to 2^31"},
+                  {{}, {sample::uniform({4, 4})}, "x must have four axes, not 2"}},
+  });
+  return op;
+}
+
+}  // namespace
+
+Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
+  const Numbers window = options.window.list();
+  const Numbers strides = options.strides.rows == 0 && options.strides.columns == 0 ? window : options.strides.list();
+  return apply(pool_op(), PoolArgs{window, strides, options.padding.widths(), options.padding.same()}, {x});
+}
+
+std::vector<const Op*> pooling_ops() { return {&pool_op(), &pool_gradient_op(), &pick_op()}; }
+
+}  // namespace twopass
