@@ -1,6 +1,7 @@
 #include <twopass/ops/gemm.h>
 
 #include <algorithm>
+#include <vector>
 
 #include <twopass/core/memory.h>
 #include <twopass/core/threads.h>
@@ -14,7 +15,9 @@ constexpr std::int64_t kMostWork = 32 << 20;  // as each tile packs the uncut op
 constexpr std::int64_t kSmall = 1 << 20;      // multiply-adds below which a product is never cut: 2 MFLOP
 constexpr std::int64_t kRowStep = 48;         // tiles end where groups of rows
 constexpr std::int64_t kColumnStep = 128;     // and panels do
-constexpr std::int64_t kNarrow = 24;          // columns that fill few vector lanes
+
+// A step between rows of so many elements that those below each other do not share a set of the cache.
+std::int64_t apart(std::int64_t columns) { return (columns + 31) / 32 * 32 + 16; }
 
 template <typename T>
 struct Product {
@@ -33,23 +36,25 @@ struct Product {
 
   // Vector lanes are filled along the columns of the result. Where those are few and many rows lie side by side in
   // memory (the weight gradient of a narrow layer), the transposed result is faster, even with the turn.
-  bool better_turned() const { return transpose_a && n <= kNarrow && m >= 4 * n; }
+  bool better_turned() const { return transpose_a && n <= gemm_kernel::kNarrow && m >= 4 * n; }
 
   // c can't hold unfinished sums while it is what they are added to.
   bool needs_sums() const { return options.add == c && k > gemm_kernel::kDepth; }
 
   void run() const {
-    const bool turned = better_turned();
-    if (!turned && !needs_sums()) return gemm_kernel::multiply(m, n, k, left(), right(), c, ldc, options);
+    if (better_turned()) {
+      const std::int64_t stride = apart(m);
+      const Buffer memory(static_cast<std::size_t>(n * stride) * sizeof(T));
+      T* const sums = reinterpret_cast<T*>(memory.data());
+      gemm_kernel::multiply(n, m, k, right(), left(), sums, stride);
+      return gemm_kernel::finish_turned(sums, stride, m, n, c, ldc, options);
+    }
+    if (!needs_sums()) return gemm_kernel::multiply(m, n, k, left(), right(), c, ldc, options);
     const Buffer memory(static_cast<std::size_t>(m * n) * sizeof(T));
     T* const sums = reinterpret_cast<T*>(memory.data());
-    if (turned)
-      gemm_kernel::multiply(n, m, k, right(), left(), sums, m);
-    else
-      gemm_kernel::multiply(m, n, k, left(), right(), sums, n);
+    gemm_kernel::multiply(m, n, k, left(), right(), sums, n);
     for (std::int64_t row = 0; row < m; ++row)
-      gemm_kernel::finish_row(sums + (turned ? row : row * n), turned ? m : 1, c + row * ldc, n,
-                              gemm_kernel::options_at(options, row, 0));
+      gemm_kernel::finish_row(sums + row * n, c + row * ldc, n, gemm_kernel::options_at(options, row, 0));
   }
 
   Product rows(std::int64_t first, std::int64_t count) const {
@@ -78,9 +83,9 @@ void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, st
           const std::type_identity_t<GemmOptions<T>>& options) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
-    const T nothing = 0;
+    const std::vector<T> nothing(static_cast<std::size_t>(n), T{0});
     for (std::int64_t row = 0; row < m; ++row)
-      gemm_kernel::finish_row(&nothing, 0, c + row * ldc, n, gemm_kernel::options_at(options, row, 0));
+      gemm_kernel::finish_row(nothing.data(), c + row * ldc, n, gemm_kernel::options_at(options, row, 0));
     return;
   }
   const Product<T> whole{transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, options};

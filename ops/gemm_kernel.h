@@ -42,14 +42,31 @@ GemmOptions<T> options_at(GemmOptions<T> options, std::int64_t row, std::int64_t
   return options;
 }
 
-// A row of c from its sums, `step` elements apart; NaN passes relu.
+// A row of c from its sums; NaN passes relu.
 template <typename T>
-void finish_row(const T* sums, std::int64_t step, T* c, std::int64_t n, const GemmOptions<T>& options) {
+void finish_row(const T* sums, T* c, std::int64_t n, const GemmOptions<T>& options) {
+  const auto [alpha, bias, add, ldadd, relu] = options;
   for (std::int64_t j = 0; j < n; ++j) {
-    T value = options.alpha * sums[j * step];
-    if (options.bias) value = value + options.bias[j];
-    if (options.add) value = options.add[j] + value;
-    c[j] = options.relu && value <= 0 ? T{0} : value;
+    T value = alpha * sums[j];
+    if (bias) value = value + bias[j];
+    if (add) value = add[j] + value;
+    c[j] = relu && value <= 0 ? T{0} : value;
+  }
+}
+
+// The same for all of c from its transposed sums, whose rows are `stride` apart; c has kNarrow columns at most.
+constexpr std::int64_t kNarrow = 24;  // columns that fill few vector lanes
+template <typename T>
+void finish_turned(const T* sums, std::int64_t stride, std::int64_t m, std::int64_t n, T* c, std::int64_t ldc,
+                   const GemmOptions<T>& options) {
+  constexpr std::int64_t kRows = 16;
+  T strip[kRows * kNarrow];
+  for (std::int64_t i = 0; i < m; i += kRows) {
+    const std::int64_t rows = std::min(kRows, m - i);
+    for (std::int64_t j = 0; j < n; ++j)
+      for (std::int64_t r = 0; r < rows; ++r) strip[r * n + j] = sums[j * stride + i + r];
+    for (std::int64_t r = 0; r < rows; ++r)
+      finish_row(strip + r * n, c + (i + r) * ldc, n, options_at(options, i + r, 0));
   }
 }
 
@@ -177,7 +194,7 @@ void multiply_panel(std::int64_t m, std::int64_t width, std::int64_t depth, cons
     run(depth, left, panel, edge, stride, more, nullptr);
     for (std::int64_t r = 0; r < rows; ++r)
       if (ending)
-        finish_row(edge + r * stride, 1, c + r * ldc, width, options_at(*ending, i + r, 0));
+        finish_row(edge + r * stride, c + r * ldc, width, options_at(*ending, i + r, 0));
       else
         std::copy_n(edge + r * stride, width, c + r * ldc);
   }
