@@ -30,6 +30,7 @@
 #include <twopass/ops/indexing.h>
 #include <twopass/ops/norm.h>
 #include <twopass/ops/op.h>
+#include <twopass/ops/precision.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/random.h>
 #include <twopass/ops/rearranging.h>

@@ -6,7 +6,5 @@ namespace twopass {
 
 /// The vector instruction sets that kernels were compiled for, such as "AVX512, FMA, AVX2, AVX, SSE, SSE2".
 std::string kernel_instruction_set();
-/// What computes matrix products.
-std::string products_library();
 
 }  // namespace twopass

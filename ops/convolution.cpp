@@ -199,7 +199,7 @@ const TypedOp<ConvolutionArgs>& convolution_op() {
                    "the window reaches over 3 rows but the padded input has 2"},
                   {{.strides = {0, 1}},
                    {sample::uniform({1, 1, 3, 3}), sample::uniform({1, 1, 2, 2})},
-                   "the strides must be from 1 to 2^31, not 0 and 1"},
+                   "the strides must be from 1 to 2^31 - 1, not 0 and 1"},
                   {{.groups = 2},
                    {sample::uniform({1, 3, 3, 3}), sample::uniform({2, 1, 2, 2})},
                    "2 groups do not divide 3 channels"},

@@ -5,13 +5,14 @@
 
 #include <twopass/core/memory.h>
 #include <twopass/ops/gemm.h>
+#include <twopass/ops/onednn.h>
+#include <twopass/ops/precision.h>
 #include <twopass/ops/reduction_kernels.h>
 
 namespace twopass::convolution {
 namespace {
 
 constexpr std::int64_t kPatchBytes = 192 << 10;  // of the matrix of places: less than a second-level cache
-constexpr std::int64_t kParts = 16;              // of the images, whose sums of kernel gradients are added at the end
 
 // Rows of outputs whose places are laid out together.
 template <typename T>
@@ -98,16 +99,7 @@ void for_strips(const Sizes& sizes, const F& f) {
         std::min(step, sizes.rows.output - row));
 }
 
-template <typename T>
-void finish_rows(const T* bias, bool relu, std::int64_t rows, std::int64_t n, std::int64_t stride, T* y) {
-  for (std::int64_t row = 0; row < rows; ++row, y += stride) {
-    const T by = bias ? bias[row] : T{0};
-    if (bias)
-      for (std::int64_t k = 0; k < n; ++k) y[k] = y[k] + by;
-    if (relu)
-      for (std::int64_t k = 0; k < n; ++k) y[k] = y[k] <= 0 ? T{0} : y[k];
-  }
-}
+bool in_bf16() { return products_precision() == Precision::bf16; }
 
 template <typename Body>
 void for_images(const Sizes& sizes, const Body& body) {
@@ -118,6 +110,8 @@ void for_images(const Sizes& sizes, const Body& body) {
 
 template <typename T>
 void forward(const Sizes& sizes, const T* x, const T* kernel, const T* bias, bool relu, T* y) {
+  if constexpr (std::is_same_v<T, float>)
+    if (onednn::forward(sizes, in_bf16(), x, kernel, bias, relu, y)) return;
   const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
   for_images(sizes, [&](std::int64_t index) {
     const T* const image = x + index * sizes.channels * sizes.input_plane();
@@ -131,13 +125,15 @@ void forward(const Sizes& sizes, const T* x, const T* kernel, const T* bias, boo
                     gemm(false, false, filters, n, filter, kernel + group * filters * filter, filter,
                          patches ? patches : image + from, n, output + to, plane);
                     if (bias || relu)
-                      finish_rows(bias ? bias + group * filters : nullptr, relu, filters, n, plane, output + to);
+                      finish_planes(bias ? bias + group * filters : nullptr, relu, filters, n, plane, output + to);
                   });
   });
 }
 
 template <typename T>
 void input_gradient(const Sizes& sizes, const T* g, const T* kernel, T* dx) {
+  if constexpr (std::is_same_v<T, float>)
+    if (onednn::input_gradient(sizes, in_bf16(), g, kernel, dx)) return;
   const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
   for_images(sizes, [&](std::int64_t index) {
     T* const image = dx + index * sizes.channels * sizes.input_plane();
@@ -157,6 +153,8 @@ void input_gradient(const Sizes& sizes, const T* g, const T* kernel, T* dx) {
 
 template <typename T>
 void kernel_gradient(const Sizes& sizes, const T* x, const T* g, T* dk) {
+  if constexpr (std::is_same_v<T, float>)
+    if (onednn::kernel_gradient(sizes, in_bf16(), x, g, dk)) return;
   const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
   const std::int64_t each = (sizes.images + kParts - 1) / kParts;
   const std::int64_t parts = sizes.images == 0 ? 0 : (sizes.images + each - 1) / each, size = sizes.kernel();
@@ -180,11 +178,7 @@ void kernel_gradient(const Sizes& sizes, const T* x, const T* g, T* dk) {
                     });
     }
   });
-  for (std::int64_t k = 0; k < size; ++k) {
-    T sum = 0;
-    for (std::int64_t part = 0; part < parts; ++part) sum += sums[part * size + k];
-    dk[k] = sum;
-  }
+  add_parts(sums, parts, size, dk);
 }
 
 template void forward(const Sizes&, const float*, const float*, const float*, bool, float*);

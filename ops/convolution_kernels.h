@@ -32,4 +32,26 @@ void input_gradient(const Sizes& sizes, const T* g, const T* kernel, T* dx);
 template <typename T>
 void kernel_gradient(const Sizes& sizes, const T* x, const T* g, T* dk);
 
+constexpr std::int64_t kParts = 16;  // of the images, whose sums of kernel gradients are added at the end
+
+/// Adds each plane's bias and cuts at 0; planes of n elements are `stride` apart. NaN stays.
+template <typename T>
+void finish_planes(const T* bias, bool relu, std::int64_t planes, std::int64_t n, std::int64_t stride, T* y) {
+  for (std::int64_t plane = 0; plane < planes; ++plane, y += stride) {
+    const T by = bias ? bias[plane] : T{0};
+    if (bias)
+      for (std::int64_t k = 0; k < n; ++k) y[k] = y[k] + by;
+    if (relu)
+      for (std::int64_t k = 0; k < n; ++k) y[k] = y[k] <= 0 ? T{0} : y[k];
+  }
+}
+
+/// The sum of so many arrays that lie one after another, in this order.
+template <typename T>
+void add_parts(const T* sums, std::int64_t parts, std::int64_t size, T* to) {
+  std::fill_n(to, size, T{0});
+  for (std::int64_t part = 0; part < parts; ++part)
+    for (std::int64_t k = 0; k < size; ++k) to[k] += sums[part * size + k];
+}
+
 }  // namespace twopass::convolution

@@ -1,7 +1,10 @@
 // The one function behind every product of matrices.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <type_traits>
+
+#include <twopass/ops/precision.h>
 
 namespace twopass {
 
@@ -16,6 +19,8 @@ struct GemmOptions {
   const T* add = nullptr;
   std::int64_t ldadd = 0;
   bool relu = false;
+  /// Of products of f32. By default that of the scope of the thread that makes these options: make them before tiles.
+  Precision precision = products_precision();
 };
 
 /// c = op(a) op(b) for row-major matrices: op(a) is [m, k], op(b) is [k, n], c is [m, n] and is overwritten (k may be
@@ -26,5 +31,8 @@ template <typename T>
 void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
           std::int64_t lda, const T* b, std::int64_t ldb, T* c, std::int64_t ldc,
           const std::type_identity_t<GemmOptions<T>>& options = {});
+
+/// What computes products, such as "oneDNN 2.6.3 (AVX2), and panels in registers, …".
+std::string products_library();
 
 }  // namespace twopass

@@ -42,16 +42,44 @@ GemmOptions<T> options_at(GemmOptions<T> options, std::int64_t row, std::int64_t
   return options;
 }
 
-// A row of c from its sums; NaN passes relu.
+// Whether the options change nothing.
+template <typename T>
+bool plain(const GemmOptions<T>& options) {
+  return options.alpha == T{1} && !options.bias && !options.add && !options.relu;
+}
+
+// What becomes of a packet of sums, or of one, of column `at`; NaN passes relu.
+template <typename T>
+Packet<T> finished(const Packet<T>& sums, const GemmOptions<T>& options, const T* add, std::int64_t at) {
+  using namespace Eigen::internal;
+  const Packet<T> zero = pset1<Packet<T>>(T{0});
+  Packet<T> value = pmul(pset1<Packet<T>>(options.alpha), sums);
+  if (options.bias) value = padd(value, ploadu<Packet<T>>(options.bias + at));
+  if (add) value = padd(ploadu<Packet<T>>(add + at), value);
+  return options.relu ? pselect(pcmp_le(value, zero), zero, value) : value;
+}
+template <typename T>
+T finished_one(T sum, const GemmOptions<T>& options, const T* add, std::int64_t at) {
+  T value = options.alpha * sum;
+  if (options.bias) value = value + options.bias[at];
+  if (add) value = add[at] + value;
+  return options.relu && value <= 0 ? T{0} : value;
+}
+
+// A row of c from its sums, which may be where c is.
 template <typename T>
 void finish_row(const T* sums, T* c, std::int64_t n, const GemmOptions<T>& options) {
-  const auto [alpha, bias, add, ldadd, relu] = options;
-  for (std::int64_t j = 0; j < n; ++j) {
-    T value = alpha * sums[j];
-    if (bias) value = value + bias[j];
-    if (add) value = add[j] + value;
-    c[j] = relu && value <= 0 ? T{0} : value;
-  }
+  using namespace Eigen::internal;
+  std::int64_t j = 0;
+  for (; j + kLanes<T> <= n; j += kLanes<T>)
+    pstoreu(c + j, finished<T>(ploadu<Packet<T>>(sums + j), options, options.add, j));
+  for (; j < n; ++j) c[j] = finished_one(sums[j], options, options.add, j);
+}
+template <typename T>
+void finish_rows(const T* sums, std::int64_t stride, std::int64_t m, std::int64_t n, T* c, std::int64_t ldc,
+                 const GemmOptions<T>& options) {
+  for (std::int64_t row = 0; row < m; ++row)
+    finish_row(sums + row * stride, c + row * ldc, n, options_at(options, row, 0));
 }
 
 // The same for all of c from its transposed sums, whose rows are `stride` apart; c has kNarrow columns at most.
@@ -68,21 +96,6 @@ void finish_turned(const T* sums, std::int64_t stride, std::int64_t m, std::int6
     for (std::int64_t r = 0; r < rows; ++r)
       finish_row(strip + r * n, c + (i + r) * ldc, n, options_at(options, i + r, 0));
   }
-}
-
-// The same for the sums of a block.
-template <typename T, int R, int V>
-void finish(Packet<T> (&sums)[R][V], const GemmOptions<T>& options) {
-  using namespace Eigen::internal;
-  const Packet<T> zero = pset1<Packet<T>>(T{0});
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) {
-      Packet<T> value = pmul(pset1<Packet<T>>(options.alpha), sums[r][v]);
-      if (options.bias) value = padd(value, ploadu<Packet<T>>(options.bias + v * kLanes<T>));
-      if (options.add) value = padd(ploadu<Packet<T>>(options.add + r * options.ldadd + v * kLanes<T>), value);
-      if (options.relu) value = pselect(pcmp_le(value, zero), zero, value);
-      sums[r][v] = value;
-    }
 }
 
 // R rows by V packets of c, overwritten or, where there is `more` than these terms, added to; `ending` comes with the
@@ -108,7 +121,10 @@ void block(std::int64_t depth, const Strided<T>& a, const Strided<T>& b, T* c, s
       for (int v = 0; v < V; ++v) sums[r][v] = pmadd(left, right[v], sums[r][v]);
     }
   }
-  if (ending) finish<T, R, V>(sums, *ending);
+  for (int r = 0; ending && r < R; ++r)
+    for (int v = 0; v < V; ++v)
+      sums[r][v] =
+          finished<T>(sums[r][v], *ending, ending->add ? ending->add + r * ending->ldadd : nullptr, v * kLanes<T>);
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v) pstoreu(c + r * ldc + v * kLanes<T>, sums[r][v]);
 }
@@ -205,7 +221,7 @@ void multiply_panel(std::int64_t m, std::int64_t width, std::int64_t depth, cons
 template <typename T>
 void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Strided<T> a, Strided<T> b, T* c, std::int64_t ldc,
               const GemmOptions<T>& options = {}) {
-  const bool plain = options.alpha == T{1} && !options.bias && !options.add && !options.relu;
+  const bool nothing_to_do = plain(options);
   const std::int64_t most = std::min(k, kDepth);
   const bool strided_rows = a.along != 1 && n > kColumns<T> && most * a.along * std::int64_t{sizeof(T)} > kNear;
   const bool strided_panels = b.across != 1 || (m > kGroup && most * b.along * std::int64_t{sizeof(T)} > kNear);
@@ -227,7 +243,7 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Strided<T> a, Stri
         pack_columns(depth, width, right, panel);
         right = {panel, 1, (width + kLanes<T> - 1) / kLanes<T> * kLanes<T>};
       }
-      const bool ends = !plain && p + depth == k;
+      const bool ends = !nothing_to_do && p + depth == k;
       const GemmOptions<T> here = ends ? options_at(options, 0, j) : options;
       multiply_panel(m, width, depth, left, strided_rows, right, c + j, ldc, p > 0, ends ? &here : nullptr);
     }

@@ -41,6 +41,8 @@ Pool pool_of(const PoolArgs& args, const Shape& x) {
     if (!args.same && args.padding[side] > args.window[side / 2] / 2)
       throw Error(fmt::format("padding of {} is more than half the window of {}: a window could be all padding",
                               args.padding[side], args.window[side / 2]));
+  if (x[2] > 0 && x[3] > windows::kMost / x[2])
+    throw Error(fmt::format("an image may have 2^31 - 1 places at most, not {} by {}", x[2], x[3]));
   return {windows::axis(wish, 0, x[2], args.window[0]), windows::axis(wish, 1, x[3], args.window[1])};
 }
 
@@ -51,53 +53,129 @@ Spec pool_rule(const PoolArgs& args, const Specs& in) {
   return {{x[0], x[1], pool.rows.output, pool.columns.output}, in.dtype(0)};
 }
 
+using Place = std::int32_t;  // in a plane: as wide as f32, so that both move in vectors
+
+// `kept` where the best so far stays before a later value, else `taken`. One condition at a time: so compilers make
+// vectors of it.
+template <typename T, typename Choice>
+Choice stays(T best, T value, Choice kept, Choice taken) {
+  const Choice ordered = value <= best ? kept : taken;
+  return best != best ? kept : ordered;
+}
+
 // The largest of each window of a row of outputs and, where asked, its places in the plane. A later element wins only
-// if it is larger, or the first NaN.
-template <bool kPlaces, typename T>
-void largest(const Pool& pool, const T* plane, std::int64_t row, T* best, std::int64_t* places) {
+// if it is larger, or the first NaN. kStride is that along the row, 0 for any.
+template <std::int64_t kStride, bool kPlaces, typename T>
+void largest_of(const Pool& pool, const T* plane, std::int64_t row, T* best, Place* places) {
   const auto &rows = pool.rows, &columns = pool.columns;
+  const std::int64_t stride = kStride ? kStride : columns.stride;
   bool begun = false;
   for (std::int64_t i = 0; i < rows.window; ++i) {
     const std::int64_t at_row = row * rows.stride - rows.before + i;
     if (at_row < 0 || at_row >= rows.input) continue;
     const T* const line = plane + at_row * columns.input;
+    const auto line_place = static_cast<Place>(at_row * columns.input);
     if (!begun)  // each window's first column that is inside
       for (std::int64_t o = 0; o < columns.output; ++o) {
-        const std::int64_t at = std::max<std::int64_t>(0, o * columns.stride - columns.before);
+        const std::int64_t at = std::max<std::int64_t>(0, o * stride - columns.before);
         best[o] = line[at];
-        if (kPlaces) places[o] = at_row * columns.input + at;
+        if (kPlaces) places[o] = line_place + static_cast<Place>(at);
       }
     begun = true;
     for (std::int64_t j = 0; j < columns.window; ++j) {
-      const std::int64_t shift = j - columns.before, end = columns.end(j);
-      for (std::int64_t o = columns.first(j); o < end; ++o) {
-        const std::int64_t at = o * columns.stride + shift;
-        const T value = line[at];
-        const bool stays = best[o] != best[o] || value <= best[o];
-        best[o] = stays ? best[o] : value;
-        if (kPlaces) places[o] = stays ? places[o] : at_row * columns.input + at;
+      const std::int64_t first = columns.first(j), count = columns.end(j) - first;
+      const T* const from = line + first * stride + j - columns.before;
+      T* const to = best + first;
+      Place* const at = places + first;
+      const Place place = line_place + static_cast<Place>(from - line);
+      for (std::int64_t o = 0; o < count; ++o) {
+        const T value = from[o * stride];
+        if (kPlaces) at[o] = stays(to[o], value, at[o], place + static_cast<Place>(o * stride));
+        to[o] = stays(to[o], value, to[o], value);
       }
     }
   }
 }
 
-// Calls f(plane of x, plane of the output, row of the output) for each row.
+template <bool kPlaces, typename T>
+void largest(const Pool& pool, const T* plane, std::int64_t row, T* best, Place* places) {
+  if (pool.columns.stride == 1) return largest_of<1, kPlaces>(pool, plane, row, best, places);
+  if (pool.columns.stride == 2) return largest_of<2, kPlaces>(pool, plane, row, best, places);
+  largest_of<0, kPlaces>(pool, plane, row, best, places);
+}
+
+// Windows of two by two side by side, with nothing around them: what nearly all networks have.
+bool quarters(const Pool& pool) {
+  const auto half = [](const windows::Axis& axis) {
+    return axis.window == 2 && axis.stride == 2 && axis.before == 0 && axis.input == 2 * axis.output;
+  };
+  return half(pool.rows) && half(pool.columns);
+}
+
+// The largest of n quarters in two rows of x.
+template <typename T>
+void largest_quarters(const T* upper, const T* lower, std::int64_t n, T* y) {
+  for (std::int64_t o = 0; o < n; ++o) {
+    const T a = upper[2 * o], b = upper[2 * o + 1], c = lower[2 * o], d = lower[2 * o + 1];
+    const T ab = stays(a, b, a, b), abc = stays(ab, c, ab, c);
+    y[o] = stays(abc, d, abc, d);
+  }
+}
+
+// Puts n elements of g where the quarters have their largest.
+template <typename T>
+void spread_quarters(const T* upper, const T* lower, const T* g, std::int64_t n, T* to_upper, T* to_lower) {
+  const T none = 0;
+  for (std::int64_t o = 0; o < n; ++o) {
+    const T a = upper[2 * o], b = upper[2 * o + 1], c = lower[2 * o], d = lower[2 * o + 1];
+    const T ab = stays(a, b, a, b), abc = stays(ab, c, ab, c);
+    const T for_abc = stays(abc, d, g[o], none), for_ab = stays(ab, c, for_abc, none);
+    to_upper[2 * o] = stays(a, b, for_ab, none);
+    to_upper[2 * o + 1] = stays(a, b, none, for_ab);
+    to_lower[2 * o] = stays(ab, c, none, for_abc);
+    to_lower[2 * o + 1] = stays(abc, d, none, g[o]);
+  }
+}
+
+// The same for a plane of quarters; short rows are brought together, as vectors want many elements.
+template <typename T>
+void spread_plane(const T* x, const T* g, std::int64_t rows, std::int64_t width, T* dx) {
+  constexpr std::int64_t kLong = 32;
+  T from[2][2 * kLong], to[2][2 * kLong];
+  const std::int64_t together = width < kLong ? kLong / width : 1, line = 2 * width;
+  for (std::int64_t row = 0; row < rows; row += together, x += 2 * together * line, dx += 2 * together * line) {
+    const std::int64_t count = std::min(together, rows - row);
+    if (together == 1) {
+      spread_quarters(x, x + line, g + row * width, width, dx, dx + line);
+      continue;
+    }
+    for (std::int64_t r = 0; r < 2 * count; ++r) std::copy_n(x + r * line, line, from[r % 2] + r / 2 * line);
+    spread_quarters(from[0], from[1], g + row * width, count * width, to[0], to[1]);
+    for (std::int64_t r = 0; r < 2 * count; ++r) std::copy_n(to[r % 2] + r / 2 * line, line, dx + r * line);
+  }
+}
+
+// Calls f(place in x, place in the output) for each plane.
 template <typename F>
-void for_rows(const Pool& pool, std::int64_t planes, const F& f) {
+void for_planes(const Pool& pool, const Shape& x, const F& f) {
   const std::int64_t inputs = pool.rows.input * pool.columns.input, outputs = pool.rows.output * pool.columns.output;
-  reduction::for_units(planes, std::max<std::int64_t>(1, inputs), [&](std::int64_t plane) {
-    for (std::int64_t row = 0; row < pool.rows.output; ++row)
-      f(plane * inputs, plane * outputs + row * pool.columns.output, row);
-  });
+  reduction::for_units(x[0] * x[1], std::max<std::int64_t>(1, inputs),
+                       [&](std::int64_t plane) { f(plane * inputs, plane * outputs); });
 }
 
 void pool_forward(const PoolArgs& args, Inputs in, Output out) {
   if (out.elements() == 0) return;
-  const Shape& x = in[0].shape();
-  const Pool pool = pool_of(args, x);
+  const Pool pool = pool_of(args, in[0].shape());
   dispatch_floating(out.dtype, [&]<typename T>() {
-    for_rows(pool, x[0] * x[1], [&](std::int64_t plane, std::int64_t to, std::int64_t row) {
-      largest<false>(pool, in[0].data<T>() + plane, row, out.data<T>() + to, nullptr);
+    for_planes(pool, in[0].shape(), [&](std::int64_t from, std::int64_t to) {
+      const std::int64_t width = pool.columns.output;
+      const T* const plane = in[0].data<T>() + from;
+      T* const y = out.data<T>() + to;
+      for (std::int64_t row = 0; row < pool.rows.output; ++row)
+        if (quarters(pool))
+          largest_quarters(plane + 4 * row * width, plane + (4 * row + 2) * width, width, y + row * width);
+        else
+          largest<false>(pool, plane, row, y + row * width, nullptr);
     });
   });
 }
@@ -106,11 +184,14 @@ void pool_forward(const PoolArgs& args, Inputs in, Output out) {
 template <typename T, typename F>
 void for_largest(const Pool& pool, const View& x, const F& f) {
   const std::int64_t width = pool.columns.output;
-  for_rows(pool, x.shape()[0] * x.shape()[1], [&](std::int64_t plane, std::int64_t to, std::int64_t row) {
-    const Buffer memory(static_cast<std::size_t>(width) * (sizeof(T) + sizeof(std::int64_t)));
-    std::int64_t* const places = reinterpret_cast<std::int64_t*>(memory.data());
-    largest<true>(pool, x.data<T>() + plane, row, reinterpret_cast<T*>(places + width), places);
-    for (std::int64_t o = 0; o < width; ++o) f(plane + places[o], to + o);
+  for_planes(pool, x.shape(), [&](std::int64_t from, std::int64_t to) {
+    const Buffer memory(static_cast<std::size_t>(width) * (sizeof(T) + sizeof(Place)));
+    T* const best = reinterpret_cast<T*>(memory.data());
+    Place* const places = reinterpret_cast<Place*>(best + width);
+    for (std::int64_t row = 0; row < pool.rows.output; ++row) {
+      largest<true>(pool, x.data<T>() + from, row, best, places);
+      for (std::int64_t o = 0; o < width; ++o) f(from + places[o], to + row * width + o);
+    }
   });
 }
 
@@ -126,6 +207,12 @@ void pool_gradient_forward(const PoolArgs& args, Inputs in, Output out) {
   const Pool pool = pool_of(args, out.shape());
   dispatch_floating(out.dtype, [&]<typename T>() {
     T* const dx = out.data<T>();
+    if (quarters(pool))
+      return for_planes(pool, out.shape(), [&](std::int64_t from, std::int64_t to) {
+        const std::int64_t width = pool.columns.output;
+        const T *const x = in[0].data<T>() + from, *const g = in[1].data<T>() + to;
+        spread_plane(x, g, pool.rows.output, width, dx + from);
+      });
     std::fill_n(dx, out.elements(), T{0});
     if (in[1].elements() == 0) return;
     for_largest<T>(pool, in[0],

@@ -12,7 +12,7 @@ void check_list(const std::vector<std::int64_t>& list, std::size_t size, std::in
   if (list.size() != size) throw Error(fmt::format("the {} must be {} numbers, not {}", name, size, list.size()));
   for (const std::int64_t each : list)
     if (each < least || each > kMost)
-      throw Error(fmt::format("the {} must be from {} to 2^31, not {}", name, least, fmt::join(list, " and ")));
+      throw Error(fmt::format("the {} must be from {} to 2^31 - 1, not {}", name, least, fmt::join(list, " and ")));
 }
 
 std::int64_t total_padding(const Wish& wish, int which, const Axis& axis) {
@@ -33,7 +33,7 @@ void check(const Wish& wish) {
 Axis axis(const Wish& wish, int which, std::int64_t input, std::int64_t window) {
   const auto at = static_cast<std::size_t>(which);
   Axis axis{input, window, kOpen, wish.strides[at], 0, wish.spacing[at]};
-  if (window < 1 || window > kMost) throw Error(fmt::format("a window must have 1 to 2^31 places, not {}", window));
+  if (window < 1 || window > kMost) throw Error(fmt::format("a window must have 1 to 2^31 - 1 places, not {}", window));
   if (input == kOpen) return axis;
   const std::int64_t total = total_padding(wish, which, axis), reach = (window - 1) * axis.spacing + 1;
   axis.before = wish.same ? total / 2 : wish.padding[2 * at];

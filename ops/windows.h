@@ -10,7 +10,7 @@
 namespace twopass::windows {
 
 /// The largest stride, padding, spacing or window.
-constexpr std::int64_t kMost = std::int64_t{1} << 31;
+constexpr std::int64_t kMost = (std::int64_t{1} << 31) - 1;
 
 /// One axis: output o sees inputs o stride - before + k spacing for k in 0 … window-1.
 struct Axis {
@@ -25,6 +25,8 @@ struct Axis {
     const std::int64_t room = input - 1 + before - k * spacing;
     return room < 0 ? 0 : std::min(output, room / stride + 1);
   }
+  /// What the last window reaches beyond the input; negative where it ends before the last place.
+  std::int64_t after() const { return (output - 1) * stride + (window - 1) * spacing + 1 - input - before; }
 };
 
 /// What is asked for along an axis: 0 is rows, 1 columns.

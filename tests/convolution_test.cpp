@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <string>
 #include <vector>
@@ -292,7 +294,10 @@ TEST_CASE("a model of convolutions and pools learns, and comes back from its fil
       {.optimizer = adam({.learning_rate = 0.01}), .loss = categorical_crossentropy(), .metrics = {accuracy()}});
   model.fit(pictures, targets, {.epochs = 15, .batch_size = 16, .verbose = 0});
   CHECK(model.evaluate(pictures, targets)["accuracy"] > 0.95);
-  model.save("convolution_test.twopass");
-  Model loaded = load("convolution_test.twopass");
+  const std::string path =
+      (std::filesystem::temp_directory_path() / ("twopass_convolution_" + std::to_string(getpid()))).string();
+  model.save(path);
+  Model loaded = load(path);
+  std::filesystem::remove(path);
   CHECK(loaded.predict(pictures).values<float>() == model.predict(pictures).values<float>());
 }

@@ -108,12 +108,12 @@ TEST_CASE("products cut into tiles by rows or by columns are exact on whole numb
   check_all<float>({100, 900, 100}, 1);
 }
 
-TEST_CASE("an element of a product has the same bits in a part of it") {
+TEST_CASE("an element of a product in f64 has the same bits in a part of it") {
   constexpr std::int64_t m = 50, n = 150, k = 1000;
-  const Tensor a = Random(1).normal({m, k}), b = Random(2).normal({k, n});
-  std::vector<float> whole(m * n), part(3 * 20);
-  gemm(false, false, m, n, k, a.data<float>(), k, b.data<float>(), n, whole.data(), n);
-  gemm(false, false, 3, 20, k, a.data<float>() + 40 * k, k, b.data<float>() + 77, n, part.data(), 20);
+  const Tensor a = Random(1).normal({m, k}, f64), b = Random(2).normal({k, n}, f64);
+  std::vector<double> whole(m * n), part(3 * 20);
+  gemm(false, false, m, n, k, a.data<double>(), k, b.data<double>(), n, whole.data(), n);
+  gemm(false, false, 3, 20, k, a.data<double>() + 40 * k, k, b.data<double>() + 77, n, part.data(), 20);
   for (std::int64_t i = 0; i < 3; ++i)
     for (std::int64_t j = 0; j < 20; ++j)
       CHECK(part[static_cast<std::size_t>(i * 20 + j)] == whole[static_cast<std::size_t>((40 + i) * n + 77 + j)]);

@@ -1,6 +1,7 @@
 // The twopass program: trains, evaluates, checks, draws.
 #include <fmt/format.h>
 #include <twopass/core/files.h>
+#include <twopass/ops/gemm.h>
 #include <twopass/twopass.h>
 
 #include <CLI/CLI.hpp>
@@ -122,6 +123,7 @@ int info() {
 #endif
              __cplusplus / 100 % 100);
   fmt::print("products: {}\n", products_library());
+  fmt::print("products in bf16: {}\n", bf16_available() ? "yes" : "no");
   fmt::print("instruction set of kernels: {}\n", kernel_instruction_set());
   fmt::print("libraries: fmt {}.{}.{}, Graphviz {}, CLI11 {}, JSON for Modern C++ {}.{}.{}\n", FMT_VERSION / 10000,
              FMT_VERSION / 100 % 100, FMT_VERSION % 100, graphviz_version(), CLI11_VERSION, NLOHMANN_JSON_VERSION_MAJOR,

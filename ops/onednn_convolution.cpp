@@ -1,0 +1,235 @@
+// Convolutions in the layouts that oneDNN likes best: a few images at a time are brought into them and back, in cache.
+#include <algorithm>
+
+#include <twopass/core/memory.h>
+#include <twopass/core/threads.h>
+#include <twopass/ops/onednn.h>
+#include <twopass/ops/onednn_primitive.h>
+
+namespace twopass::onednn {
+namespace {
+
+using convolution::Sizes;
+using Layout = dnnl::memory::desc;
+using dnnl::algorithm;
+enum class Part : std::int64_t { forward, input_gradient, kernel_gradient };
+
+constexpr std::int64_t kTileBytes = 512 << 10;  // of images and outputs: less than a second-level cache
+
+// One of the three products on so many images: two operands in, one out, each brought from or to its plain layout
+// where oneDNN wants another.
+struct Convolution {
+  Primitive product;
+  std::array<Primitive, 3> turn{};
+  std::array<std::size_t, 3> bytes{};  // in oneDNN's layout; 0 where that is the plain one
+  bool ready = false;
+
+  // Brings operand k into oneDNN's layout.
+  Buffer arranged(std::size_t k, const float* plain) const {
+    Buffer memory(bytes[k]);
+    if (bytes[k]) {
+      const void* const places[] = {plain, memory.data()};
+      turn[k].run(places);
+    }
+    return memory;
+  }
+
+  // The second operand may have been arranged before.
+  void run(const float* first, const float* second, const std::byte* second_arranged, float* to) const {
+    const Buffer own_first = arranged(0, first), own_to(bytes[2]);
+    const Buffer own_second = second_arranged ? Buffer() : arranged(1, second);
+    const std::byte* const in_place = second_arranged ? second_arranged : own_second.data();
+    const void* const places[] = {bytes[0] ? static_cast<const void*>(own_first.data()) : first,
+                                  bytes[1] ? static_cast<const void*>(in_place) : second,
+                                  bytes[2] ? static_cast<const void*>(own_to.data()) : to};
+    product.run(places);
+    const void* const back[] = {own_to.data(), to};
+    if (bytes[2]) turn[2].run(back);
+  }
+};
+
+struct Layouts {
+  Layout image, kernel, output;
+};
+
+Layouts layouts(const Sizes& s, std::int64_t images, dnnl::memory::data_type of_image,
+                dnnl::memory::data_type of_kernel, dnnl::memory::data_type of_output, bool plain) {
+  using Tag = dnnl::memory::format_tag;
+  const dnnl::memory::dims kernel =
+      s.groups == 1
+          ? dnnl::memory::dims{s.filters, s.channels, s.rows.window, s.columns.window}
+          : dnnl::memory::dims{s.groups, s.group_filters(), s.group_channels(), s.rows.window, s.columns.window};
+  return {Layout({images, s.channels, s.rows.input, s.columns.input}, of_image, plain ? Tag::nchw : Tag::any),
+          Layout(kernel, of_kernel,
+                 !plain          ? Tag::any
+                 : s.groups == 1 ? Tag::oihw
+                                 : Tag::goihw),
+          Layout({images, s.filters, s.rows.output, s.columns.output}, of_output, plain ? Tag::nchw : Tag::any)};
+}
+
+// A primitive that copies one layout to another; none where they are the same.
+Primitive turning(const Layout& from, const Layout& to) {
+  const dnnl::reorder::primitive_desc description(engine(), from, engine(), to, attributes());
+  return Primitive(dnnl::reorder(description), description, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+}
+
+Convolution with_turns(Primitive product, const std::array<Layout, 3>& inner, const std::array<Layout, 3>& plain) {
+  Convolution made{std::move(product)};
+  made.ready = static_cast<bool>(made.product);
+  for (std::size_t k = 0; k < 3 && made.ready; ++k) {
+    if (inner[k] == plain[k]) continue;
+    made.bytes[k] = inner[k].get_size();
+    made.turn[k] = k == 2 ? turning(inner[k], plain[k]) : turning(plain[k], inner[k]);
+    made.ready = static_cast<bool>(made.turn[k]);
+  }
+  return made;
+}
+
+Convolution make(Part part, const Sizes& s, std::int64_t images, bool bf16) {
+  using Type = dnnl::memory::data_type;
+  const Type low = bf16 ? Type::bf16 : Type::f32, high = Type::f32;
+  const dnnl::memory::dims strides{s.rows.stride, s.columns.stride}, gaps{s.rows.spacing - 1, s.columns.spacing - 1},
+      before{s.rows.before, s.columns.before}, after{s.rows.after(), s.columns.after()};
+  const Layouts plain = layouts(s, images, high, high, high, true);
+  const auto forward_of = [&](const Layouts& with) {
+    return dnnl::convolution_forward::primitive_desc(
+        {dnnl::prop_kind::forward_training, algorithm::convolution_direct, with.image, with.kernel, with.output,
+         strides, gaps, before, after},
+        attributes(), engine());
+  };
+  if (part == Part::forward) {
+    const auto made = forward_of(layouts(s, images, low, low, high, false));
+    return with_turns(Primitive(dnnl::convolution_forward(made), made,
+                                {{DNNL_ARG_SRC, made.src_desc()},
+                                 {DNNL_ARG_WEIGHTS, made.weights_desc()},
+                                 {DNNL_ARG_DST, made.dst_desc()}}),
+                      {made.src_desc(), made.weights_desc(), made.dst_desc()},
+                      {plain.image, plain.kernel, plain.output});
+  }
+  const auto hint = forward_of(layouts(s, images, low, low, low, false));
+  if (part == Part::input_gradient) {
+    const Layouts with = layouts(s, images, high, low, low, false);
+    const dnnl::convolution_backward_data::primitive_desc made(
+        {algorithm::convolution_direct, with.image, with.kernel, with.output, strides, gaps, before, after},
+        attributes(), engine(), hint);
+    return with_turns(Primitive(dnnl::convolution_backward_data(made), made,
+                                {{DNNL_ARG_DIFF_DST, made.diff_dst_desc()},
+                                 {DNNL_ARG_WEIGHTS, made.weights_desc()},
+                                 {DNNL_ARG_DIFF_SRC, made.diff_src_desc()}}),
+                      {made.diff_dst_desc(), made.weights_desc(), made.diff_src_desc()},
+                      {plain.output, plain.kernel, plain.image});
+  }
+  const Layouts with = layouts(s, images, low, high, low, false);
+  const dnnl::convolution_backward_weights::primitive_desc made(
+      {algorithm::convolution_direct, with.image, with.kernel, with.output, strides, gaps, before, after}, attributes(),
+      engine(), hint);
+  return with_turns(Primitive(dnnl::convolution_backward_weights(made), made,
+                              {{DNNL_ARG_SRC, made.src_desc()},
+                               {DNNL_ARG_DIFF_DST, made.diff_dst_desc()},
+                               {DNNL_ARG_DIFF_WEIGHTS, made.diff_weights_desc()}}),
+                    {made.src_desc(), made.diff_dst_desc(), made.diff_weights_desc()},
+                    {plain.image, plain.output, plain.kernel});
+}
+
+const Convolution& prepared(Part part, const Sizes& s, std::int64_t images, bool bf16) {
+  const auto& r = s.rows;
+  const auto& c = s.columns;
+  const Key key{1 + static_cast<std::int64_t>(part),
+                bf16,
+                images,
+                s.channels,
+                s.filters,
+                s.groups,
+                r.input,
+                r.window,
+                r.output,
+                r.stride,
+                r.before,
+                r.spacing,
+                c.input,
+                c.window,
+                c.output,
+                c.stride,
+                c.before,
+                c.spacing};
+  return cached<Convolution>(key, [&] { return make(part, s, images, bf16); });
+}
+
+// Calls f(first image, images) for tiles that fit in cache, on the pool's threads.
+template <typename F>
+void for_tiles(std::int64_t images, std::int64_t each, const F& f) {
+  parallel_for((images + each - 1) / each,
+               [&](std::int64_t tile) { f(tile * each, std::min(each, images - tile * each)); });
+}
+
+std::int64_t images_at_once(const Sizes& s) {
+  const std::int64_t bytes = 4 * (s.channels * s.input_plane() + s.filters * s.output_plane());
+  return std::clamp<std::int64_t>(kTileBytes / std::max<std::int64_t>(1, bytes), 1,
+                                  std::max<std::int64_t>(1, s.images));
+}
+
+// Forward or input gradient: `from` images become `to`, by one kernel, which is arranged once for tiles of each size.
+template <typename Finish>
+bool by_tiles(Part part, const Sizes& s, bool bf16, const float* from, std::int64_t from_size, const float* kernel,
+              float* to, std::int64_t to_size, const Finish& finish) {
+  if (!usable() || s.images == 0) return false;
+  const std::int64_t each = images_at_once(s), rest = s.images % each;
+  Buffer kernels[2];
+  {
+    const OneThread one;
+    for (const std::int64_t images : {each, rest}) {
+      if (images == 0) continue;
+      const Convolution& convolution = prepared(part, s, images, bf16);
+      if (!convolution.ready) return false;
+      kernels[images == rest] = convolution.arranged(1, kernel);
+    }
+  }
+  for_tiles(s.images, each, [&](std::int64_t first, std::int64_t images) {
+    const OneThread one;
+    prepared(part, s, images, bf16)
+        .run(from + first * from_size, kernel, kernels[images == rest].data(), to + first * to_size);
+    finish(to + first * to_size, images);
+  });
+  return true;
+}
+
+}  // namespace
+
+bool forward(const Sizes& sizes, bool bf16, const float* x, const float* kernel, const float* bias, bool relu,
+             float* y) {
+  const std::int64_t plane = sizes.output_plane(), output = sizes.filters * plane;
+  return by_tiles(Part::forward, sizes, bf16, x, sizes.channels * sizes.input_plane(), kernel, y, output,
+                  [&](float* made, std::int64_t images) {
+                    if (bias || relu)
+                      for (std::int64_t image = 0; image < images; ++image)
+                        convolution::finish_planes(bias, relu, sizes.filters, plane, plane, made + image * output);
+                  });
+}
+
+bool input_gradient(const Sizes& sizes, bool bf16, const float* g, const float* kernel, float* dx) {
+  return by_tiles(Part::input_gradient, sizes, bf16, g, sizes.filters * sizes.output_plane(), kernel, dx,
+                  sizes.channels * sizes.input_plane(), [](float*, std::int64_t) {});
+}
+
+bool kernel_gradient(const Sizes& sizes, bool bf16, const float* x, const float* g, float* dk) {
+  if (!usable() || sizes.images == 0) return false;
+  const std::int64_t each = (sizes.images + convolution::kParts - 1) / convolution::kParts, rest = sizes.images % each;
+  {
+    const OneThread one;
+    for (const std::int64_t images : {each, rest})
+      if (images > 0 && !prepared(Part::kernel_gradient, sizes, images, bf16).ready) return false;
+  }
+  const std::int64_t parts = (sizes.images + each - 1) / each, size = sizes.kernel();
+  const Buffer memory(static_cast<std::size_t>(parts * size) * sizeof(float));
+  float* const sums = reinterpret_cast<float*>(memory.data());
+  for_tiles(sizes.images, each, [&](std::int64_t first, std::int64_t images) {
+    const OneThread one;
+    prepared(Part::kernel_gradient, sizes, images, bf16)
+        .run(x + first * sizes.channels * sizes.input_plane(), g + first * sizes.filters * sizes.output_plane(),
+             nullptr, sums + first / each * size);
+  });
+  convolution::add_parts(sums, parts, size, dk);
+  return true;
+}
+
+}  // namespace twopass::onednn
