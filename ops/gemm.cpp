@@ -16,12 +16,14 @@ namespace twopass {
 namespace {
 
 constexpr std::int64_t kTileWork = 4 << 20;   // multiply-adds of one tile: an eighth of all, between these two,
-constexpr std::int64_t kMostWork = 32 << 20;  // as each tile packs the uncut operand again
+constexpr std::int64_t kMostWork = 64 << 20;  // as each tile packs the uncut operand again
 constexpr std::int64_t kSmall = 1 << 20;      // multiply-adds below which a product is never cut: 2 MFLOP
 constexpr std::int64_t kPlainWork = 1 << 18;  // multiply-adds up to which the own kernel is best where it has no edges
 constexpr std::int64_t kHalfWork = 1 << 17;   // multiply-adds from which converting to bf16 pays
 constexpr std::int64_t kFewRows = 16;
+constexpr std::int64_t kFewColumns = 32;
 constexpr std::int64_t kRowStep = 48;      // tiles end where groups of rows
+constexpr std::int64_t kTallStep = 64;     // (where the right matrix is turned, oneDNN wants more of them)
 constexpr std::int64_t kColumnStep = 128;  // and panels do
 
 // A step between rows of so many elements that those below each other do not share a set of the cache.
@@ -56,7 +58,7 @@ struct Product {
   // Measured on Zen 4: oneDNN is up to a tenth faster, more where columns do not fill lanes; not on few rows, nor on
   // small products without edges, where calling it costs as much.
   bool suits_onednn() const {
-    if (better_turned() || (m < kFewRows && !transpose_b)) return false;
+    if (better_turned() || (m < kFewRows && n > kFewColumns && !transpose_b)) return false;
     return transpose_b || n % gemm_kernel::kLanes<T> != 0 || m * n > kPlainWork / k;
   }
 
@@ -128,12 +130,13 @@ Buffer halved(const float* x, std::int64_t rows, std::int64_t columns, std::int6
 template <typename T>
 void run_in_tiles(const Product<T>& whole) {
   const std::int64_t m = whole.m, n = whole.n, k = whole.k;
-  const bool by_rows = m >= n;
+  const bool by_rows = m >= n || (whole.transpose_b && m >= 2 * kTallStep);  // turning b in part costs more
   const std::int64_t length = by_rows ? m : n;
   const std::int64_t work_each = (by_rows ? n : m) * k;  // of one row or column
-  const std::int64_t tile_work = std::clamp(length * work_each / 8, kTileWork, kMostWork);
+  const std::int64_t tile_work =
+      whole.transpose_b && !by_rows ? kMostWork : std::clamp(length * work_each / 8, kTileWork, kMostWork);
   const std::int64_t least = m * n <= kSmall / k ? length : std::max<std::int64_t>(1, tile_work / work_each);
-  const std::int64_t unit = by_rows ? kRowStep : kColumnStep;
+  const std::int64_t unit = !by_rows ? kColumnStep : whole.transpose_b ? kTallStep : kRowStep;
   const std::int64_t step = (least + unit - 1) / unit * unit;
   if (step >= length) return whole.run();
   parallel_for((length + step - 1) / step, [&](std::int64_t tile) {

@@ -44,7 +44,7 @@ bool multiply_as(const Product& product, dnnl::memory::data_type type, const T* 
   if (!usable()) return false;
   const OneThread one;
   const auto& [ta, tb, m, n, k, lda, ldb, ldc] = product;
-  const Key key{0, static_cast<std::int64_t>(type), ta, tb, m, n, k, lda, ldb, ldc};
+  const Key<7> key{static_cast<std::int64_t>(type) * 4 + 2 * ta + tb, m, n, k, lda, ldb, ldc};
   const Primitive& matmul = cached<Primitive>(key, [&] {
     using Steps = dnnl::memory::dims;
     const dnnl::memory::desc left({m, k}, type, ta ? Steps{1, lda} : Steps{lda, 1}),
@@ -110,12 +110,6 @@ dnnl::primitive_attr attributes() {
   dnnl::primitive_attr made;
   made.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   return made;
-}
-
-std::size_t KeyHash::operator()(const Key& key) const {
-  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a, a number at a time
-  for (const std::int64_t each : key) hash = (hash ^ static_cast<std::uint64_t>(each)) * 0x100000001b3;
-  return hash ^ hash >> 32;
 }
 
 std::string description() {

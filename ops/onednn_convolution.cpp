@@ -134,24 +134,24 @@ Convolution make(Part part, const Sizes& s, std::int64_t images, bool bf16) {
 const Convolution& prepared(Part part, const Sizes& s, std::int64_t images, bool bf16) {
   const auto& r = s.rows;
   const auto& c = s.columns;
-  const Key key{1 + static_cast<std::int64_t>(part),
-                bf16,
-                images,
-                s.channels,
-                s.filters,
-                s.groups,
-                r.input,
-                r.window,
-                r.output,
-                r.stride,
-                r.before,
-                r.spacing,
-                c.input,
-                c.window,
-                c.output,
-                c.stride,
-                c.before,
-                c.spacing};
+  const Key<18> key{static_cast<std::int64_t>(part),
+                    bf16,
+                    images,
+                    s.channels,
+                    s.filters,
+                    s.groups,
+                    r.input,
+                    r.window,
+                    r.output,
+                    r.stride,
+                    r.before,
+                    r.spacing,
+                    c.input,
+                    c.window,
+                    c.output,
+                    c.stride,
+                    c.before,
+                    c.spacing};
   return cached<Convolution>(key, [&] { return make(part, s, images, bf16); });
 }
 

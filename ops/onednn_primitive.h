@@ -55,16 +55,25 @@ class Primitive {
 /// Scratch memory is given, so that primitives may run on any thread.
 dnnl::primitive_attr attributes();
 
-using Key = std::array<std::int64_t, 24>;
+template <std::size_t N>
+using Key = std::array<std::int64_t, N>;
 struct KeyHash {
-  std::size_t operator()(const Key& key) const;
+  template <std::size_t N>
+  std::size_t operator()(const Key<N>& key) const {
+    std::uint64_t hash = 0, factor = 0x9e3779b97f4a7c15;  // products that do not wait for each other
+    for (const std::int64_t each : key) {
+      hash += (static_cast<std::uint64_t>(each) + factor) * factor;
+      factor += 0x3c6ef372fe94f82a;
+    }
+    return hash ^ hash >> 29;
+  }
 };
 
 /// What `make` gave for this key on this thread. Bounded: oneDNN keeps what it compiled in a cache of its own.
-template <typename Value, typename Make>
-const Value& cached(const Key& key, const Make& make) {
+template <typename Value, std::size_t N, typename Make>
+const Value& cached(const Key<N>& key, const Make& make) {
   constexpr std::size_t kMost = 512;
-  thread_local std::unordered_map<Key, Value, KeyHash> values;
+  thread_local std::unordered_map<Key<N>, Value, KeyHash> values;
   const auto found = values.find(key);
   if (found != values.end()) return found->second;
   if (values.size() >= kMost) values.clear();
