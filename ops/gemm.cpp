@@ -121,9 +121,19 @@ struct Product {
 Buffer halved(const float* x, std::int64_t rows, std::int64_t columns, std::int64_t stride) {
   Buffer memory(static_cast<std::size_t>(rows * columns) * sizeof(std::uint16_t));
   std::uint16_t* const to = reinterpret_cast<std::uint16_t*>(memory.data());
-  reduction::for_units(rows, columns, [&](std::int64_t row) {
-    for (std::int64_t j = 0; j < columns; ++j) to[row * columns + j] = bf16_of(x[row * stride + j]);
-  });
+  const auto convert = [](const float* from, std::int64_t n, std::uint16_t* into) {
+    for (std::int64_t j = 0; j < n; ++j) into[j] = bf16_of(from[j]);
+  };
+  if (stride == columns) {  // one run, cut as it comes
+    const std::int64_t all = rows * columns;
+    parallel_for((all + reduction::kTile - 1) / reduction::kTile, [&](std::int64_t tile) {
+      const std::int64_t first = tile * reduction::kTile;
+      convert(x + first, std::min(reduction::kTile, all - first), to + first);
+    });
+    return memory;
+  }
+  reduction::for_units(rows, columns,
+                       [&](std::int64_t row) { convert(x + row * stride, columns, to + row * columns); });
   return memory;
 }
 
