@@ -43,13 +43,14 @@ template <typename T>
 bool multiply_as(const Product& product, dnnl::memory::data_type type, const T* a, const T* b, float* c) {
   if (!usable()) return false;
   const OneThread one;
-  const auto& [ta, tb, m, n, k, lda, ldb, ldc] = product;
-  const Key<7> key{static_cast<std::int64_t>(type) * 4 + 2 * ta + tb, m, n, k, lda, ldb, ldc};
+  const bool ta = product.transpose_a, tb = product.transpose_b;
+  const std::int64_t m = product.m, n = product.n, k = product.k;
+  const Key<7> key{static_cast<std::int64_t>(type) * 4 + 2 * ta + tb, m, n, k, product.lda, product.ldb, product.ldc};
   const Primitive& matmul = cached<Primitive>(key, [&] {
     using Steps = dnnl::memory::dims;
-    const dnnl::memory::desc left({m, k}, type, ta ? Steps{1, lda} : Steps{lda, 1}),
-        right({k, n}, type, tb ? Steps{1, ldb} : Steps{ldb, 1}),
-        to({m, n}, dnnl::memory::data_type::f32, Steps{ldc, 1});
+    const dnnl::memory::desc left({m, k}, type, ta ? Steps{1, product.lda} : Steps{product.lda, 1}),
+        right({k, n}, type, tb ? Steps{1, product.ldb} : Steps{product.ldb, 1}),
+        to({m, n}, dnnl::memory::data_type::f32, Steps{product.ldc, 1});
     const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(left, right, to), attributes(), engine());
     return Primitive(dnnl::matmul(description), description,
                      {{DNNL_ARG_SRC, left}, {DNNL_ARG_WEIGHTS, right}, {DNNL_ARG_DST, to}});

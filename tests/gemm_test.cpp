@@ -122,7 +122,7 @@ TEST_CASE("an element of a product in f64 has the same bits in a part of it") {
 TEST_CASE("options change elements as the same operations on the finished product would, bit for bit") {
   for (const Sizes& size : {Sizes{50, 75, 64}, {50, 64, 1000}, {400, 20, 300}, {600, 130, 200}})
     for (const bool in_place : {false, true}) {
-      const auto& [m, n, k] = size;
+      const std::int64_t m = size.m, n = size.n, k = size.k;
       const Tensor a = Random(1).normal({k, m}), b = Random(2).normal({k, n}), added = Random(3).normal({m, n}),
                    bias = Random(4).normal({n});
       std::vector<float> product(static_cast<std::size_t>(m * n)), c = added.values<float>();

@@ -2,11 +2,12 @@
 
 #include <dirent.h>
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
 #include <thread>
-#include <tuple>
+
 #include <vector>
 
 #include <twopass/core/error.h>
@@ -62,7 +63,7 @@ TEST_CASE("bf16 rounds to the nearest of 8 bits, ties to even, and keeps infinit
 
 TEST_CASE("bf16 is refused in words where it is not available") {
   if (bf16_available()) return;
-  CHECK_THROWS_WITH_AS(PrecisionScope(Precision::bf16), Contains("products in bf16 need"), Error);
+  CHECK_THROWS_WITH_AS(PrecisionScope{Precision::bf16}, Contains("products in bf16 need"), Error);
   CHECK(products_precision() == Precision::single);
 }
 
@@ -82,9 +83,10 @@ TEST_CASE("a precision scope ends, nests, and is its thread's alone") {
 
 TEST_CASE("products in bf16 of numbers that it holds are exact, for every transposition and option") {
   in_bf16([] {
-    for (const auto& [m, n, k] : {std::tuple{64L, 64L, 64L}, {128L, 20L, 301L}, {300L, 17L, 40L}, {70L, 600L, 33L}})
+    for (const auto& size : {std::array{64L, 64L, 64L}, {128L, 20L, 301L}, {300L, 17L, 40L}, {70L, 600L, 33L}})
       for (const bool ta : {false, true})
         for (const bool tb : {false, true}) {
+          const std::int64_t m = size[0], n = size[1], k = size[2];
           const Tensor a = whole_numbers(1, ta ? Shape{k, m} : Shape{m, k}),
                        b = whole_numbers(2, tb ? Shape{n, k} : Shape{k, n}), c = whole_numbers(3, {m, n});
           const MatmulOptions turned{ta, tb};
