@@ -25,9 +25,11 @@
 #include <twopass/ops/activations.h>
 #include <twopass/ops/anomaly.h>
 #include <twopass/ops/convolution.h>
+#include <twopass/ops/contractions.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
+#include <twopass/ops/linear_algebra.h>
 #include <twopass/ops/norm.h>
 #include <twopass/ops/op.h>
 #include <twopass/ops/precision.h>

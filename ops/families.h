@@ -13,10 +13,11 @@ std::vector<const Op*> shaping_ops();
 std::vector<const Op*> indexing_ops();
 std::vector<const Op*> product_ops();
 std::vector<const Op*> convolution_ops();
+std::vector<const Op*> linear_algebra_ops();
 std::vector<const Op*> softmax_ops();
 std::vector<const Op*> random_ops();
 
-/// Parts of reductions and of indexing that have files of their own.
+/// Parts of reductions, of indexing and of random ops that have files of their own.
 std::vector<const Op*> norm_ops();
 std::vector<const Op*> scan_ops();
 std::vector<const Op*> along_axis_ops();

@@ -14,11 +14,11 @@ namespace {
 using namespace reduction;
 
 struct NormArgs {
-  double p = 2;
   std::vector<std::int64_t> axes{};
   bool keep = false;
+  double p = 2;
   static constexpr auto fields =
-      std::tuple{field("p", &NormArgs::p), field("axes", &NormArgs::axes), field("keep", &NormArgs::keep)};
+      std::tuple{field("axes", &NormArgs::axes), field("keep", &NormArgs::keep), field("p", &NormArgs::p)};
 };
 
 template <typename T>
@@ -74,15 +74,15 @@ const TypedOp<NormArgs>& norm_op() {
       .keeps = Keep::first | Keep::output,
       .gradient = norm_gradient,
       .samples = {{{}, {sample::uniform({2, 3})}},
-                  {{2, {1}, true}, {sample::uniform({2, 3})}},
-                  {{3, {0, 2}, false}, {sample::away_from({2, 2, 3}, {0})}},
-                  {{1.5, {}, false}, {sample::away_from({4}, {0})}}},
+                  {{{1}, true}, {sample::uniform({2, 3})}},
+                  {{{0, 2}, false, 3}, {sample::away_from({2, 2, 3}, {0})}},
+                  {{{}, false, 1.5}, {sample::away_from({4}, {0})}}},
       .examples = {{{}, {{3, -4}}, tensor(5.0, f64)},
                    {{}, {{3e200, 4e200}}, tensor(5e200, f64)},
-                   {{3, {}, false}, {{3, 4, 5}}, tensor(6.0, f64)},
-                   {{2, {1}, true}, {{{0, 0}, {5, 12}}}, tensor({{0.0}, {13.0}}, f64)}},
-      .refuses = {{{0.5, {}, false}, {sample::uniform({2})}, "p must be at least 1, not 0.5"},
-                  {{2, {1}, false}, {sample::uniform({2})}, "axis 1 is out of range for rank 1"},
+                   {{{}, false, 3}, {{3, 4, 5}}, tensor(6.0, f64)},
+                   {{{1}, true}, {{{0, 0}, {5, 12}}}, tensor({{0.0}, {13.0}}, f64)}},
+      .refuses = {{{{}, false, 0.5}, {sample::uniform({2})}, "p must be at least 1, not 0.5"},
+                  {{{1}, false}, {sample::uniform({2})}, "axis 1 is out of range for rank 1"},
                   {{}, {sample::integers({2}, 0, 3)}, "only f32 and f64"}},
   });
   return op;
@@ -93,7 +93,7 @@ const TypedOp<NormArgs>& norm_op() {
 Tensor norm(const Tensor& x, double p, const Axes& axes, KeepAxis keep) {
   if (p == 1) return sum(abs(x), axes, keep);
   if (p == INFINITY) return max(abs(x), axes, keep);
-  return apply(norm_op(), NormArgs{p, axes.list(), keep == keep_axis}, {x});
+  return apply(norm_op(), NormArgs{axes.list(), keep == keep_axis, p}, {x});
 }
 
 Tensor normalize(const Tensor& x, const Axes& axes, double epsilon) {

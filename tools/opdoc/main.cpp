@@ -58,6 +58,7 @@ int main() {
                                                                      {"Shapes", shaping_ops()},
                                                                      {"Indexing", indexing_ops()},
                                                                      {"Products", product_ops()},
+                                                                     {"Linear algebra", linear_algebra_ops()},
                                                                      {"Softmax and cross-entropy", softmax_ops()},
                                                                      {"Random", random_ops()}};
   for (const auto& [title, ops] : families) {
