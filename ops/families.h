@@ -14,6 +14,7 @@ std::vector<const Op*> indexing_ops();
 std::vector<const Op*> product_ops();
 std::vector<const Op*> convolution_ops();
 std::vector<const Op*> linear_algebra_ops();
+std::vector<const Op*> normalization_ops();
 std::vector<const Op*> softmax_ops();
 std::vector<const Op*> random_ops();
 

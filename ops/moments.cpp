@@ -79,15 +79,6 @@ Spec var_rule(const VarArgs& args, const Specs& in) {
   return {reduced_shape(shape, args.axes, args.keep), in.dtype(0)};
 }
 
-template <typename T, int kPower>
-struct Distances : Adding<double> {
-  const double* means;
-  double load(T x, std::int64_t to) const {
-    const double distance = static_cast<double>(x) - means[to];
-    return kPower == 2 ? distance * distance : distance;
-  }
-};
-
 // Two passes, the mean corrected in between by the mean distance to it, so that a constant has variance 0 exactly.
 template <typename Done>
 void squared_distances(const VarArgs& args, const Inputs& in, const Output& out, const Done& done) {

@@ -26,8 +26,9 @@ std::vector<const Op*>& defined_ops() {
 // Every op of the library, in the order of the reference page.
 std::vector<const Op*> library_ops() {
   std::vector<const Op*> ops;
-  for (const auto& family : {creation_ops(), elementwise_ops(), reduction_ops(), shaping_ops(), indexing_ops(),
-                             product_ops(), convolution_ops(), linear_algebra_ops(), softmax_ops(), random_ops()})
+  for (const auto& family :
+       {creation_ops(), elementwise_ops(), reduction_ops(), shaping_ops(), indexing_ops(), product_ops(),
+        convolution_ops(), linear_algebra_ops(), normalization_ops(), softmax_ops(), random_ops()})
     ops.insert(ops.end(), family.begin(), family.end());
   return ops;
 }

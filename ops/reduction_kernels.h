@@ -171,4 +171,14 @@ struct Adding {
   Sum join(Sum a, Sum b) const { return a + b; }
 };
 
+/// Distances to a mean each, to a power.
+template <typename T, int kPower>
+struct Distances : Adding<double> {
+  const double* means;
+  double load(T x, std::int64_t to) const {
+    const double distance = static_cast<double>(x) - means[to];
+    return kPower == 2 ? distance * distance : distance;
+  }
+};
+
 }  // namespace twopass::reduction

@@ -14,7 +14,7 @@ bool equal_bits(const Tensor& a, const Tensor& b) {
   return std::equal(a.node().data, a.node().data + a.node().bytes(), b.node().data);
 }
 
-Tensor layer_norm(const Tensor& x) {
+Tensor centred_and_scaled(const Tensor& x) {
   const Tensor c = x - mean(x, -1, keep_axis);
   return c / sqrt(mean(square(c), -1, keep_axis) + 1e-5);
 }
@@ -37,7 +37,7 @@ TEST_CASE("a plan may hold its own backward pass") {
   Random random(2);
   const Tensor x = random.normal({64, 33}), g = random.normal({64, 33});
   const PlanFunction f = [](const Tensors& in) -> Tensors {
-    const Tensor y = layer_norm(in[0]);
+    const Tensor y = centred_and_scaled(in[0]);
     return {y, gradients(y, {in[0]}, {.seed = in[1]})[0]};
   };
   const Tensors eager = f({variable(x), g});
@@ -52,7 +52,7 @@ TEST_CASE("every pass may be left out, and no bit changes") {
   Random random(3);
   const Tensor x = random.normal({20, 6});
   const PlanFunction f = [](const Tensors& in) -> Tensors {
-    const Tensor h = reshape(layer_norm(in[0]), {10, 12});
+    const Tensor h = reshape(centred_and_scaled(in[0]), {10, 12});
     return {exp(h) * 2.0 + sum(exp(h), 1, keep_axis), stop_gradient(h)};
   };
   const Tensors eager = f({x});

@@ -59,6 +59,7 @@ int main() {
                                                                      {"Indexing", indexing_ops()},
                                                                      {"Products", product_ops()},
                                                                      {"Linear algebra", linear_algebra_ops()},
+                                                                     {"Normalisation", normalization_ops()},
                                                                      {"Softmax and cross-entropy", softmax_ops()},
                                                                      {"Random", random_ops()}};
   for (const auto& [title, ops] : families) {
