@@ -51,6 +51,7 @@
 #include <twopass/optim/clipping.h>
 #include <twopass/optim/initializer.h>
 #include <twopass/optim/loss.h>
+#include <twopass/optim/losses.h>
 #include <twopass/optim/metric.h>
 #include <twopass/optim/optimizer.h>
 #include <twopass/optim/schedule.h>

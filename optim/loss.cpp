@@ -11,26 +11,12 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/softmax.h>
+#include <twopass/optim/loss_parts.h>
 
 namespace twopass {
 
-struct Loss::Body {
-  std::string name;
-  Attributes attributes;
-  Function function;
-  bool own;
-};
-
-struct LossMaker {
-  static Loss make(std::string name, Attributes attributes, Loss::Function function, bool own = false) {
-    return Loss(std::make_shared<const Loss::Body>(
-        Loss::Body{std::move(name), std::move(attributes), std::move(function), own}));
-  }
-};
-
+namespace losses {
 namespace {
-
-constexpr double kEpsilon = 1e-7;
 
 bool same_size(std::int64_t a, std::int64_t b) { return a == b || a == kOpen || b == kOpen; }
 
@@ -45,6 +31,13 @@ void check_predictions(const Tensor& predictions) {
   if (!is_floating(predictions.dtype()))
     throw Error(fmt::format("predictions are f32 or f64, not {}", name_of(predictions.dtype())));
   if (predictions.rank() == 0) throw Error("predictions have no batch axis");
+}
+
+}  // namespace
+
+void check_vectors(const Tensor& predictions) {
+  if (predictions.rank() < 2)
+    throw Error(fmt::format("predictions of shape {} have no axis beside the batch", predictions.shape().text()));
 }
 
 Tensor targets_like(const Tensor& targets, const Tensor& predictions) {
@@ -69,11 +62,9 @@ void check_range(const Tensor& predictions, double low, double high, const char*
   });
 }
 
-constexpr const char* kLogitsAdvice = "say .from_logits = true where they are logits";
-
-Tensor log_probabilities(const Tensor& predictions) {
+Tensor probabilities(const Tensor& predictions) {
   check_range(predictions, 0, INFINITY, kLogitsAdvice);
-  return log(clip(predictions / sum(predictions, -1, keep_axis), kEpsilon, 1 - kEpsilon));
+  return clip(predictions / sum(predictions, -1, keep_axis), kEpsilon, 1 - kEpsilon);
 }
 
 void check_smoothing(double smoothing) {
@@ -86,7 +77,6 @@ void check_classes(const Tensor& predictions) {
                             predictions.shape().text()));
 }
 
-// (n, 1) labels stand for (n,): Keras's rule.
 Tensor labels_for(const Tensor& targets, const Tensor& predictions) {
   const Shape wanted = predictions.shape().without(-1);
   if (targets.dtype() != i64) {
@@ -118,16 +108,18 @@ bool truth(const Attributes& attributes, const char* name) {
   return false;
 }
 
-}  // namespace
+}  // namespace losses
+
+using namespace losses;
 
 const std::string& Loss::name() const { return body_->name; }
 const Attributes& Loss::attributes() const { return body_->attributes; }
 bool Loss::saveable() const { return !body_->own; }
-bool Loss::takes_labels() const { return body_->name == "sparse_categorical_crossentropy" && !body_->own; }
+bool Loss::takes_labels() const { return body_->labels; }
 
 Tensor Loss::per_sample(const Tensor& targets, const Tensor& predictions) const {
   try {
-    check_predictions(predictions);
+    losses::check_predictions(predictions);
     return body_->function(targets, predictions);
   } catch (const Error& reason) {
     throw Error(
@@ -146,18 +138,21 @@ Loss categorical_crossentropy(const CrossentropyOptions& options) {
         Tensor t = targets_like(targets, p);
         const double s = options.label_smoothing;
         if (s > 0) t = t * (1 - s) + s / static_cast<double>(p.shape().back());
-        return options.from_logits ? softmax_cross_entropy(p, t) : -sum(t * log_probabilities(p), -1);
+        return options.from_logits ? softmax_cross_entropy(p, t) : -sum(t * log(probabilities(p)), -1);
       });
 }
 
 Loss sparse_categorical_crossentropy(const SparseCrossentropyOptions& options) {
-  return LossMaker::make("sparse_categorical_crossentropy", {{"from_logits", options.from_logits}},
-                         [options](const Tensor& targets, const Tensor& p) {
-                           check_classes(p);
-                           const Tensor labels = labels_for(targets, p);
-                           if (options.from_logits) return sparse_softmax_cross_entropy(p, labels);
-                           return -sum(one_hot(labels, p.shape().back(), p.dtype()) * log_probabilities(p), -1);
-                         });
+  return LossMaker::made({.name = "sparse_categorical_crossentropy",
+                          .attributes = {{"from_logits", options.from_logits}},
+                          .function =
+                              [options](const Tensor& targets, const Tensor& p) {
+                                check_classes(p);
+                                const Tensor labels = labels_for(targets, p);
+                                if (options.from_logits) return sparse_softmax_cross_entropy(p, labels);
+                                return -sum(one_hot(labels, p.shape().back(), p.dtype()) * log(probabilities(p)), -1);
+                              },
+                          .labels = true});
 }
 
 Loss binary_crossentropy(const CrossentropyOptions& options) {
@@ -200,21 +195,7 @@ Loss huber(const HuberOptions& options) {
 
 Loss loss(const std::string& name, Loss::Function function) {
   if (name.empty() || !function) throw Error("a loss needs a name and a function");
-  return LossMaker::make(name, {}, std::move(function), true);
-}
-
-Loss loss_from(const std::string& name, const Attributes& attributes) {
-  const CrossentropyOptions options{truth(attributes, "from_logits"), number(attributes, "label_smoothing", 0)};
-  if (name == "categorical_crossentropy") return categorical_crossentropy(options);
-  if (name == "sparse_categorical_crossentropy") return sparse_categorical_crossentropy({options.from_logits});
-  if (name == "binary_crossentropy") return binary_crossentropy(options);
-  if (name == "mean_squared_error") return mean_squared_error();
-  if (name == "mean_absolute_error") return mean_absolute_error();
-  if (name == "huber") return huber({number(attributes, "delta", 1)});
-  throw Error(
-      fmt::format("there is no loss \"{}\": there are categorical_crossentropy, sparse_categorical_crossentropy, "
-                  "binary_crossentropy, mean_squared_error, mean_absolute_error and huber",
-                  name));
+  return LossMaker::made({.name = name, .function = std::move(function), .own = true});
 }
 
 }  // namespace twopass
