@@ -28,6 +28,7 @@
 #include <twopass/ops/attention.h>
 #include <twopass/ops/contractions.h>
 #include <twopass/ops/creation.h>
+#include <twopass/ops/draws.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
 #include <twopass/ops/interpolation.h>

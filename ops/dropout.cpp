@@ -99,6 +99,11 @@ Tensor dropout(const Tensor& x, double rate, std::uint64_t key, const Tensor& st
   return apply(dropout_op(), DropoutArgs{rate, static_cast<std::int64_t>(key)}, {x, step});
 }
 
-std::vector<const Op*> random_ops() { return {&dropout_op()}; }
+std::vector<const Op*> random_ops() {
+  std::vector<const Op*> ops{&dropout_op()};
+  const auto draws = draw_ops();
+  ops.insert(ops.end(), draws.begin(), draws.end());
+  return ops;
+}
 
 }  // namespace twopass

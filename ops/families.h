@@ -23,5 +23,6 @@ std::vector<const Op*> norm_ops();
 std::vector<const Op*> scan_ops();
 std::vector<const Op*> along_axis_ops();
 std::vector<const Op*> sorting_ops();
+std::vector<const Op*> draw_ops();
 
 }  // namespace twopass
