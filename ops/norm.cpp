@@ -71,6 +71,7 @@ const TypedOp<NormArgs>& norm_op() {
                                 });
             });
           },
+      .rows = rows_apart<NormArgs>,
       .keeps = Keep::first | Keep::output,
       .gradient = norm_gradient,
       .samples = {{{}, {sample::uniform({2, 3})}},

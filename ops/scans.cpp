@@ -26,6 +26,8 @@ Spec scan_rule(const ScanArgs& args, const Specs& in) {
   return rules::number(args, in);
 }
 
+unsigned scan_rows(const ScanArgs& args, const Specs& in) { return in.shape(0).axis(args.axis) > 0 ? 1 : 0; }
+
 // Floating numbers are summed in f64; i64 arithmetic wraps around.
 template <typename T>
 using Running = std::conditional_t<std::is_integral_v<T>, std::uint64_t, double>;
@@ -92,6 +94,7 @@ const TypedOp<ScanArgs>& cumsum_op() {
       .doc = "Each element and all before it (after it, backward) along an axis, added.",
       .shape = scan_rule,
       .forward = scan_forward<false>,
+      .rows = scan_rows,
       // y_i = Σ_{j<=i} x_j:  dx_j = Σ_{i>=j} g_i
       .gradient = [](const ScanArgs& args, const Call&, const Tensor& g) -> Tensors {
         return {cumsum(g, static_cast<int>(args.axis), args.backward ? Scan::forward : Scan::backward)};
@@ -113,6 +116,7 @@ const TypedOp<ScanArgs>& cumprod_op() {
       .doc = "Each element and all before it (after it, backward) along an axis, multiplied.",
       .shape = scan_rule,
       .forward = scan_forward<true>,
+      .rows = scan_rows,
       .keeps = Keep::first,
       // y_i = Π_{j<=i} x_j:  dx_j = Σ_{i>=j} g_i Π_{k<=i, k≠j} x_k
       .gradient = [](const ScanArgs& args, const Call& call, const Tensor& g) -> Tensors {

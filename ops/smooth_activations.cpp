@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/elementwise_families.h>

@@ -29,6 +29,11 @@ int sorted_axis(const Shape& shape, std::int64_t axis) {
   return shape.axis(axis);
 }
 
+template <typename Args>
+unsigned lines_apart(const Args& args, const Specs& in) {
+  return in.shape(0).axis(args.axis) > 0 ? 1 : 0;
+}
+
 // NaN counts as largest.
 template <typename T>
 bool below(T a, T b) {
@@ -75,6 +80,7 @@ const TypedOp<SortArgs>& argsort_op() {
             const int axis = in[0].shape().axis(args.axis);
             order(in[0], axis, in[0].shape()[axis], args.descending, out);
           },
+      .rows = lines_apart<SortArgs>,
       .samples = {{{1, false}, {sample::distinct({3, 4})}}, {{0, true}, {sample::distinct({3, 4})}}},
       .examples = {{{}, {{3, 1, NAN, 1}}, tensor({1, 3, 0, 2})},
                    {{-1, true}, {{3, 1, NAN, 1}}, tensor({2, 0, 1, 3})},
@@ -99,6 +105,7 @@ const TypedOp<TopArgs>& top_indices_op() {
       },
       .forward = [](const TopArgs& args, Inputs in,
                     Output out) { order(in[0], in[0].shape().axis(args.axis), args.k, true, out); },
+      .rows = lines_apart<TopArgs>,
       .samples = {{{2, 1}, {sample::distinct({3, 4})}}, {{1, 0}, {sample::distinct({3, 4})}}},
       .examples = {{{2, -1}, {{{3, 1, 4, 4}}}, tensor({{2, 3}})}},
       .refuses = {{{3, -1}, {sample::uniform({2})}, "k is 3 but axis 0 has size 2"},

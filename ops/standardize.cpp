@@ -69,6 +69,7 @@ const TypedOp<StandardizeArgs>& standardize_op() {
         return same_floating(args, in);
       },
       .forward = standardize_forward,
+      .rows = rows_apart<StandardizeArgs>,
       .keeps = Keep::first | Keep::output,
       // with r = 1 / sqrt(variance + epsilon) and means over the axes:  dx = r (g - mean(g) - y mean(g y))
       .gradient = [](const StandardizeArgs& args, const Call& call, const Tensor& g) -> Tensors {

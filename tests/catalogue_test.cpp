@@ -1,0 +1,86 @@
+// What holds for every op at once, beside what registry_test.cpp checks.
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <twopass/core/random.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/plan/plan.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/norm.h>
+#include <twopass/ops/normalization.h>
+#include <twopass/ops/op.h>
+#include <twopass/ops/reduction.h>
+#include <twopass/ops/scans.h>
+#include <twopass/ops/sorting.h>
+
+using namespace twopass;
+
+namespace {
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
+         std::memcmp(a.node().data, b.node().data, a.node().bytes()) == 0;
+}
+
+void check_planned(const std::string& name, const PlanFunction& f, const Tensors& inputs) {
+  const Tensors eager = f(inputs), planned = plan(f, inputs)(inputs);
+  INFO(name);
+  REQUIRE(planned.size() == eager.size());
+  for (std::size_t k = 0; k < eager.size(); ++k) CHECK(same_bits(planned[k], eager[k]));
+}
+
+}  // namespace
+
+TEST_CASE("N24: in every elementwise op an incoming gradient of 0 gives exactly 0, at poles, infinities and NaN too") {
+  const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+  const Tensor odd = tensor({0.0, -0.0, 1.0, -1.0, 2.0, -2.0, inf, -inf, nan}, f64);
+  int tried = 0;
+  for (const Op* op : all_ops()) {
+    if (!op->elementwise() || !op->differentiable() || op->samples().empty()) continue;
+    Random random(1);
+    Tensors inputs;
+    for (const auto& input : op->samples()[0].inputs)
+      if (is_floating(input.draw(random, f64).dtype())) inputs.push_back(variable(odd));
+    if (inputs.size() != op->samples()[0].inputs.size()) continue;
+    const Tensor y = apply(*op, op->samples()[0].arguments, inputs);
+    if (!is_floating(y.dtype()) || !y.recorded()) continue;
+    const Gradients gradients = backward(sum(strong_mul(y, scalar_like(0, y))));
+    for (const Tensor& x : inputs)
+      for (const double slope : gradients[x].values<double>()) CHECK(slope == 0);
+    ++tried;
+  }
+  CHECK(tried > 40);
+}
+
+TEST_CASE("a plan of every op gives the bits that eager execution gives, and so does its gradient") {
+  for (const Op* op : all_ops())
+    for (const Op::Sample& sample : op->samples()) {
+      Random random(seed_of(7, op->name()));
+      Tensors inputs;
+      for (const auto& input : sample.inputs) inputs.push_back(input.draw(random, f64));
+      if (inputs.empty()) continue;
+      const auto forward = [&](const Tensors& in) { return apply(*op, sample.arguments, in); };
+      check_planned(
+          op->name(), [&](const Tensors& in) -> Tensors { return {forward(in)}; }, inputs);
+    }
+}
+
+TEST_CASE("ops whose rows stay apart give the same bits when a plan runs them by tiles") {
+  Random random(5);
+  const Tensor x = random.normal({600, 300}, f32);
+  const auto check = [&](const char* name, const std::function<Tensor(const Tensor&)>& f) {
+    check_planned(name, [&](const Tensors& in) -> Tensors { return {tanh(f(in[0] * 1.5)) + 1.0}; }, {x});
+  };
+  check("standardize", [](const Tensor& t) { return standardize(t, 1); });
+  check("norm", [](const Tensor& t) { return norm(t, 2, 1, keep_axis) * t; });
+  check("cumsum", [](const Tensor& t) { return cumsum(t, 1); });
+  check("cumprod", [](const Tensor& t) { return cumprod(t, 1, Scan::backward); });
+  check("sort", [](const Tensor& t) { return sort(t, 1); });
+  check("topk", [](const Tensor& t) { return topk(t, 5, 1).values; });
+  check("down the columns", [](const Tensor& t) { return cumsum(standardize(sort(t, 0), 0), 0); });
+}
