@@ -1,6 +1,7 @@
 #include <twopass/core/memory.h>
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -58,8 +59,12 @@ constexpr int kClasses = kSmall + (48 - 8) * 4;
 void* from_system(std::size_t bytes) {
   static const std::size_t machine =
       static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE));
-  const std::size_t rounded = (bytes + 63) / 64 * 64;
-  void* block = bytes > machine ? nullptr : std::aligned_alloc(64, rounded);
+  // Large blocks lie on large pages where the system has them: a sweep then misses few addresses.
+  constexpr std::size_t kLargePage = std::size_t{2} << 20;
+  const std::size_t unit = bytes >= 2 * kLargePage ? kLargePage : 64;
+  const std::size_t rounded = (bytes + unit - 1) / unit * unit;
+  void* block = bytes > machine ? nullptr : std::aligned_alloc(unit, rounded);
+  if (block && unit == kLargePage) madvise(block, rounded, MADV_HUGEPAGE);  // a wish: what it answers does not matter
   if (!block)
     throw Error(fmt::format("out of memory: {:.1f} GB asked for, the machine has {:.1f} GB",
                             static_cast<double>(bytes) / 1e9, static_cast<double>(machine) / 1e9));

@@ -5,6 +5,7 @@
 #include <twopass/ops/elementwise_families.h>
 #include <twopass/ops/kernels.h>
 #include <twopass/ops/lanes.h>
+#include <twopass/ops/reduction.h>
 #include <twopass/ops/rules.h>
 
 namespace twopass {
@@ -68,9 +69,9 @@ const TypedOp<>& sub_op() {
                 });
           },
       .broadcasts = true,
-      // y = a - b:  da = g, db = -g
+      // y = a - b:  da = g, db = -g, summed first where b was broadcast, so that less is negated
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
-        return {call.wants(0) ? g : Tensor(), call.wants(1) ? neg(g) : Tensor()};
+        return {call.wants(0) ? g : Tensor(), call.wants(1) ? neg(sum_to(g, call.shape(1))) : Tensor()};
       },
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 3})}},
                   {.inputs = {sample::uniform({2, 1}), sample::uniform({3})}}},
@@ -158,11 +159,15 @@ const TypedOp<>& div_op() {
           },
       .broadcasts = true,
       .keeps = Keep::second | Keep::output,
-      // y = a / b:  da = g / b, db = -y g / b
+      // y = a / b:  da = g / b, db = -y g / b, where b was broadcast -(Σ y g) / b
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
         const Tensor r = reciprocal(call.input(1));
-        return {call.wants(0) ? strong_mul(g, r) : Tensor(),
-                call.wants(1) ? strong_mul(g, neg(call.output() * r)) : Tensor()};
+        Tensors gradients{call.wants(0) ? strong_mul(g, r) : Tensor(), Tensor()};
+        if (call.wants(1) && call.shape(1) == call.output_shape())
+          gradients[1] = strong_mul(g, neg(call.output() * r));
+        else if (call.wants(1))
+          gradients[1] = strong_mul(sum_to(strong_mul(g, call.output()), call.shape(1)), neg(r));
+        return gradients;
       },
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::positive({2, 3})}},
                   {.inputs = {sample::uniform({2, 1}), sample::positive({3})}}},

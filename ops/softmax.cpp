@@ -82,6 +82,76 @@ void softmax_forward(const SoftmaxArgs& args, Inputs in, Output out) {
   });
 }
 
+Tensor softmax_gradient(const Tensor& g, const Tensor& y, const SoftmaxArgs& args);
+
+void softmax_gradient_forward(const SoftmaxArgs& args, Inputs in, Output out) {
+  const auto along = shaping::around(out.shape(), out.shape().axis(args.axis));
+  if (out.elements() == 0) return;
+  dispatch_floating(out.dtype, [&]<typename T>() {
+    const std::int64_t n = along.size, inner = along.inner;
+    if (inner == 1)
+      return classes::for_blocks(along.outer, n, [&](std::int64_t row, std::int64_t rows) {
+        for (std::int64_t end = row + rows; row < end; ++row) {
+          const T *const g = in[0].data<T>() + row * n, *const y = in[1].data<T>() + row * n;
+          T* const to = out.data<T>() + row * n;
+          const T mean = classes::dot(g, y, n);
+          for (std::int64_t k = 0; k < n; ++k) to[k] = y[k] * (g[k] - mean);
+        }
+      });
+    reduction::for_units(along.outer, n * inner, [&](std::int64_t unit) {
+      const T *const g = in[0].data<T>() + unit * n * inner, *const y = in[1].data<T>() + unit * n * inner;
+      T* const to = out.data<T>() + unit * n * inner;
+      for (std::int64_t k = 0; k < n * inner; ++k) to[k] = g[k] * y[k];
+      T means[reduction::kStrip];
+      for (std::int64_t column = 0; column < inner; column += reduction::kStrip) {
+        const std::int64_t width = std::min(reduction::kStrip, inner - column);
+        reduction::reduce_rows(reduction::Adding<T>(), to + column, n, inner, width, 0, means);
+        for (std::int64_t row = 0; row < n; ++row)
+          for (std::int64_t k = 0; k < width; ++k) {
+            const std::int64_t at = row * inner + column + k;
+            to[at] = y[at] * (g[at] - means[k]);
+          }
+      }
+    });
+  });
+}
+
+const TypedOp<SoftmaxArgs>& softmax_gradient_op() {
+  static const TypedOp<SoftmaxArgs> op({
+      .name = "softmax_gradient",
+      .doc = "y (g - Σ g y) along an axis: what passes back through a softmax whose output is y.",
+      .shape = [](const SoftmaxArgs& args, const Specs& in) -> Spec {
+        if (in.dtype(0) != in.dtype(1) || !(in.shape(0) == in.shape(1)))
+          throw Error(fmt::format("g is {} {} but y is {} {}", name_of(in.dtype(0)), in.shape(0).text(),
+                                  name_of(in.dtype(1)), in.shape(1).text()));
+        return softmax_rule(args, in);
+      },
+      .forward = softmax_gradient_forward,
+      .rows = [](const SoftmaxArgs& args, const Specs& in) -> unsigned { return softmax_rows_apart(args, in) ? 3 : 0; },
+      .keeps = Keep::first | Keep::second,
+      // f = y (g - s), s = Σ g y, with its own gradient h:  dg = y (h - Σ h y), dy = h (g - s) - g Σ h y
+      .gradient = [](const SoftmaxArgs& args, const Call& call, const Tensor& h) -> Tensors {
+        const Tensor g = call.input(0), y = call.input(1);
+        const auto along = [&](const Tensor& x) { return sum(x, static_cast<int>(args.axis), keep_axis); };
+        Tensors gradients(2);
+        if (call.wants(0)) gradients[0] = softmax_gradient(h, y, args);
+        if (call.wants(1)) gradients[1] = h * (g - along(g * y)) - g * along(h * y);
+        return gradients;
+      },
+      .samples = {{{}, {sample::uniform({3, 4}), sample::positive({3, 4})}},
+                  {{0}, {sample::uniform({3, 2}), sample::positive({3, 2})}},
+                  {{1}, {sample::uniform({2, 3, 2}), sample::positive({2, 3, 2})}}},
+      .examples = {{{}, {{{1, 0}}, {{0.25, 0.75}}}, {{0.1875, -0.1875}}},
+                   {{0}, {tensor({{1.0}, {0.0}}, f64), tensor({{0.5}, {0.5}}, f64)}, tensor({{0.25}, {-0.25}}, f64)}},
+      .refuses = {{{}, {sample::uniform({2, 3}), sample::uniform({3})}, "g is f64 (2, 3) but y is f64 (3,)"}},
+  });
+  return op;
+}
+
+Tensor softmax_gradient(const Tensor& g, const Tensor& y, const SoftmaxArgs& args) {
+  return apply(softmax_gradient_op(), args, {g, y});
+}
+
 const TypedOp<SoftmaxArgs>& softmax_op() {
   static const TypedOp<SoftmaxArgs> op({
       .name = "softmax",
@@ -92,8 +162,7 @@ const TypedOp<SoftmaxArgs>& softmax_op() {
       .keeps = Keep::output,
       // dx = y (g - Σ g y)
       .gradient = [](const SoftmaxArgs& args, const Call& call, const Tensor& g) -> Tensors {
-        const Tensor y = call.output();
-        return {y * (g - sum(g * y, static_cast<int>(args.axis), keep_axis))};
+        return {softmax_gradient(g, call.output(), args)};
       },
       .samples = {{{}, {sample::uniform({3, 4})}},
                   {{0}, {sample::uniform({3, 2})}},
@@ -137,7 +206,7 @@ Tensor softmax(const Tensor& x, int axis) { return apply(softmax_op(), SoftmaxAr
 Tensor log_softmax(const Tensor& x, int axis) { return apply(log_softmax_op(), SoftmaxArgs{axis}, {x}); }
 
 std::vector<const Op*> softmax_ops() {
-  std::vector<const Op*> ops{&softmax_op(), &log_softmax_op()};
+  std::vector<const Op*> ops{&softmax_op(), &softmax_gradient_op(), &log_softmax_op()};
   const auto more = classes::cross_entropy_ops();
   ops.insert(ops.end(), more.begin(), more.end());
   return ops;

@@ -64,6 +64,25 @@ T total(const T* x, std::int64_t n) {
   return reduction::reduce_run<T>(reduction::Adding<T>(), x, n, 0);
 }
 
+/// The pairwise sum of n products.
+template <typename T>
+T dot(const T* a, const T* b, std::int64_t n) {
+  if (n > reduction::kLeaf) {
+    const std::int64_t half = (n / 2 + reduction::kLeaf - 1) / reduction::kLeaf * reduction::kLeaf;
+    const T left = dot(a, b, half);
+    return left + dot(a + half, b + half, n - half);
+  }
+  constexpr std::int64_t kLanes = reduction::kLanes;
+  T lanes[kLanes] = {};
+  std::int64_t k = 0;
+  for (; k + kLanes <= n; k += kLanes)
+    for (std::int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += a[k + lane] * b[k + lane];
+  for (std::int64_t width = kLanes / 2; width > 0; width /= 2)
+    for (std::int64_t lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+  for (; k < n; ++k) lanes[0] += a[k] * b[k];
+  return lanes[0];
+}
+
 /// Calls `body(first, count)` for blocks of rows of n elements, small enough to stay in the first cache.
 template <typename Body>
 void for_blocks(std::int64_t rows, std::int64_t n, const Body& body) {
@@ -88,8 +107,8 @@ template <typename T>
 void softmax_rows(const T* x, T* y, std::int64_t rows, std::int64_t n) {
   shifted_exponentials(x, y, rows, n);
   for (std::int64_t row = 0; row < rows; ++row) {
-    const T sum = total(y + row * n, n);
-    for (std::int64_t k = row * n; k < (row + 1) * n; ++k) y[k] /= sum;
+    const T share = 1 / total(y + row * n, n);
+    for (std::int64_t k = row * n; k < (row + 1) * n; ++k) y[k] *= share;
   }
 }
 

@@ -17,7 +17,10 @@ bool equal_bits(const Tensor& a, const Tensor& b) {
 Tensors drawn(const std::vector<sample::Input>& inputs, DType dtype, std::uint64_t seed) {
   Random random(seed);
   Tensors made;
-  for (const auto& each : inputs) made.push_back(each.draw(random, dtype));
+  for (const auto& each : inputs) {
+    made.push_back(each.draw(random, dtype));
+    if (is_floating(made.back().dtype()) && made.back().dtype() != dtype) made.back() = cast(made.back(), dtype);
+  }
   return made;
 }
 

@@ -13,6 +13,7 @@ namespace {
 constexpr std::int64_t kTileBytes = 24 << 10;  // of a block's own memory: most of a first-level cache
 constexpr std::int64_t kLeastElements = 1024;  // of a block, so that calling kernels costs little beside running them
 constexpr std::int64_t kWorthThreads = 128 << 10;  // elements that a step makes, from which threads help
+constexpr std::int64_t kFarBytes = 1 << 20;        // of all that a step reads and writes, from which it comes from afar
 constexpr std::size_t kFewInputs = 8;
 
 // The largest exponent says it: integers, so that the loop is vectorised.
@@ -122,6 +123,20 @@ void Machine::prepare_tiles(const Step& step, Ready& ready) {
     locate(made.output);
     ready.calls.push_back(std::move(made));
   }
+  std::vector<ValueId> seen;
+  std::int64_t stream_bytes = 0;
+  for (const ReadyCall& call : ready.calls) {
+    const auto stream = [&](const Operand& operand, bool written) {
+      const ValueId root = program_.root(operand.value);
+      if (operand.in_tile || operand.row_bytes == 0 || std::find(seen.begin(), seen.end(), root) != seen.end()) return;
+      seen.push_back(root);
+      stream_bytes += operand.row_bytes * step.rows;
+      ready.streams.push_back({operand.value, operand.row_bytes, written});
+    };
+    for (const Operand& input : call.inputs) stream(input, false);
+    stream(call.output, true);
+  }
+  if (stream_bytes < kFarBytes) ready.streams.clear();
   ready.threads = ready.blocks > 1 && elements >= static_cast<double>(kWorthThreads);
 }
 
@@ -156,13 +171,32 @@ void Machine::run_whole(const PlannedCall& call) {
   forward(call, Inputs(views, call.inputs.size()), {pointers_[call.output], &spec.shape, spec.dtype});
 }
 
+// Between the calls of a block, what the next block reads and writes is asked for, a part at a time: the processor by
+// itself stops at the end of each page.
+void Machine::fetch_part(const Step& step, const Ready& ready, std::int64_t block, std::size_t part) const {
+  constexpr std::int64_t kLine = 64;
+  const std::int64_t first = block * ready.block_rows, rows = std::min(ready.block_rows, step.rows - first);
+  const auto parts = static_cast<std::int64_t>(ready.calls.size());
+  for (const Stream& stream : ready.streams) {
+    const std::int64_t bytes = rows * stream.row_bytes, each = (bytes / parts + kLine - 1) / kLine * kLine;
+    const std::byte* const from = pointers_[stream.value] + first * stream.row_bytes;
+    const std::int64_t begin = static_cast<std::int64_t>(part) * each, end = std::min(bytes, begin + each);
+    if (stream.written)
+      for (std::int64_t at = begin; at < end; at += kLine) __builtin_prefetch(from + at, 1, 2);
+    else
+      for (std::int64_t at = begin; at < end; at += kLine) __builtin_prefetch(from + at, 0, 2);
+  }
+}
+
 void Machine::run_block(const Step& step, const Ready& ready, std::int64_t block, std::byte* memory) {
   const std::int64_t first = block * ready.block_rows, rows = std::min(ready.block_rows, step.rows - first);
   const bool tail = rows != ready.block_rows;
   const auto place = [&](const Operand& operand) {
     return operand.in_tile ? memory + operand.offset : pointers_[operand.value] + first * operand.row_bytes;
   };
+  std::size_t part = 0;
   for (const ReadyCall& ready_call : ready.calls) {
+    if (!ready.streams.empty() && block + 1 < ready.blocks) fetch_part(step, ready, block + 1, part++);
     const PlannedCall& call = *ready_call.call;
     std::byte* const out = place(ready_call.output);
     const std::size_t count = call.inputs.size();

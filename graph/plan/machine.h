@@ -44,10 +44,16 @@ class Machine {
     std::vector<Operand> inputs;
     Operand output;
   };
+  struct Stream {
+    ValueId value;
+    std::int64_t row_bytes;
+    bool written;
+  };
   struct Ready {
     std::int64_t block_rows = 0, blocks = 0, tile_bytes = 0;
     bool threads = false;
     std::vector<ReadyCall> calls;
+    std::vector<Stream> streams;       // what blocks read from and write to memory
     std::vector<std::size_t> updates;  // that its calls make, to be looked through
   };
 
@@ -56,6 +62,7 @@ class Machine {
   void forward(const PlannedCall& call, Inputs inputs, const Output& output) const;
   void run_whole(const PlannedCall& call);
   void run_blocks(const Step& step, Ready& ready);
+  void fetch_part(const Step& step, const Ready& ready, std::int64_t block, std::size_t part) const;
   void run_block(const Step& step, const Ready& ready, std::int64_t block, std::byte* memory);
   void run_step(std::size_t index);
   void check(const Program::Update& update, std::size_t number, const std::byte* from, std::int64_t bytes);
