@@ -13,6 +13,7 @@
 #include <twopass/graph/model/callback.h>
 #include <twopass/graph/model/history.h>
 #include <twopass/graph/model/model_graph.h>
+#include <twopass/ops/precision.h>
 #include <twopass/optim/loss.h>
 #include <twopass/optim/metric.h>
 #include <twopass/optim/optimizer.h>
@@ -36,6 +37,9 @@ struct CompileOptions {
   /// Steps are planned: traced once and then run as plans. This runs them op by op instead, as a layer must that looks
   /// at its values (which is noticed) or changes from step to step (which is not).
   bool run_eagerly = false;
+  /// bf16: products multiply in bf16 and sum in f32, while weights, updates and everything else stay f32. Refused where
+  /// processor or build can't.
+  Precision precision = Precision::single;
 };
 
 struct ValidationData {

@@ -60,6 +60,15 @@ Tensors Rows::batch(std::span<const std::int64_t> rows) const {
   return batch;
 }
 
+void check_batch_size(std::int64_t batch_size, const char* call) {
+  if (batch_size < 1) throw Error(fmt::format("{}: the batch size must be at least 1, not {}", call, batch_size));
+}
+
+void check_rows(const Rows& inputs, const Rows& targets, const char* call) {
+  if (inputs.count() != targets.count())
+    throw Error(fmt::format("{}: the inputs have {} rows but the targets {}", call, inputs.count(), targets.count()));
+}
+
 std::int64_t validation_rows(std::int64_t n, double split) {
   if (!(split >= 0 && split < 1))
     throw Error(fmt::format("validation_split must be at least 0 and below 1, not {}", split));

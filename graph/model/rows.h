@@ -30,6 +30,11 @@ class Rows {
   std::int64_t count_ = 0;
 };
 
+/// Refuses batches of less than one row.
+void check_batch_size(std::int64_t batch_size, const char* call);
+/// Refuses inputs and targets of different lengths.
+void check_rows(const Rows& inputs, const Rows& targets, const char* call);
+
 /// The number of rows for validation: ceil(n s) up to rounding noise. Refuses s outside [0, 1) and an empty part.
 std::int64_t validation_rows(std::int64_t n, double split);
 

@@ -205,6 +205,7 @@ Tensors Trainer::eager_step(const Batch& batch) const {
 }
 
 void Trainer::train_step(const Batch& batch, Tally& tally) {
+  const PrecisionScope precision(body_.compiled->precision);
   const Optimizer& optimizer = body_.compiled->optimizer;
   Tensors tensors = packed(batch);
   tensors.push_back(tensor(body_.steps_done));
@@ -226,6 +227,7 @@ void Trainer::train_step(const Batch& batch, Tally& tally) {
 Logs Trainer::evaluate(const Rows& inputs, const Rows& targets, const Tensor& weights, std::int64_t batch_size,
                        const std::string& prefix) const {
   const RecordingScope off(false);
+  const PrecisionScope precision(body_.compiled->precision);
   const auto measure = [&](const Tensors& tensors) {
     const Batch batch = unpacked(tensors);
     const Tensors outputs = body_.call(batch.inputs, {});
