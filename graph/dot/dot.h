@@ -4,6 +4,7 @@
 #include <string>
 
 #include <twopass/graph/model/model.h>
+#include <twopass/graph/plan/plan.h>
 #include <twopass/ops/anomaly.h>
 
 namespace twopass {
@@ -21,6 +22,8 @@ struct DotOptions {
 std::string to_dot(const Model& model, const DotOptions& options = {});
 /// The DOT text of the record behind a tensor: leaves, constants that gradients read, ops.
 std::string to_dot(const Tensor& y);
+/// What a plan runs: its calls with shapes and places in memory, a frame around those that run block by block.
+std::string to_dot(const Plan& plan);
 /// The record in which a gradient check found culprits, these in red with both numbers; of a large record the
 /// neighbourhood of the first. Refuses a report that blames nobody.
 std::string to_dot(const GradcheckReport& report);

@@ -13,6 +13,7 @@
 #include <twopass/graph/model/callback.h>
 #include <twopass/graph/model/history.h>
 #include <twopass/graph/model/model_graph.h>
+#include <twopass/graph/plan/plan.h>
 #include <twopass/ops/precision.h>
 #include <twopass/optim/loss.h>
 #include <twopass/optim/metric.h>
@@ -134,6 +135,9 @@ class Model : public LayerHandle {
   /// Trains on rows of data (first axis) and returns the history. Data are cast to the inputs' dtypes; everything is
   /// checked before the first step.
   History fit(const TensorList& inputs, const TensorList& targets, const FitOptions& options = {});
+  /// The plan of one training step for such a batch: to look at, draw or profile. Running it is left to fit. Refuses a
+  /// model whose step cannot be planned, with the reason.
+  Plan step_plan(const TensorList& inputs, const TensorList& targets);
   Evaluation evaluate(const TensorList& inputs, const TensorList& targets, const EvaluateOptions& options = {});
   /// The outputs for all rows, batch by batch; predict() refuses models of several outputs, predict_all() serves them.
   Tensor predict(const TensorList& inputs, std::int64_t batch_size = 32);

@@ -204,19 +204,28 @@ Tensors Trainer::eager_step(const Batch& batch) const {
   return no_record([&] { return measured(values, outputs, batch); });
 }
 
-void Trainer::train_step(const Batch& batch, Tally& tally) {
-  const PrecisionScope precision(body_.compiled->precision);
+Tensors Trainer::step_inputs(const Batch& batch) const {
   const Optimizer& optimizer = body_.compiled->optimizer;
   Tensors tensors = packed(batch);
   tensors.push_back(tensor(body_.steps_done));
   tensors.push_back(tensor(optimizer.learning_rate(), f64));
   tensors.push_back(tensor(static_cast<double>(optimizer.iterations() + 1), f64));
+  return tensors;
+}
+
+Plan Trainer::step_plan(const Batch& batch) const {
+  return plan([&](const Tensors& symbols) { return traced_step(symbols); }, step_inputs(batch));
+}
+
+void Trainer::train_step(const Batch& batch, Tally& tally) {
+  const PrecisionScope precision(body_.compiled->precision);
+  const Tensors tensors = step_inputs(batch);
   std::string kind = "train ";  // what is frozen has no gradient: another step
   for (const Parameter& each : parameters_) kind += each.trainable() ? '1' : '0';
   Tensors found;
   if (const Plan* plan = body_.plan_for(kind, tensors, [&](const Tensors& symbols) { return traced_step(symbols); })) {
     found = plan->run(tensors, [&](const Tensors& outputs) { check_loss(outputs[0]); });
-    optimizer.count_update();
+    body_.compiled->optimizer.count_update();
   } else {
     found = eager_step(batch);
   }

@@ -50,6 +50,8 @@ class Trainer {
     std::vector<RunningMean> means_;
   };
 
+  /// What train_step runs for such a batch.
+  Plan step_plan(const Batch& batch) const;
   /// Forward, loss, backward, update; refuses a loss that is not finite before anything is changed.
   void train_step(const Batch& batch, Tally& tally);
   Logs evaluate(const Rows& inputs, const Rows& targets, const Tensor& weights, std::int64_t batch_size,
@@ -65,6 +67,7 @@ class Trainer {
   /// The tensors of a batch behind one another, and back.
   static Tensors packed(const Batch& batch);
   Batch unpacked(const Tensors& tensors) const;
+  Tensors step_inputs(const Batch& batch) const;
   Tensors traced_step(const Tensors& tensors) const;
   Tensors eager_step(const Batch& batch) const;
   void check_loss(const Tensor& total) const;

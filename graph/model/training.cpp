@@ -84,6 +84,14 @@ Tensors Model::predict_all(const TensorList& inputs, std::int64_t batch_size) {
   return whole;
 }
 
+Plan Model::step_plan(const TensorList& inputs, const TensorList& targets) {
+  const Trainer trainer(body(), "step_plan");
+  const Rows rows = trainer.input_rows(inputs);
+  const Rows wanted = trainer.target_rows(targets);
+  check_rows(rows, wanted, "step_plan");
+  return trainer.step_plan({rows.tensors(), wanted.tensors(), {}});
+}
+
 Tensor Model::loss(const TensorList& inputs, const TensorList& targets, const CallContext& context) const {
   const Trainer trainer(body(), "loss");
   const Rows rows = trainer.input_rows(inputs);

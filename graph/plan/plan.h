@@ -47,8 +47,9 @@ class Plan {
   /// For a person: each step with its kernels, shapes, bytes, floating-point operations and where its output lies.
   std::string text() const;
   std::vector<Stage> stages() const;
-  /// Medians of what each step takes, over some runs that change no parameter.
+  /// Medians of what each step takes, over some runs that change no parameter. Without inputs these are ones and zeros.
   std::vector<StepTime> profile(const Tensors& inputs, int runs = 20) const;
+  std::vector<StepTime> profile(int runs = 20) const;
 
   /// Bytes that a run needs beside its inputs, parameters and outputs: known before it runs.
   std::int64_t arena_bytes() const;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <twopass/graph/plan/body.h>
+#include <twopass/ops/creation.h>
 
 namespace twopass {
 
@@ -82,6 +83,15 @@ std::string Plan::text() const {
                           place_text(machine.layout().places[program.calls[k].output]));
   }
   return text;
+}
+
+std::vector<Plan::StepTime> Plan::profile(int runs) const {
+  const Program& program = body_->machine.program();
+  Tensors inputs;
+  for (const ValueId input : program.inputs)
+    inputs.push_back(
+        full(program.spec(input).shape, is_floating(program.spec(input).dtype) ? 1 : 0, program.spec(input).dtype));
+  return profile(inputs, runs);
 }
 
 std::vector<Plan::StepTime> Plan::profile(const Tensors& inputs, int runs) const {

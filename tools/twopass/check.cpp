@@ -22,12 +22,8 @@ GradcheckReport check_model(const CheckChoice& choice, const GradcheckOptions& o
   const Data data = data_for(recipe, "glyphs", "", choice.seed);
   Model model = recipe.build(data.features, choice.seed);
   model.compile(recipe.compile());
-  const auto rows = [](const TensorList& list) {
-    Tensors first;
-    for (const Tensor& x : list.tensors()) first.push_back(slice(x, 0, 0, kRows));
-    return first;
-  };
-  return model.check_gradients(rows(data.train.inputs), rows(data.train.targets), options);
+  const Examples few = first_rows(data.train, kRows);
+  return model.check_gradients(few.inputs, few.targets, options);
 }
 
 std::vector<Checked> check_ops(const CheckChoice& choice, const GradcheckOptions& options) {

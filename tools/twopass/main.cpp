@@ -14,6 +14,7 @@
 #include <string>
 
 #include "check.h"
+#include "plan.h"
 #include "plot.h"
 #include "recipes.h"
 
@@ -29,6 +30,7 @@ struct Choice {
   std::string level = "layer";
   CheckChoice check;
   std::int64_t features = 784;
+  bool profile = false, bf16 = false, eager = false;
 };
 
 std::string names() {
@@ -48,7 +50,10 @@ int train(const Choice& choice) {
   const Recipe& recipe = recipe_named(choice.model);
   const Data data = data_for(recipe, choice.data, choice.data_dir, choice.seed);
   Model model = recipe.build(data.features, choice.seed);
-  model.compile(recipe.compile());
+  CompileOptions options = recipe.compile();
+  options.run_eagerly = choice.eager;
+  options.precision = choice.bf16 ? Precision::bf16 : Precision::single;
+  model.compile(options);
   if (!choice.out.empty()) std::filesystem::create_directories(choice.out);  // before the work, not after it
   model.summary();
   const auto begin = std::chrono::steady_clock::now();
@@ -81,12 +86,17 @@ int evaluate(const Choice& choice) {
 
 int draw(const Choice& choice) {
   const Recipe& recipe = recipe_named(choice.model);
-  Model model = recipe.build(choice.features, choice.seed);
-  model.compile(recipe.compile());
-  const DotLevel level = choice.level == "layer" ? DotLevel::layer
-                         : choice.level == "op"  ? DotLevel::op
-                                                 : DotLevel::backward;
-  const std::string dot = to_dot(model, {.level = level});
+  std::string dot;
+  if (choice.level == "plan") {
+    dot = to_dot(step_plan_of(recipe, choice.batch_size, choice.seed));
+  } else {
+    Model model = recipe.build(choice.features, choice.seed);
+    model.compile(recipe.compile());
+    const DotLevel level = choice.level == "layer" ? DotLevel::layer
+                           : choice.level == "op"  ? DotLevel::op
+                                                   : DotLevel::backward;
+    dot = to_dot(model, {.level = level});
+  }
   if (choice.out.empty())
     fmt::print("{}", dot);
   else
@@ -141,6 +151,10 @@ int run(const std::string& command, const Choice& choice) {
   if (command == "dot") return draw(choice);
   if (command == "plot") return plot(choice);
   if (command == "info") return info();
+  if (command == "plan") {
+    print_plan(recipe_named(choice.model), choice.batch_size, choice.seed, choice.profile);
+    return 0;
+  }
   recipe_named(choice.model).build(choice.features, choice.seed).summary();
   return 0;
 }
@@ -184,6 +198,8 @@ int main(int argc, char** argv) {
   command->add_option("--epochs", choice.epochs, "instead of the model's own number")->check(kCount);
   command->add_option("--batch-size", choice.batch_size, "instead of 128")->check(kCount);
   command->add_option("--out", choice.out, "a folder for the model, its history and its DOT file");
+  command->add_flag("--bf16", choice.bf16, "multiply in bf16, sum in f32, where the processor can");
+  command->add_flag("--eager", choice.eager, "run op by op instead of planned steps");
   command->add_option("--verbose", choice.verbose, "0 quiet, 1 a progress bar, 2 a line an epoch")
       ->check(CLI::Range(0, 2));
 
@@ -210,10 +226,16 @@ int main(int argc, char** argv) {
   command = app.add_subcommand("dot", "draw a model");
   command->footer("example:\n  twopass dot multi-label --level backward -o backward.svg");
   with_model(command);
-  command->add_option("--level", choice.level, "layer, op or backward")
-      ->check(CLI::IsMember({"layer", "op", "backward"}));
+  command->add_option("--level", choice.level, "layer, op, backward, or plan: what a training step runs")
+      ->check(CLI::IsMember({"layer", "op", "backward", "plan"}));
   command->add_option("-o,--out", choice.out, "a .dot, .svg, .png or .pdf file (default: DOT on stdout)");
   command->add_option("--features", choice.features, "the size of the input (784)")->check(kCount);
+
+  command = app.add_subcommand("plan", "print what a training step runs: kernels, shapes, work, memory");
+  command->footer("examples:\n  twopass plan mlp\n  twopass plan residual --profile");
+  with_model(command);
+  command->add_option("--batch-size", choice.batch_size, "instead of 128")->check(kCount);
+  command->add_flag("--profile", choice.profile, "print what each step takes instead");
 
   command = app.add_subcommand("summary", "print a model's layers");
   command->footer("example:\n  twopass summary ensemble");

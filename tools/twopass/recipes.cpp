@@ -124,6 +124,15 @@ const Recipe& recipe_named(const std::string& name) {
   throw Error("there is no model \"" + name + "\": it must be one of " + list);
 }
 
+Examples first_rows(const Examples& of, std::int64_t count) {
+  const auto rows = [count](const TensorList& list) {
+    Tensors first;
+    for (const Tensor& x : list.tensors()) first.push_back(slice(x, 0, 0, count));
+    return first;
+  };
+  return {rows(of.inputs), rows(of.targets)};
+}
+
 Data data_for(const Recipe& recipe, const std::string& name, const std::string& directory, std::uint64_t seed) {
   data::Set train, test;
   if (name == "glyphs") {

@@ -26,6 +26,8 @@ struct Examples {
   twopass::TensorList inputs;
   twopass::TensorList targets;
 };
+/// The first `count` of them.
+Examples first_rows(const Examples& of, std::int64_t count);
 struct Data {
   Examples train;
   Examples test;
