@@ -32,6 +32,16 @@ unsigned scan_rows(const ScanArgs& args, const Specs& in) { return in.shape(0).a
 template <typename T>
 using Running = std::conditional_t<std::is_integral_v<T>, std::uint64_t, double>;
 
+// A contiguous line.
+template <typename T, typename Join>
+void scan_line(const T* x, T* y, std::int64_t n, bool backward, Running<T> running, const Join& join) {
+  const std::int64_t first = backward ? n - 1 : 0, step = backward ? -1 : 1;
+  for (std::int64_t k = 0, at = first; k < n; ++k, at += step) {
+    running = join(running, static_cast<Running<T>>(x[at]));
+    y[at] = static_cast<T>(running);
+  }
+}
+
 // Along [outer, size, inner], a strip of columns at a time.
 template <typename T, typename Join>
 void scan(const T* x, T* y, const shaping::Around& along, bool backward, Running<T> start, const Join& join) {
@@ -40,6 +50,8 @@ void scan(const T* x, T* y, const shaping::Around& along, bool backward, Running
   const std::int64_t strips = (along.inner + width - 1) / width;
   reduction::for_units(along.outer * strips, along.size * width, [&](std::int64_t unit) {
     const std::int64_t column = unit % strips * width, wide = std::min(width, along.inner - column);
+    if (along.inner == 1)
+      return scan_line(x + unit * along.size, y + unit * along.size, along.size, backward, start, join);
     Running<T> running[reduction::kStrip];
     std::fill_n(running, wide, start);
     for (std::int64_t step = 0; step < along.size; ++step) {

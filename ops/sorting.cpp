@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <vector>
 
 #include <twopass/ops/families.h>
@@ -40,24 +39,36 @@ bool below(T a, T b) {
   return a < b || (b != b && a == a);
 }
 
-// For every line of x along the axis: its first `k` indices in order go to the output.
+// For every line of x along the axis: its first `k` indices in order go to the output. Elements are sorted beside their
+// indices, so that comparing them reads what lies together.
 template <typename T>
 void order_lines(const T* x, const shaping::Around& along, std::int64_t k, bool descending, std::int64_t* to) {
-  reduction::for_units(along.outer * along.inner, along.size, [&](std::int64_t line) {
-    const std::int64_t o = line / along.inner, i = line % along.inner;
-    const auto at = [&](std::int64_t index) { return x[(o * along.size + index) * along.inner + i]; };
-    std::vector<std::int64_t> indices(static_cast<std::size_t>(along.size));
-    std::iota(indices.begin(), indices.end(), std::int64_t{0});
-    const auto earlier = [&](std::int64_t a, std::int64_t b) {
-      const T first = descending ? at(b) : at(a), second = descending ? at(a) : at(b);
-      return below(first, second) || (a < b && !below(second, first));
-    };
-    if (k == along.size)
-      std::sort(indices.begin(), indices.end(), earlier);
+  struct Place {
+    T value;
+    std::int64_t index;
+  };
+  const auto sort_line = [k](std::vector<Place>& places, const auto& earlier) {
+    if (k == static_cast<std::int64_t>(places.size()))
+      std::sort(places.begin(), places.end(), earlier);
     else
-      std::partial_sort(indices.begin(), indices.begin() + k, indices.end(), earlier);
+      std::partial_sort(places.begin(), places.begin() + k, places.end(), earlier);
+  };
+  reduction::for_units(along.outer * along.inner, along.size, [&](std::int64_t line) {
+    const std::int64_t first = line / along.inner * along.size * along.inner + line % along.inner;
+    std::vector<Place> places(static_cast<std::size_t>(along.size));
+    for (std::int64_t index = 0; index < along.size; ++index)
+      places[static_cast<std::size_t>(index)] = {x[first + index * along.inner], index};
+    if (descending)
+      sort_line(places, [](const Place& a, const Place& b) {
+        return below(b.value, a.value) || (a.index < b.index && !below(a.value, b.value));
+      });
+    else
+      sort_line(places, [](const Place& a, const Place& b) {
+        return below(a.value, b.value) || (a.index < b.index && !below(b.value, a.value));
+      });
+    const std::int64_t start = line / along.inner * k * along.inner + line % along.inner;
     for (std::int64_t rank = 0; rank < k; ++rank)
-      to[(o * k + rank) * along.inner + i] = indices[static_cast<std::size_t>(rank)];
+      to[start + rank * along.inner] = places[static_cast<std::size_t>(rank)].index;
   });
 }
 

@@ -35,7 +35,7 @@ const auto kReentrant = define<NoArgs>({
     .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors {
       if (++depth < kDeepest) {
         const RecordingScope on(true);
-        const Tensor inner = variable(tensor({1.0}, f64));
+        const Tensor inner = variable(tensor({1.0}, g.dtype()));
         return {g * backward(sum(apply(*find_op("test_reentrant"), {inner})))[inner]};
       }
       return {g};
