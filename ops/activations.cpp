@@ -149,7 +149,8 @@ const TypedOp<AlphaArgs>& elu_op() {
         const Tensor x = call.input(0);
         return {where(x > 0.0, g, strong_mul(g, exp(minimum(x, scalar_like(0, x))) * args.alpha))};
       },
-      .samples = {{.inputs = {sample::away_from({2, 3}, {0})}}},
+      .samples = {{.inputs = {sample::away_from({2, 3}, {0})}},
+                  {.args = {.alpha = 0.5}, .inputs = {sample::away_from({2, 3}, {0})}}},
       .examples = {{.inputs = {{1.5, -1.0}}, .output = {1.5, -0.6321205588285577}}},
       .refuses = {{.inputs = {sample::integers({2}, 0, 3)}, .message = "only f32 and f64"}},
   });

@@ -88,8 +88,9 @@ bool GradcheckReport::ok() const {
 }
 
 bool GradcheckReport::conclusive() const {
-  return ok() && std::none_of(pairs_.begin(), pairs_.end(),
-                              [](const auto& pair) { return pair.order == 1 && pair.verdict == Verdict::vacuous; });
+  return ok() && !pairs_.empty() && std::none_of(pairs_.begin(), pairs_.end(), [](const auto& pair) {
+           return pair.order == 1 && pair.verdict == Verdict::vacuous;
+         });
 }
 
 std::string GradcheckReport::text() const {
