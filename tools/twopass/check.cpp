@@ -27,17 +27,19 @@ GradcheckReport check_model(const CheckChoice& choice, const GradcheckOptions& o
 }
 
 std::vector<Checked> check_ops(const CheckChoice& choice, const GradcheckOptions& options) {
+  std::vector<const Op*> ops;
+  for (const std::string& name : choice.ops) {
+    ops.push_back(find_op(name));
+    if (!ops.back()) throw Error(fmt::format("there is no op \"{}\": `twopass gradcheck` lists them all", name));
+  }
+  if (ops.empty()) ops = all_ops();
   std::vector<Checked> checked;
-  bool found = false;
-  for (const Op* op : all_ops()) {
-    if (!choice.op.empty() && op->name() != choice.op) continue;
-    found = true;
+  for (const Op* op : ops) {
     if (op->differentiable())
       checked.push_back({op->name(), gradcheck(*op, options)});
     else if (!choice.json)
       fmt::print("{:<32} has no gradient\n", op->name());
   }
-  if (!found) throw Error(fmt::format("there is no op \"{}\": `twopass gradcheck` lists them all", choice.op));
   return checked;
 }
 
@@ -52,7 +54,7 @@ void print_json(const std::vector<Checked>& checked) {
 
 int check_gradients(const CheckChoice& choice) {
   const bool of_model = !choice.model.empty();
-  if (of_model && !choice.op.empty()) throw Error("gradcheck: --op and --model exclude each other");
+  if (of_model && !choice.ops.empty()) throw Error("gradcheck: --op and --model exclude each other");
   const GradcheckOptions options{.order = choice.order ? choice.order
                                           : of_model   ? 1
                                                        : 2,
@@ -67,7 +69,7 @@ int check_gradients(const CheckChoice& choice) {
     print_json(checked);
   } else {
     for (const auto& [name, report] : checked) {
-      if (of_model || !choice.op.empty() || !report.ok()) fmt::print("{}\n", report.text());
+      if (of_model || !choice.ops.empty() || !report.ok()) fmt::print("{}\n", report.text());
       fmt::print("{:<32} {}\n", name, report.ok() ? "ok" : "WRONG");
     }
   }

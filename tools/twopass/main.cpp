@@ -209,7 +209,7 @@ int main(int argc, char** argv) {
   command->footer("example:\n  twopass evaluate runs/mlp.twopass --data mnist");
 
   command = app.add_subcommand("gradcheck", "check the gradients of ops, or of a model, against differences");
-  command->add_option("--op", choice.check.op, "one op, in detail");
+  command->add_option("--op", choice.check.ops, "one op or several, in detail");
   command->add_option("--model", choice.check.model, "every weight of a model, on drawn digits");
   command->add_option("--order", choice.check.order, "up to which derivatives (ops: 2, models: 1)")
       ->check(CLI::Range(1, 4));
