@@ -108,9 +108,10 @@ TEST_CASE("N19: logsumexp of infinities and of nothing") {
   CHECK(logsumexp(tensor({-kInfinity, 3.0})).item<double>() == 3);
 }
 
-TEST_CASE("N20: the gradient of logsumexp at [1000, 1000] is exactly a half") {
+TEST_CASE("N20: the gradient of logsumexp at [1000, 1000] is exactly a half, and at [0, 1000] nothing overflows") {
   const auto lse = [](const Tensor& x) { return logsumexp(x); };
   CHECK(gradient_of(tensor({1000.0, 1000.0}), lse).values<double>() == Doubles{0.5, 0.5});
+  CHECK(gradient_of(tensor({0.0, 1000.0}), lse).values<double>() == Doubles{0, 1});
   CHECK(gradient_of(tensor({-kInfinity, 1.0}), lse).values<double>() == Doubles{0, 1});
 }
 
