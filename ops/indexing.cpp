@@ -88,7 +88,8 @@ const TypedOp<GatherArgs>& gather_op() {
         return {scatter_add(g, call.input(1), call.shape(0)[axis], axis), Tensor()};
       },
       .samples = {{{0}, {sample::uniform({4, 2}), sample::integers({5}, -4, 4)}},
-                  {{-1}, {sample::uniform({2, 3}), sample::integers({2, 2}, 0, 3)}}},
+                  {{-1}, {sample::uniform({2, 3}), sample::integers({2, 2}, 0, 3)}},
+                  {{-1}, {sample::uniform({2, 3}), sample::integers({4}, 0, 3)}}},
       .examples = {{{0}, {tensor({1.0, 2.0, 3.0}, f64), tensor({2, 0, -1, 2})}, tensor({3.0, 1.0, 3.0, 3.0}, f64)}},
       .refuses = {{{0}, {sample::uniform({3}), tensor({0, 3})}, "index 3 at place 1 is outside -3…2"},
                   {{0}, {sample::uniform({3}), sample::uniform({2})}, "indices must be i64"}},
