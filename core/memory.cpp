@@ -11,6 +11,7 @@
 #include <mutex>
 #include <new>
 
+#include <twopass/core/counter.h>
 #include <twopass/core/error.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -25,17 +26,24 @@ namespace twopass {
 namespace memory {
 namespace {
 
-std::atomic<std::int64_t> live{0};
+constinit Counter live;
 std::atomic<std::int64_t> peak{0};
 
 thread_local constinit std::int64_t refuse_in = 0;
+thread_local constinit std::int64_t unseen = 0;  // bytes of small blocks taken since the peak was last looked at
 
-void count(std::int64_t bytes) {
-  const std::int64_t now = live.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  if (bytes <= 0) return;
+void see_peak() {
+  unseen = 0;
+  const std::int64_t now = live.value();
   std::int64_t seen = peak.load(std::memory_order_relaxed);
-  while (now > seen && !peak.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
-  }
+  while (now > seen && !peak.compare_exchange_weak(seen, now, std::memory_order_relaxed)) continue;
+}
+
+// Adding up what all threads hold costs a few blocks' worth of time: it is done for every 64 kB.
+void count_taken(std::int64_t bytes) {
+  live.add(bytes);
+  constexpr std::int64_t kLook = 64 << 10;
+  if ((unseen += bytes) >= kLook) see_peak();
 }
 
 // Size classes: multiples of 16 up to 256, then four to an octave, so that at most a fifth of a block is lost.
@@ -178,19 +186,19 @@ void give(void* memory, std::size_t bytes) noexcept {
 void* allocate(std::size_t bytes) {
   if (refuse_in > 0 && --refuse_in == 0) throw Error(fmt::format("out of memory: {} bytes refused", bytes));
   void* block = take(bytes);
-  count(static_cast<std::int64_t>(bytes));
+  count_taken(static_cast<std::int64_t>(bytes));
   return block;
 }
 
 void release(void* block, std::size_t bytes) noexcept {
-  count(-static_cast<std::int64_t>(bytes));
+  live.add(-static_cast<std::int64_t>(bytes));
   give(block, bytes);
 }
 
-std::int64_t live_bytes() { return live.load(std::memory_order_relaxed); }
-std::int64_t peak_bytes() { return peak.load(std::memory_order_relaxed); }
+std::int64_t live_bytes() { return live.value(); }
+std::int64_t peak_bytes() { return std::max(peak.load(std::memory_order_relaxed), live.value()); }
 void refuse_allocation(std::int64_t n) { refuse_in = n; }
-void reset_peak() { peak.store(live.load(std::memory_order_relaxed), std::memory_order_relaxed); }
+void reset_peak() { peak.store(live.value(), std::memory_order_relaxed); }
 
 }  // namespace memory
 

@@ -4,12 +4,13 @@
 #include <limits>
 #include <string>
 
+#include <twopass/core/counter.h>
 #include <twopass/core/error.h>
 
 namespace twopass {
 namespace {
 
-std::atomic<std::int64_t> live_nodes{0};
+constinit Counter live_nodes;
 thread_local constinit std::uint64_t last_number = 0;
 
 // Nodes whose last reference is gone, linked through `number`: released in a loop, so that chains of any length need no
@@ -21,7 +22,7 @@ std::size_t node_bytes(std::size_t inputs) { return sizeof(Node) + inputs * size
 
 }  // namespace
 
-std::int64_t Node::live() { return live_nodes.load(std::memory_order_relaxed); }
+std::int64_t Node::live() { return live_nodes.value(); }
 
 std::uint64_t Node::next_number(std::uint64_t largest) { return last_number = std::max(largest, last_number) + 1; }
 
@@ -32,7 +33,7 @@ Node* Node::make(const Op* op, ArgumentsPointer arguments, Shape shape, DType dt
   void* block = memory::allocate(node_bytes(inputs));
   Node* node = new (block) Node(op, std::move(arguments), std::move(shape), dtype, flags, inputs);
   for (Edge& edge : node->edges()) new (&edge) Edge;
-  live_nodes.fetch_add(1, std::memory_order_relaxed);
+  live_nodes.add(1);
   return node;
 }
 
@@ -47,7 +48,13 @@ void Node::allocate_value() {
 }
 
 void Node::drop_handle() noexcept {
-  if (handles_.fetch_sub(1, std::memory_order_acq_rel) == 1 && !is(kKeepsOutput)) {
+  std::uint64_t now = counts_.load(std::memory_order_acquire);
+  if (now == kHandle + kReference) return destroy(this);  // nobody else is left who could count
+  while ((now & kHandles) > kHandle)
+    if (counts_.compare_exchange_weak(now, now - kHandle - kReference, std::memory_order_acq_rel,
+                                      std::memory_order_acquire))
+      return;
+  if ((counts_.fetch_sub(kHandle, std::memory_order_acq_rel) & kHandles) == kHandle && !is(kKeepsOutput)) {
     // Nobody can ask for the value any more; the record may be needed still.
     buffer.reset();
     data = nullptr;
@@ -56,7 +63,8 @@ void Node::drop_handle() noexcept {
 }
 
 void Node::drop_reference() noexcept {
-  if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(this);
+  if (counts_.load(std::memory_order_acquire) == kReference) return destroy(this);
+  if (counts_.fetch_sub(kReference, std::memory_order_acq_rel) >> 32 == 1) destroy(this);
 }
 
 void Node::destroy(Node* node) noexcept {
@@ -77,7 +85,7 @@ void Node::destroy(Node* node) noexcept {
     const std::size_t inputs = dead->input_count;
     dead->~Node();
     memory::release(dead, node_bytes(inputs));
-    live_nodes.fetch_sub(1, std::memory_order_relaxed);
+    live_nodes.add(-1);
   }
   destroying = false;
 }

@@ -105,13 +105,15 @@ class Node {
   void allocate_value();
 
   void take_handle() noexcept {
-    handles_.fetch_add(1, std::memory_order_relaxed);
-    references_.fetch_add(1, std::memory_order_relaxed);
+    if (counts_.load(std::memory_order_relaxed) == 0)
+      counts_.store(kHandle + kReference, std::memory_order_relaxed);  // just made: nobody else knows it
+    else
+      counts_.fetch_add(kHandle + kReference, std::memory_order_relaxed);
   }
-  void take_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void take_reference() noexcept { counts_.fetch_add(kReference, std::memory_order_relaxed); }
   void drop_handle() noexcept;
   void drop_reference() noexcept;
-  bool only_handle() const { return handles_.load(std::memory_order_acquire) == 1; }
+  bool only_handle() const { return (counts_.load(std::memory_order_acquire) & kHandles) == kHandle; }
 
   /// The number of nodes alive: back to where it was when everything made since has been released.
   static std::int64_t live();
@@ -129,8 +131,9 @@ class Node {
   ~Node() = default;
   static void destroy(Node* node) noexcept;
 
-  std::atomic<std::int32_t> handles_{0};
-  std::atomic<std::int32_t> references_{0};
+  // Both counts in one word: handles below, references (of which every handle is one) above.
+  static constexpr std::uint64_t kHandle = 1, kHandles = 0xFFFFFFFF, kReference = std::uint64_t{1} << 32;
+  std::atomic<std::uint64_t> counts_{0};
 };
 
 }  // namespace twopass
