@@ -5,24 +5,13 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/elementwise_families.h>
+#include <twopass/ops/functions.h>
 #include <twopass/ops/kernels.h>
-#include <twopass/ops/lanes.h>
 #include <twopass/ops/rules.h>
 
 namespace twopass {
 
 using namespace kernels;
-
-namespace {
-
-// Φ(x) + x φ(x), written with ops so that it can be differentiated again.
-Tensor gelu_slope(const Tensor& x) {
-  const Tensor held = clip(x, -1e4, 1e4);  // at ±inf the product below would be inf times 0
-  return 0.5 * (1.0 + erf(held * (std::numbers::sqrt2 / 2))) +
-         held * exp(square(held) * -0.5) * (0.5 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
-}
-
-}  // namespace
 
 const TypedOp<>& gate_op() {
   static const TypedOp<> op({
@@ -100,6 +89,39 @@ const TypedOp<>& sigmoid_gradient_op() {
 }
 Tensor sigmoid_gradient(const Tensor& g, const Tensor& y) { return apply(sigmoid_gradient_op(), {g, y}); }
 
+const TypedOp<>& gelu_gradient_op() {
+  static const TypedOp<> op({
+      .name = "gelu_gradient",
+      .doc = "g (Φ(x) + x φ(x)), 0 where g is 0: what passes back through a gelu whose input is x.",
+      .shape = rules::floating_pair,
+      .run =
+          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+            by_vectors<2>(in, out, n, dtype, [](const auto& g, const auto& x) {
+              using V = std::decay_t<decltype(x)>;
+              return g == 0 ? V{} : V(g * gelu_slope_of(x));
+            });
+          },
+      .broadcasts = true,
+      .keeps = Keep::input,
+      // dg = gg (Φ(x) + x φ(x)), dx = g φ(x) (2 - x²) gg
+      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+        const auto bend = [](const Tensor& x) {
+          const Tensor squared = square(clip(x, -1e4, 1e4));  // at ±inf the product below would be 0 times inf
+          return exp(squared * -0.5) * (2.0 - squared) * (0.5 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
+        };
+        return {call.wants(0) ? gelu_gradient(g, call.input(1)) : Tensor(),
+                call.wants(1) ? strong_mul(g, strong_mul(call.input(0), bend(call.input(1)))) : Tensor()};
+      },
+      .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 3})}}},
+      .examples = {{.inputs = {{1.0, 2.0, 1.0}, {1.0, 0.0, -1.0}},
+                    .output = {1.0833154705876864, 1.0, -0.083315470587686294}}},
+      .refuses = {{.inputs = {sample::integers({2}, 0, 3), sample::integers({2}, 0, 3)},
+                   .message = "only f32 and f64"}},
+  });
+  return op;
+}
+Tensor gelu_gradient(const Tensor& g, const Tensor& x) { return apply(gelu_gradient_op(), {g, x}); }
+
 struct SlopeArgs {
   double slope = 0.2;
   static constexpr auto fields = std::tuple{field("slope", &SlopeArgs::slope)};
@@ -139,8 +161,9 @@ const TypedOp<AlphaArgs>& elu_op() {
       .shape = same_floating,
       .run =
           [](const AlphaArgs& args, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-            by_floats<1>(in, out, n, dtype, [&](const auto x) {
-              return x > 0 ? x : static_cast<std::decay_t<decltype(x)>>(args.alpha) * std::expm1(x);
+            by_vectors<1>(in, out, n, dtype, [&](const auto& x) {
+              using V = std::decay_t<decltype(x)>;
+              return x > 0 ? x : V(static_cast<Element<V>>(args.alpha) * expm1_of(x));
             });
           },
       .keeps = Keep::first,
@@ -164,7 +187,7 @@ const TypedOp<>& tanh_op() {
       .doc = "The hyperbolic tangent.",
       .shape = same_floating,
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_lanes<1>(in, out, n, dtype, [](const auto& x) { return tanh_of(x); }); },
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return tanh_of(x); }); },
       .keeps = Keep::output,
       // y = tanh x:  dx = (1 - y²) g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -184,7 +207,7 @@ const TypedOp<>& sigmoid_op() {
       .doc = "1 / (1 + e^-x).",
       .shape = same_floating,
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_lanes<1>(in, out, n, dtype, [](const auto& x) { return sigmoid_of(x); }); },
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return sigmoid_of(x); }); },
       .keeps = Keep::output,
       // y = σ(x):  dx = y (1 - y) g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -224,11 +247,11 @@ const TypedOp<>& gelu_op() {
       .doc = "x Φ(x), Φ the normal distribution function.",
       .shape = same_floating,
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return gelu_of(x); }); },
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return gelu_of(x); }); },
       .keeps = Keep::input,
       // dx = (Φ(x) + x φ(x)) g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
-        return {strong_mul(g, gelu_slope(call.input(0)))};
+        return {gelu_gradient(g, call.input(0))};
       },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{0, 1, -1}}, .output = {0, 0.8413447460685429, -0.15865525393145707}}},
@@ -244,7 +267,7 @@ const TypedOp<>& silu_op() {
       .doc = "x σ(x).",
       .shape = same_floating,
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_lanes<1>(in, out, n, dtype, [](const auto& x) { return silu_of(x); }); },
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return silu_of(x); }); },
       .keeps = Keep::input,
       // dx = σ(x) (1 + x (1 - σ(x))) g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -265,12 +288,8 @@ const TypedOp<>& softplus_op() {
       .name = "softplus",
       .doc = "log(1 + e^x).",
       .shape = same_floating,
-      .run =
-          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-            by_floats<1>(in, out, n, dtype, [](const auto x) {
-              return (x != x ? x : std::max(x, decltype(x + x)(0))) + std::log1p(std::exp(-std::abs(x)));
-            });
-          },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return softplus_of(x); }); },
       .keeps = Keep::input,
       // dx = σ(x) g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -285,8 +304,9 @@ const TypedOp<>& softplus_op() {
 Tensor softplus(const Tensor& x) { return apply(softplus_op(), {x}); }
 
 std::vector<const Op*> activation_ops() {
-  return {&leaky_relu_op(), &elu_op(),  &gate_op(), &tanh_gradient_op(), &sigmoid_gradient_op(), &tanh_op(),
-          &sigmoid_op(),    &relu_op(), &gelu_op(), &silu_op(),          &softplus_op()};
+  return {&leaky_relu_op(),    &elu_op(),     &gate_op(),    &tanh_gradient_op(), &sigmoid_gradient_op(),
+          &gelu_gradient_op(), &tanh_op(),    &sigmoid_op(), &relu_op(),          &gelu_op(),
+          &silu_op(),          &softplus_op()};
 }
 
 }  // namespace twopass

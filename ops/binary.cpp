@@ -4,7 +4,6 @@
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/elementwise_families.h>
 #include <twopass/ops/kernels.h>
-#include <twopass/ops/lanes.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/rules.h>
 

@@ -245,33 +245,10 @@ const TypedOp<NoArgs>& sparse_op() {
   return op;
 }
 
-// log(1 + e) for 0 <= e <= 1 (Kahan):  u = 1 + e,  e log(u) / (u - 1)
-template <typename T>
-void log_one_plus(T* e, std::int64_t n) {
-  T u[256];
-  for (std::int64_t k = 0; k < n; ++k) u[k] = 1 + e[k];
-  T logs[256];
-  std::copy_n(u, n, logs);
-  classes::packets(logs, n, [](const auto& packet) { return Eigen::internal::plog(packet); });
-  for (std::int64_t k = 0; k < n; ++k) e[k] = u[k] == 1 ? e[k] : e[k] * (logs[k] / (u[k] - 1));
-}
-
 void sigmoid_run(const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-  dispatch_floating(dtype, [&]<typename T>() {
-    const T *x = in[0].data<T>(), *t = in[1].data<T>();
-    const std::int64_t step_x = in[0].splat ? 0 : 1, step_t = in[1].splat ? 0 : 1;
-    T* const y = reinterpret_cast<T*>(out);
-    for (std::int64_t first = 0; first < n; first += 256) {
-      const std::int64_t count = std::min<std::int64_t>(256, n - first);
-      T e[256];
-      for (std::int64_t k = 0; k < count; ++k) e[k] = -std::abs(x[(first + k) * step_x]);
-      classes::exponentials(e, count);
-      log_one_plus(e, count);
-      for (std::int64_t k = 0; k < count; ++k) {
-        const T logit = x[(first + k) * step_x];
-        y[first + k] = (logit > 0 ? logit : T{0}) - logit * t[(first + k) * step_t] + e[k];
-      }
-    }
+  kernels::by_vectors<2>(in, out, n, dtype, [](const auto& x, const auto& t) {
+    using V = std::decay_t<decltype(x)>;
+    return ((x < 0 ? V{} : x) - x * t) + kernels::log1p_of(kernels::exp_of_minus(x));
   });
 }
 

@@ -74,6 +74,8 @@ Tensor gate(const Tensor& g, const Tensor& y);
 /// g (1 - y²) and g y (1 - y), 0 where g is 0: what passes back through tanh and sigmoid whose output is y.
 Tensor tanh_gradient(const Tensor& g, const Tensor& y);
 Tensor sigmoid_gradient(const Tensor& g, const Tensor& y);
+/// g (Φ(x) + x φ(x)), 0 where g is 0: what passes back through a gelu whose input is x.
+Tensor gelu_gradient(const Tensor& g, const Tensor& x);
 
 /// x + s d in one sweep, s a scalar: a step of size s along d.
 Tensor add_scaled(const Tensor& x, const Tensor& s, const Tensor& d);

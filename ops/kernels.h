@@ -1,7 +1,6 @@
-// Loops of elementwise kernels. For the .cpp files of this folder.
+// Loops of elementwise kernels over numbers (ops/vectors.h has the one over vectors). For the .cpp files of this
+// folder.
 #pragma once
-#include <Eigen/Core>
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -12,41 +11,9 @@
 
 namespace twopass::kernels {
 
-/// 64 bytes of elements. Functions that Eigen computes approximately are always computed on whole lanes, tails padded,
-/// so that an element's result does not depend on its place.
-template <typename T>
-using Lane = Eigen::Array<T, 64 / sizeof(T), 1>;
-
-template <typename T>
-Lane<T> load(const Operand& x, std::int64_t at) {
-  return x.splat ? Lane<T>(Lane<T>::Constant(*x.data<T>())) : Lane<T>(Eigen::Map<const Lane<T>>(x.data<T>() + at));
-}
-template <typename T>
-Lane<T> load_tail(const Operand& x, std::int64_t at, std::int64_t n) {
-  if (x.splat) return Lane<T>::Constant(*x.data<T>());
-  Lane<T> lane = Lane<T>::Constant(x.data<T>()[n - 1]);
-  std::copy(x.data<T>() + at, x.data<T>() + n, lane.data());
-  return lane;
-}
-
-template <typename T, typename F, std::size_t... K>
-void by_lanes_of(std::span<const Operand> in, T* to, std::int64_t n, const F& f, std::index_sequence<K...>) {
-  constexpr std::int64_t kWidth = Lane<T>::RowsAtCompileTime;
-  std::int64_t at = 0;
-  for (; at + kWidth <= n; at += kWidth) Eigen::Map<Lane<T>>(to + at) = f(load<T>(in[K], at)...);
-  if (at == n) return;
-  const Lane<T> last = f(load_tail<T>(in[K], at, n)...);
-  std::copy(last.data(), last.data() + (n - at), to + at);
-}
-
-/// to = f(lanes…) for f32 and f64.
-template <std::size_t Inputs, typename F>
-void by_lanes(std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype, const F& f) {
-  if (dtype == f32)
-    by_lanes_of(in, reinterpret_cast<float*>(out), n, f, std::make_index_sequence<Inputs>());
-  else
-    by_lanes_of(in, reinterpret_cast<double*>(out), n, f, std::make_index_sequence<Inputs>());
-}
+/// i64 arithmetic wraps around.
+inline std::uint64_t unsigned_of(std::int64_t x) { return static_cast<std::uint64_t>(x); }
+inline std::int64_t wrapped(std::uint64_t x) { return static_cast<std::int64_t>(x); }
 
 template <typename T, typename R, typename F>
 void unary_loop(const Operand& x, R* to, std::int64_t n, const F& f) {

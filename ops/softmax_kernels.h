@@ -1,43 +1,28 @@
 // Kernels over the classes of rows, shared by softmax and the cross-entropies.
 #pragma once
-#include <Eigen/Core>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 
 #include <twopass/core/dtype.h>
+#include <twopass/ops/functions.h>
 #include <twopass/ops/reduction_kernels.h>
 
 namespace twopass::classes {
 
-/// f(packet) of n elements in place; the last ones go through the same packet code, so no result depends on its place.
-template <typename T, typename F>
-void packets(T* x, std::int64_t n, const F& f) {
-  using Packet = typename Eigen::internal::packet_traits<T>::type;
-  constexpr std::int64_t kWidth = Eigen::internal::packet_traits<T>::size;
-  using Eigen::internal::ploadu, Eigen::internal::pstoreu;
-  std::int64_t k = 0;
-  for (; k + kWidth <= n; k += kWidth) pstoreu(x + k, f(ploadu<Packet>(x + k)));
-  if (k == n) return;
-  T last[kWidth] = {};
-  std::copy(x + k, x + n, last);
-  pstoreu(last, f(ploadu<Packet>(last)));
-  std::copy_n(last, n - k, x + k);
-}
-
-/// e^x in place, exactly 0 below the smallest normal number and NaN of NaN, where Eigen's own exponential is held to a
-/// range.
+/// e^x in place for x up to 0, exactly 0 below the smallest normal number and NaN of NaN.
 template <typename T>
 void exponentials(T* x, std::int64_t n) {
-  packets(x, n, [](const auto& packet) {
-    using namespace Eigen::internal;
-    using Packet = std::decay_t<decltype(packet)>;
-    const Packet lowest = pset1<Packet>(std::is_same_v<T, float> ? T(-87.33654) : T(-708.3964));
-    const Packet inside = pselect(pcmp_lt(packet, lowest), pzero(packet), pexp(packet));
-    return pselect(pcmp_eq(packet, packet), inside, packet);
-  });
+  const Operand run{reinterpret_cast<const std::byte*>(x), false};
+  kernels::by_vectors_of(
+      {&run, 1}, x, n,
+      [](const auto& each) {
+        using V = std::decay_t<decltype(each)>;
+        constexpr T kLowest = std::is_same_v<T, float> ? T(-87.33654) : T(-708.3964);
+        return each < kLowest ? V{} : kernels::power_of(kernels::reduced(each)).value();
+      },
+      std::index_sequence<0>());
 }
 
 /// The largest of n elements, -inf of none; a NaN may be passed over (e^NaN shows it later).

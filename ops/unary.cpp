@@ -3,8 +3,8 @@
 
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/elementwise_families.h>
+#include <twopass/ops/functions.h>
 #include <twopass/ops/kernels.h>
-#include <twopass/ops/lanes.h>
 #include <twopass/ops/rules.h>
 
 namespace twopass {
@@ -92,7 +92,7 @@ const TypedOp<>& exp_op() {
       .doc = "e^x.",
       .shape = same_floating,
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_lanes<1>(in, out, n, dtype, [](const auto& x) { return exp_of(x); }); },
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return exp_of(x); }); },
       .keeps = Keep::output,
       // y = e^x:  dx = y g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -111,10 +111,8 @@ const TypedOp<>& log_op() {
       .name = "log",
       .doc = "The natural logarithm.",
       .shape = same_floating,
-      .run =
-          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
-            by_lanes<1>(in, out, n, dtype, [](const auto& x) { return keep_nan(x, x.log().eval()); });
-          },
+      .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return log_of(x); }); },
       .keeps = Keep::input,
       // y = log x:  dx = g / x
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -134,7 +132,7 @@ const TypedOp<>& log1p_op() {
       .doc = "log(1 + x), accurate near 0.",
       .shape = same_floating,
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::log1p(x); }); },
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return log1p_of(x); }); },
       .keeps = Keep::input,
       // y = log(1 + x):  dx = g / (1 + x)
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -154,7 +152,7 @@ const TypedOp<>& expm1_op() {
       .doc = "e^x - 1, accurate near 0.",
       .shape = same_floating,
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::expm1(x); }); },
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return expm1_of(x); }); },
       .keeps = Keep::output,
       // y = e^x - 1:  dx = (y + 1) g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -306,7 +304,7 @@ const TypedOp<>& erf_op() {
       .doc = "The error function.",
       .shape = same_floating,
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::erf(x); }); },
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return erf_of(x); }); },
       .keeps = Keep::input,
       // y = erf x:  dx = 2/√π e^(-x²) g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
