@@ -3,6 +3,7 @@
 #include <twopass/core/build_info.h>
 #include <twopass/core/csv.h>
 #include <twopass/core/datasets.h>
+#include <twopass/core/denormals.h>
 #include <twopass/core/error.h>
 #include <twopass/core/npy.h>
 #include <twopass/core/parameter.h>

@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include <twopass/core/denormals.h>
 #include <twopass/core/error.h>
 
 namespace twopass::threads {
@@ -60,6 +61,7 @@ struct Job {
   Body body;
   const void* context;
   std::int64_t tiles;
+  std::uint32_t caller_denormals = denormals();
   std::uint64_t first = 0;  // what the pool calls tile 0
   std::mutex mutex{};
   std::exception_ptr failure{};
@@ -168,6 +170,7 @@ class Pool {
       if (tile >= end) return count;
       Job* const job = job_.load(std::memory_order_relaxed);
       if (!next_.compare_exchange_strong(tile, tile + 1)) continue;
+      if (denormals() != job->caller_denormals) set_denormals(job->caller_denormals);
       job->run(static_cast<std::int64_t>(tile - job->first));
       ++count;
       if (done != nullptr && done->fetch_add(1) + 1 == end && waiting_.load()) {

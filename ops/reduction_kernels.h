@@ -51,6 +51,13 @@ constexpr std::int64_t kStrip = 128;    // columns that are reduced together
 constexpr std::int64_t kTile = 32768;   // elements of one tile
 constexpr std::int64_t kWorthWaking = 131072;  // elements from which threads that sleep are woken
 
+// Joins lanes[0 … 2 Width - 1] into lanes[0], halves at a time.
+template <std::int64_t Width, typename Sum, typename F>
+void join_lanes(const F& f, Sum* lanes) {
+  for (std::int64_t lane = 0; lane < Width; ++lane) lanes[lane] = f.join(lanes[lane], lanes[lane + Width]);
+  if constexpr (Width > 1) join_lanes<Width / 2>(f, lanes);
+}
+
 // F has: `Sum zero() const`, `Sum load(T x, std::int64_t to) const` (what x counts for, in the output's element `to`)
 // and `Sum join(Sum, Sum) const`.
 template <typename Sum, typename T, typename F>
@@ -67,8 +74,7 @@ Sum reduce_run(const F& f, const T* x, std::int64_t n, std::int64_t to) {
     for (std::int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] = f.load(x[lane], to);
     for (k = kLanes; k + kLanes <= n; k += kLanes)
       for (std::int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] = f.join(lanes[lane], f.load(x[k + lane], to));
-    for (std::int64_t width = kLanes / 2; width > 0; width /= 2)
-      for (std::int64_t lane = 0; lane < width; ++lane) lanes[lane] = f.join(lanes[lane], lanes[lane + width]);
+    join_lanes<kLanes / 2>(f, lanes);
     result = lanes[0];
   }
   for (; k < n; ++k) result = f.join(result, f.load(x[k], to));
@@ -130,8 +136,10 @@ void reduce(const F& f, const T* x, std::int64_t outer, std::int64_t count, std:
   const std::int64_t strips = (inner + width - 1) / width;
   const Buffer memory = tiles > 1 ? Buffer(static_cast<std::size_t>(outer * tiles * inner) * sizeof(Sum)) : Buffer();
   Sum* const partial = reinterpret_cast<Sum*>(memory.data());
+  const bool whole = tiles == 1 && strips == 1;  // each unit: short ones would spend their time on the divisions
   for_units(outer * tiles * strips, std::min(rows, count) * width, [&](std::int64_t unit) {
-    const std::int64_t strip = unit % strips, tile = unit / strips % tiles, o = unit / strips / tiles;
+    const std::int64_t strip = whole ? 0 : unit % strips, tile = whole ? 0 : unit / strips % tiles,
+                       o = whole ? unit : unit / strips / tiles;
     const std::int64_t column = strip * width, wide = std::min(width, inner - column);
     const std::int64_t first = tile * rows, high = tiles == 1 ? count : std::min(rows, count - first);
     const T* from = x + (o * count + first) * inner + column;

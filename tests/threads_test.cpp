@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 #include <sys/wait.h>
+#include <twopass/core/denormals.h>
 #include <twopass/core/error.h>
 #include <twopass/core/parameter.h>
 #include <twopass/core/random.h>
@@ -33,16 +34,22 @@ void on_threads(int count, const F& f) {
   for (std::thread& thread : threads) thread.join();
 }
 
-// Whether two tiles run at the same time: each waits for the other, for ten seconds at most.
-bool tiles_meet() {
+// Whether two tiles run at the same time: each waits for the other, for ten seconds at most. Both call f first.
+template <typename F>
+bool tiles_meet(const F& f) {
   std::atomic<int> there{0};
-  parallel_for(2, [&](std::int64_t) {
+  parallel_for(2, [&](std::int64_t tile) {
+    f(tile);
     ++there;
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     while (there < 2 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
     if (there < 2) there = -9;
   });
   return there == 2;
+}
+
+bool tiles_meet() {
+  return tiles_meet([](std::int64_t) {});
 }
 
 struct ThreadCount {
@@ -162,4 +169,29 @@ TEST_CASE("threads without work burn no time") {
   const std::clock_t before = std::clock();
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   CHECK(static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC < 0.005);
+}
+
+TEST_CASE("N37: denormals are kept on all threads, and flushed on all while a scope says so") {
+  const ThreadCount two(2);
+  const auto products = [] {
+    std::vector<float> found(2);
+    CHECK(tiles_meet([&](std::int64_t tile) {
+      volatile float small = 1e-30F;
+      found[static_cast<std::size_t>(tile)] = small * 1e-10F;
+    }));
+    return found;
+  };
+  for (int round = 0; round < 2; ++round) {
+    CHECK(products() == std::vector<float>(2, 1e-40F));
+    std::vector<float> flushed;
+    float power = -1;
+    {
+      const FlushDenormalsScope scope;
+      flushed = products();
+      power = exp(tensor(-100.0)).item<float>();
+    }
+    CHECK(flushed == std::vector<float>(2, 0.0F));  // not within the scope, where a denormal number equals 0
+    CHECK(power == 0);
+    CHECK(exp(tensor(-100.0)).item<float>() > 0);
+  }
 }
