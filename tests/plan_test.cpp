@@ -56,7 +56,7 @@ TEST_CASE("every pass may be left out, and no bit changes") {
     return {exp(h) * 2.0 + sum(exp(h), 1, keep_axis), stop_gradient(h)};
   };
   const Tensors eager = f({x});
-  for (const char* name : {"constants", "common", "broadcasts", "dead", "absorb", "views", "tiles"}) {
+  for (const char* name : {"constants", "common", "broadcasts", "dead", "order", "absorb", "views", "tiles"}) {
     CAPTURE(name);
     const Tensors found = plan(f, {x}, {.without = {name}})({x});
     CHECK(equal_bits(found[0], eager[0]));
@@ -74,7 +74,7 @@ TEST_CASE("the program is shown after each pass") {
       },
       {x}, {.keep_stages = true});
   const auto stages = planned.stages();
-  REQUIRE(stages.size() == 8);
+  REQUIRE(stages.size() == 9);
   CHECK(stages[0].pass == "trace");
   CHECK(stages[0].text ==
         "%0 f32 (4, 3) = input 0\n%1 f32 (4, 3) = exp(%0)\n%2 f32 (4, 3) = exp(%0)\n"

@@ -19,6 +19,7 @@ void remove_dead_code(Program& program);
 void fold_constants(Program& program);
 void merge_common_subexpressions(Program& program);
 void skip_broadcasts(Program& program);
+void order_calls(Program& program);
 void absorb_consumers(Program& program);
 void resolve_views(Program& program);
 void group_tiles(Program& program);

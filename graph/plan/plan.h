@@ -14,7 +14,8 @@ namespace twopass {
 using PlanFunction = std::function<Tensors(const Tensors&)>;
 
 struct PlanOptions {
-  /// The names of passes to leave out: "constants", "common", "broadcasts", "dead", "absorb", "views", "tiles".
+  /// The names of passes to leave out: "constants", "common", "broadcasts", "dead", "order", "absorb", "views",
+  /// "tiles".
   std::vector<std::string> without = {};
   /// Keep the program as it was after each pass, for `stages`.
   bool keep_stages = false;

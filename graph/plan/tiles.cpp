@@ -51,19 +51,6 @@ std::optional<Cut> cut_of(const Program& program, const PlannedCall& call) {
   return cut;
 }
 
-// Numbers that follow from inputs alone, such as a learning rate of this step, are made before all else: what reads
-// them can be in any group then.
-void scalars_first(Program& program) {
-  std::vector<bool> early(program.values.size());
-  for (ValueId id = 0; id < program.values.size(); ++id)
-    early[id] = program.values[program.root(id)].kind != Value::Kind::computed;
-  std::stable_partition(program.calls.begin(), program.calls.end(), [&](const PlannedCall& call) {
-    bool first = program.spec(call.output).shape.elements() == 1;
-    for (const ValueId input : call.inputs) first = first && early[program.root(input)];
-    return first && (early[call.output] = true);
-  });
-}
-
 // Calls that will be one step.
 struct Group {
   std::vector<PlannedCall> calls;
@@ -154,9 +141,6 @@ class Grouping {
 
 }  // namespace
 
-void group_tiles(Program& program) {
-  scalars_first(program);
-  Grouping(program).run();
-}
+void group_tiles(Program& program) { Grouping(program).run(); }
 
 }  // namespace twopass::planning
