@@ -284,12 +284,43 @@ struct Normal {
   return (x < 0 ? tail : Floats(1 - tail)) + with_sign(normal.held, x) * (normal.bell * kScale);
 }
 
+/// The sine of x + quarters π/2. Beyond 8192 the C library's: the reduction by parts of π/2 that have few bits ends
+/// there.
+[[gnu::always_inline]] inline Floats sine(const Floats& x, std::uint32_t quarters) {
+  constexpr float kSine[] = {-0.16666655242443085F, 0.00833216868340969F, -0.00019516012980602682F};
+  constexpr float kCosine[] = {0.04166664555668831F, -0.0013887303648516536F, 2.44316688622348e-05F};
+  constexpr float kShift = Constants<float>::kShift;
+  const Floats size = magnitude(x);
+  const Floats near = size >= 8192 ? Floats{} : x;  // NaN stays
+  const Floats shifted = fma(near, all<Floats>(2 * std::numbers::inv_pi_v<float>), kShift), n = shifted - kShift;
+  const Floats coarse = (near - n * 1.5703125F) - n * 0.0004837512969970703F, fine = n * 7.549533620476723e-08F;
+  const Floats r = coarse - fine, lost = ((coarse - r) - fine) - n * 2.5633440682570896e-12F, z = r * r;
+  const Floats sine = r + fma(Floats(r * z), polynomial(z, kSine), lost);
+  const Floats cosine = (1 - 0.5F * z) + fma(Floats(z * z), polynomial(z, kCosine), Floats(-r * lost));
+  const Bits<Floats> quarter = bits(shifted) + quarters;
+  const Floats turned = (quarter & 1U) == 0U ? sine : cosine;
+  Floats y = std::bit_cast<Floats>(bits(turned) ^ ((quarter & 2U) << 30));
+  if (quarters == 0) y = size < 1e-4F ? x : y;
+  if (!(Eigen::internal::predux_max(std::bit_cast<Eigen::internal::packet_traits<float>::type>(size)) < 8192))
+    for (std::int64_t k = 0; k < kWidth<Floats>; ++k)
+      if (!(size[k] < 8192)) y[k] = quarters == 0 ? std::sin(x[k]) : std::cos(x[k]);
+  return y;
+}
+[[gnu::always_inline]] inline Floats sin_of(const Floats& x) { return sine(x, 0); }
+[[gnu::always_inline]] inline Floats cos_of(const Floats& x) { return sine(x, 1); }
+
 // f64 takes the functions of the C library, number by number.
 template <typename F>
 Doubles each(const Doubles& x, const F& f) {
   Doubles y;
   for (std::int64_t k = 0; k < kWidth<Doubles>; ++k) y[k] = f(x[k]);
   return y;
+}
+[[gnu::always_inline]] inline Doubles sin_of(const Doubles& x) {
+  return each(x, [](double each) { return std::sin(each); });
+}
+[[gnu::always_inline]] inline Doubles cos_of(const Doubles& x) {
+  return each(x, [](double each) { return std::cos(each); });
 }
 [[gnu::always_inline]] inline Doubles erf_of(const Doubles& x) {
   return each(x, [](double each) { return std::erf(each); });

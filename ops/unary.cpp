@@ -264,7 +264,7 @@ const TypedOp<>& sin_op() {
       .doc = "The sine of x in radians.",
       .shape = same_floating,
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::sin(x); }); },
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return sin_of(x); }); },
       .keeps = Keep::input,
       // y = sin x:  dx = cos x g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -284,7 +284,7 @@ const TypedOp<>& cos_op() {
       .doc = "The cosine of x in radians.",
       .shape = same_floating,
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
-                DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::cos(x); }); },
+                DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return cos_of(x); }); },
       .keeps = Keep::input,
       // y = cos x:  dx = -sin x g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {

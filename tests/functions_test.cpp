@@ -31,6 +31,8 @@ const std::vector<Function>& functions() {
       {"log1p", log1p, [](Wide x) { return std::log1p(x); }, 1, 1},
       {"tanh", tanh, [](Wide x) { return std::tanh(x); }, 2, 2},
       {"sigmoid", sigmoid, [](Wide x) { return 1 / (1 + std::exp(-x)); }, 2, 2},
+      {"sin", sin, [](Wide x) { return std::sin(x); }, 2, 1},
+      {"cos", cos, [](Wide x) { return std::cos(x); }, 2, 1},
       {"erf", erf, [](Wide x) { return std::erf(x); }, 2, 2},
       {"softplus", softplus, [](Wide x) { return x > 50 ? x : std::log1p(std::exp(x)); }, 2, 2},
       {"silu", silu, [](Wide x) { return std::isinf(x) && x < 0 ? 0 : x / (1 + std::exp(-x)); }, 3, 3},
@@ -100,7 +102,7 @@ TEST_CASE("functions of f64 are within their bounds") {
 }
 
 TEST_CASE("functions that pass through 0 keep the sign of a zero") {
-  for (const auto& of : {expm1, log1p, tanh, erf, silu, gelu})
+  for (const auto& of : {expm1, log1p, sin, tanh, erf, silu, gelu})
     for (const DType dtype : {f32, f64}) {
       CHECK(std::signbit(of(tensor(-0.0, dtype)).item<double>()));
       CHECK(!std::signbit(of(tensor(0.0, dtype)).item<double>()));
