@@ -101,19 +101,25 @@ void by_vectors_of(std::span<const Operand> in, T* to, std::int64_t n, const F& 
   using Starts = std::array<const T*, kInputs>;
   const V splat[] = {all<V>(*in[K].data<T>())...};
   // The one place that calls f, so that f becomes part of the loop.
-  const auto whole = [&](const Starts& from, T* out, std::int64_t count) {
+  const auto whole = [&](const Starts& from, T* out, std::int64_t count, bool one = false) {
     for (std::int64_t at = 0; at < count; at += kWidth<V>) {
-      const V y = f((in[K].splat ? splat[K] : load<V>(from[K] + at))...);
+      const V y = f((one || in[K].splat ? splat[K] : load<V>(from[K] + at))...);
       std::memcpy(out + at, &y, sizeof y);
     }
   };
+  const Starts starts{in[K].data<T>()...};
   const std::int64_t rest = n % kWidth<V>, first = n - rest;
-  if (first > 0) whole({in[K].data<T>()...}, to, first);
+  if (first > 0) whole(starts, to, first);
   if (rest == 0) return;
+  T result[kWidth<V>];
+  if (n == 1) {
+    whole(starts, result, kWidth<V>, true);
+    *to = result[0];
+    return;
+  }
   V padded[] = {splat[K]...};
   const std::size_t bytes = static_cast<std::size_t>(rest) * sizeof(T);
-  ((in[K].splat ? void() : void(std::memcpy(&padded[K], in[K].data<T>() + first, bytes))), ...);
-  T result[kWidth<V>];
+  ((in[K].splat ? void() : void(std::memcpy(&padded[K], starts[K] + first, bytes))), ...);
   whole({reinterpret_cast<const T*>(&padded[K])...}, result, kWidth<V>);
   std::memcpy(to + first, result, bytes);
 }
