@@ -69,9 +69,10 @@ void print_times(const Problem& problem) {
 
 PlanFunction both_passes(const Problem& problem) {
   return [objective = problem.objective](const Tensors& in) {
-    const Tensor value = objective(in);
-    Tensors found = gradients(value, in);
-    found.insert(found.begin(), detach(value));
+    Tensor value = objective(in);
+    Tensors found{detach(value)};
+    const Gradients gradients = backward(std::move(value));
+    for (const Tensor& x : in) found.push_back(gradients[x]);
     return found;
   };
 }
