@@ -25,9 +25,9 @@
 #include <twopass/graph/plan/plan.h>
 #include <twopass/ops/activations.h>
 #include <twopass/ops/anomaly.h>
-#include <twopass/ops/convolution.h>
 #include <twopass/ops/attention.h>
 #include <twopass/ops/contractions.h>
+#include <twopass/ops/convolution.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/draws.h>
 #include <twopass/ops/elementwise.h>
