@@ -13,7 +13,7 @@ void put(std::string& key, const void* bytes, std::size_t count) { key.append(st
 // Two calls with one key give one value: no op draws or changes anything.
 std::string key_of(const PlannedCall& call) {
   std::string key;
-  put(key, &call.op, sizeof call.op);
+  put(key, &call.op, sizeof(void*));
   put(key, call.inputs.data(), call.inputs.size() * sizeof(ValueId));
   if (call.arguments) key += text_of(call.op->attributes(call.arguments.get()));
   return key;
