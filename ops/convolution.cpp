@@ -294,13 +294,31 @@ Tensor conv2d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const C
   const auto& op = options.activation == FusedActivation::relu ? convolution_op<true>() : convolution_op<false>();
   const ConvolutionArgs args{options.strides.list(), options.padding.widths(), options.padding.same(),
                              options.dilation.list(), options.groups};
-  return bias.defined() ? apply(op, args, {x, kernel, bias}) : apply(op, args, {x, kernel});
+  return windows::channels_first(x, options.channels_last, [&](const Tensor& images) {
+    return bias.defined() ? apply(op, args, {images, kernel, bias}) : apply(op, args, {images, kernel});
+  });
+}
+
+Tensor conv2d_input_gradient(const Tensor& g, const Tensor& kernel, Extent size, const Conv2dOptions& options) {
+  if (kernel.rank() != 4)
+    throw Error(fmt::format("conv2d_input_gradient: the kernel must have four axes, not {}", kernel.rank()));
+  const Numbers strides = options.strides.list(), dilation = options.dilation.list();
+  const windows::Wish wish{strides, options.padding.widths(), options.padding.same(), dilation};
+  windows::check(wish);
+  const auto axis = [&](int which) {
+    return windows::axis(wish, which, which == 0 ? size.rows : size.columns, kernel.shape()[2 + which]);
+  };
+  const GradientArgs args{strides, windows::resolved_padding(wish, axis(0), axis(1)), dilation, options.groups,
+                          size.list()};
+  return windows::channels_first(g, options.channels_last, [&](const Tensor& images) {
+    return apply(input_gradient_op(), args, {images, kernel});
+  });
 }
 
 std::vector<const Op*> convolution_ops() {
   std::vector<const Op*> ops = {&convolution_op<false>(), &convolution_op<true>(), &input_gradient_op(),
                                 &kernel_gradient_op()};
-  for (const Op* op : pooling_ops()) ops.push_back(op);
+  for (const auto& pools : {pooling_ops(), average_pooling_ops()}) ops.insert(ops.end(), pools.begin(), pools.end());
   return ops;
 }
 

@@ -22,28 +22,12 @@ struct PoolArgs {
                                             field("padding", &PoolArgs::padding), field("same", &PoolArgs::same)};
 };
 
-// Windows of pooling have no gaps.
-const Numbers& dense() {
-  static const Numbers ones = {1, 1};
-  return ones;
-}
+using windows::Pool;
 
-struct Pool {
-  windows::Axis rows, columns;
-};
-
-// The windows over images of a shape; refuses what does not fit.
 Pool pool_of(const PoolArgs& args, const Shape& x) {
-  const windows::Wish wish{args.strides, args.padding, args.same, dense()};
-  windows::check(wish);
-  if (args.window.size() != 2) throw Error(fmt::format("the window must be 2 numbers, not {}", args.window.size()));
-  for (std::size_t side = 0; side < 4; ++side)
-    if (!args.same && args.padding[side] > args.window[side / 2] / 2)
-      throw Error(fmt::format("padding of {} is more than half the window of {}: a window could be all padding",
-                              args.padding[side], args.window[side / 2]));
   if (x[2] > 0 && x[3] > windows::kMost / x[2])
     throw Error(fmt::format("an image may have 2^31 - 1 places at most, not {} by {}", x[2], x[3]));
-  return {windows::axis(wish, 0, x[2], args.window[0]), windows::axis(wish, 1, x[3], args.window[1])};
+  return windows::pool(args.window, args.strides, args.padding, args.same, x[2], x[3]);
 }
 
 Spec pool_rule(const PoolArgs& args, const Specs& in) {
@@ -320,7 +304,9 @@ const TypedOp<PoolArgs>& pool_op() {
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
   const Numbers window = options.window.list();
   const Numbers strides = options.strides.rows == 0 && options.strides.columns == 0 ? window : options.strides.list();
-  return apply(pool_op(), PoolArgs{window, strides, options.padding.widths(), options.padding.same()}, {x});
+  const PoolArgs args{window, strides, options.padding.widths(), options.padding.same()};
+  return windows::channels_first(x, options.channels_last,
+                                 [&](const Tensor& images) { return apply(pool_op(), args, {images}); });
 }
 
 std::vector<const Op*> pooling_ops() { return {&pool_op(), &pool_gradient_op(), &pick_op()}; }

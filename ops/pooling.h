@@ -6,6 +6,8 @@
 
 namespace twopass {
 
+/// Of the largest, and of means.
 std::vector<const Op*> pooling_ops();
+std::vector<const Op*> average_pooling_ops();
 
 }  // namespace twopass

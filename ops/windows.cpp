@@ -50,6 +50,19 @@ std::vector<std::int64_t> resolved_padding(const Wish& wish, const Axis& rows, c
   return {high / 2, high - high / 2, wide / 2, wide - wide / 2};
 }
 
+Pool pool(const std::vector<std::int64_t>& window, const std::vector<std::int64_t>& strides,
+          const std::vector<std::int64_t>& padding, bool same, std::int64_t rows, std::int64_t columns) {
+  static const std::vector<std::int64_t> dense = {1, 1};
+  const Wish wish{strides, padding, same, dense};
+  check(wish);
+  if (window.size() != 2) throw Error(fmt::format("the window must be 2 numbers, not {}", window.size()));
+  for (std::size_t side = 0; side < 4; ++side)
+    if (!same && padding[side] > window[side / 2] / 2)
+      throw Error(fmt::format("padding of {} is more than half the window of {}: a window could be all padding",
+                              padding[side], window[side / 2]));
+  return {axis(wish, 0, rows, window[0]), axis(wish, 1, columns, window[1])};
+}
+
 void check_images(const Specs& in, std::size_t k, const char* name) {
   if (!is_floating(in.dtype(k)))
     throw Error(fmt::format("only f32 and f64 have this, not {}: cast {} first", name_of(in.dtype(k)), name));

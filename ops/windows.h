@@ -6,6 +6,7 @@
 
 #include <twopass/core/shape.h>
 #include <twopass/ops/op.h>
+#include <twopass/ops/rearranging.h>
 
 namespace twopass::windows {
 
@@ -44,6 +45,20 @@ void check(const Wish& wish);
 Axis axis(const Wish& wish, int which, std::int64_t input, std::int64_t window);
 /// Padding as top, bottom, left and right for these inputs.
 std::vector<std::int64_t> resolved_padding(const Wish& wish, const Axis& rows, const Axis& columns);
+/// The windows of pooling, which have no gaps.
+struct Pool {
+  Axis rows, columns;
+};
+/// Refuses what does not fit, and padding of more than half a window.
+Pool pool(const std::vector<std::int64_t>& window, const std::vector<std::int64_t>& strides,
+          const std::vector<std::int64_t>& padding, bool same, std::int64_t rows, std::int64_t columns);
+
+/// f of x with its channels first, and its result as x was.
+template <typename F>
+Tensor channels_first(const Tensor& x, bool channels_last, const F& f) {
+  return channels_last ? moveaxis(f(moveaxis(x, -1, 1)), 1, -1) : f(x);
+}
+
 /// Refuses what is not f32 or f64 of four axes.
 void check_images(const Specs& in, std::size_t k, const char* name);
 

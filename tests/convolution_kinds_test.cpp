@@ -1,0 +1,210 @@
+// Convolutions of sequences and volumes, depthwise and transposed ones, and the pools. Numbers are SciPy's (correlate)
+// and NumPy's, from the definitions.
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <vector>
+
+#include <twopass/core/error.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/gradcheck.h>
+#include <twopass/graph/layers/layers.h>
+#include <twopass/graph/model/model.h>
+#include <twopass/ops/convolution.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/rearranging.h>
+#include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
+
+using namespace twopass;
+using doctest::Contains;
+
+namespace {
+
+using Values = std::vector<double>;
+
+// sin(first), sin(first + 1), …
+Tensor sines(const Shape& shape, double first) {
+  return reshape(sin(arange(0, static_cast<double>(shape.elements()), 1, f64) + first), shape);
+}
+
+void check_ends(const Tensor& found, const Values& first, const Values& last = {}) {
+  const Values values = found.values<double>();
+  REQUIRE(values.size() >= first.size() + last.size());
+  for (std::size_t k = 0; k < first.size(); ++k) CHECK(values[k] == doctest::Approx(first[k]).epsilon(1e-12));
+  for (std::size_t k = 0; k < last.size(); ++k)
+    CHECK(values[values.size() - last.size() + k] == doctest::Approx(last[k]).epsilon(1e-12));
+}
+
+void check_gradients(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs) {
+  const GradcheckReport report = gradcheck(f, inputs);
+  INFO(report.text());
+  CHECK(report.ok());
+}
+
+// Channels last give the same numbers, moved.
+void check_channels_last(const Tensor& first, const Tensor& last) {
+  CHECK(moveaxis(last, -1, 1).shape() == first.shape());
+  CHECK(moveaxis(last, -1, 1).values<double>() == first.values<double>());
+}
+
+}  // namespace
+
+TEST_CASE("a convolution of sequences has stride, padding, dilation and groups") {
+  const Tensor x = sines({2, 4, 7}, 0.1), kernel = sines({6, 2, 3}, 0.2), bias = sines({6}, 0.3);
+  Conv1dOptions options{.stride = 2, .padding = {1, 2}, .dilation = 2, .groups = 2};
+  const Tensor y = conv1d(x, kernel, bias, options);
+  CHECK(y.shape() == Shape({2, 6, 3}));
+  check_ends(
+      y,
+      {0.866667229861075, 0.648235830497779, -0.1307246613244, 1.643250957018487, 1.145501937110922, 0.400688847293683},
+      {-0.668021045952232, 0.275662381946701, -0.960454495057678});
+  check_gradients([&](const Tensors& in) { return conv1d(in[0], in[1], in[2], options); }, {x, kernel, bias});
+  options.channels_last = true;
+  check_channels_last(y, conv1d(moveaxis(x, 1, -1), kernel, bias, options));
+}
+
+TEST_CASE("a causal convolution sees nothing that comes after, and padding \"same\" keeps every step") {
+  const Tensor x = sines({1, 1, 4}, 0.1), kernel = sines({1, 1, 3}, 0.2);
+  check_ends(conv1d(x, kernel, {}, {.padding = "causal", .dilation = 2}),
+             {0.080714958339983, 0.720537945667221, 0.790950315079496, 0.864257909324676});
+  CHECK(conv1d(x, kernel, {}, {.padding = "causal"}).shape() == x.shape());
+  CHECK(conv1d(x, kernel, {}, {.padding = "same"}).shape() == x.shape());
+  CHECK(conv1d(tensor({{{1.0, 2.0, 3.0}}}), tensor({{{1.0, 10.0, 100.0}}}), {}, {.padding = "same"}).values<double>() ==
+        Values{210, 321, 32});
+  CHECK_THROWS_WITH_AS(Padding1d("caussal"), Contains("there is no padding \"caussal\""), Error);
+}
+
+TEST_CASE("a convolution of volumes has strides, padding, dilation and groups in every direction") {
+  const Tensor x = sines({2, 4, 5, 4, 3}, 0.1), kernel = sines({6, 2, 2, 3, 2}, 0.2), bias = sines({6}, 0.3);
+  Conv3dOptions options{.strides = {2, 1, 1}, .padding = {1, 0, {1, 1, 0, 1}}, .dilation = {2, 1, 1}, .groups = 2};
+  const Tensor y = conv3d(x, kernel, bias, options);
+  CHECK(y.shape() == Shape({2, 6, 2, 4, 3}));
+  check_ends(y,
+             {-0.961517916340708, -0.24703871838009, 0.778968125538078, 1.653193684080377, 1.866257523870864,
+              0.379769972460461},
+             {1.453438879214494, 2.02303855867613, -0.182660425122334});
+  const Tensor same = conv3d(x, kernel, {}, {.strides = 2, .padding = "same", .groups = 2});
+  CHECK(same.shape() == Shape({2, 6, 3, 2, 2}));
+  check_ends(same, {3.051064992249448, 0.067635660071065, 1.112604169755536, 1.254902899187011},
+             {-0.57831596237077, 0.947595878165988});
+  options.channels_last = true;
+  check_channels_last(y, conv3d(moveaxis(x, 1, -1), kernel, bias, options));
+  options.channels_last = false;
+  check_gradients([&](const Tensors& in) { return conv3d(in[0], in[1], in[2], options); },
+                  {sines({1, 2, 3, 3, 2}, 0.1), sines({2, 1, 2, 3, 2}, 0.2), sines({2}, 0.3)});
+}
+
+TEST_CASE("a depthwise convolution keeps channels apart, several filters for each") {
+  const Tensor x = sines({1, 2, 4, 4}, 0.1), kernel = sines({4, 1, 2, 3}, 0.2);
+  const Tensor y = depthwise_conv2d(x, kernel);
+  CHECK(y.shape() == Shape({1, 4, 3, 2}));
+  check_ends(y, {2.563991784837374, 0.584019227002802, -0.955253079615954, 1.640466744537963},
+             {2.49230452511947, 1.171093418140727});
+  check_channels_last(y, depthwise_conv2d(moveaxis(x, 1, -1), kernel, {}, {.channels_last = true}));
+  CHECK_THROWS_WITH_AS(depthwise_conv2d(x, sines({3, 1, 2, 2}, 0)), Contains("2 groups do not divide 3 filters"),
+                       Error);
+}
+
+TEST_CASE("a transposed convolution has PyTorch's sizes, and Keras's with padding \"same\"") {
+  const Tensor x = sines({2, 4, 3, 2}, 0.1), kernel = sines({4, 3, 3, 2}, 0.2), bias = sines({6}, 0.3);
+  Conv2dTransposeOptions options{
+      .strides = {2, 3}, .padding = {1, 1, 0, 1}, .dilation = {1, 2}, .groups = 2, .output_padding = {1, 2}};
+  const Tensor y = conv2d_transpose(x, kernel, bias, options);
+  CHECK(y.shape() == Shape({2, 6, 6, 7}));
+  check_ends(
+      y,
+      {0.198477255764797, 0.29552020666134, 0.160145607173372, 1.727401098500288, 0.29552020666134, 0.761911254437917},
+      {-0.832267442223901, -0.864183840777005, -0.832267442223901});
+  check_gradients([&](const Tensors& in) { return conv2d_transpose(in[0], in[1], in[2], options); }, {x, kernel, bias});
+  options.channels_last = true;
+  check_channels_last(y, conv2d_transpose(moveaxis(x, 1, -1), kernel, bias, options));
+  const Tensor same =
+      conv2d_transpose(sines({1, 1, 2, 2}, 0.1), sines({1, 1, 3, 3}, 0.2), {}, {.strides = 2, .padding = "same"});
+  CHECK(same.shape() == Shape({1, 1, 4, 4}));
+  check_ends(same, {0.01983383807621, 0.093048646400495, 0.257770528163022, 0.830640093278925},
+             {-0.050389107376792, -0.752352370491636, -0.765033569379887, -0.036240697977764});
+}
+
+TEST_CASE("a transposed convolution is what conv2d passes back") {
+  const Tensor x = variable(sines({1, 2, 6, 5}, 0.4)), kernel = sines({3, 2, 3, 2}, 0.2);
+  const Tensor y = conv2d(x, kernel, {}, {.strides = {2, 1}, .padding = 1}), g = sines(y.shape(), 0.7);
+  CHECK(conv2d_transpose(g, kernel, {}, {.strides = {2, 1}, .padding = 1, .output_padding = {1, 0}}).values<double>() ==
+        backward(sum(g * y))[x].values<double>());
+}
+
+TEST_CASE("kinds of convolution refuse what does not fit with both numbers") {
+  const Tensor x = ones({1, 2, 3, 4});
+  CHECK_THROWS_WITH_AS(conv1d(x, ones({1, 2, 3})), "conv1d((1, 2, 3, 4), (1, 2, 3)): x and the kernel must have 3 axes",
+                       Error);
+  CHECK_THROWS_WITH_AS(conv1d(ones({1, 2, 3}), ones({1, 2, 4})), Contains("reaches over 4 columns but"), Error);
+  CHECK_THROWS_WITH_AS(conv3d(x, x), Contains("must have 5 axes"), Error);
+  CHECK_THROWS_WITH_AS(conv3d(ones({1, 1, 2, 3, 3}), ones({1, 1, 3, 1, 1})), Contains("reaches over 3 rows but"),
+                       Error);
+  CHECK_THROWS_WITH_AS(conv2d_transpose(x, ones({2, 1, 2, 2}), {}, {.strides = 2, .output_padding = 2}),
+                       Contains("from 0 to the stride of 2 less one, and 0 beside padding \"same\", not 2"), Error);
+  CHECK_THROWS_WITH_AS(conv2d_transpose(x, ones({2, 1, 2, 2}), {}, {.padding = 3}), Contains("leaves no rows"), Error);
+  CHECK_THROWS_WITH_AS(conv2d_transpose(x, ones({3, 1, 2, 2})), Contains("g must be (1, 3, 3, 4), not (1, 2, 3, 4)"),
+                       Error);
+  CHECK_THROWS_WITH_AS(conv2d_transpose(x, ones({2, 3, 2, 2}), ones({2})), Contains("the bias must be (3,)"), Error);
+  CHECK_THROWS_WITH_AS(conv2d_transpose(input({2, kOpen, 4}), ones({2, 1, 2, 2})), Contains("rows is open"), Error);
+}
+
+TEST_CASE("pools of sequences leave padding out of means, or count it") {
+  const Tensor x = sines({1, 2, 7}, 0.1);
+  Pool1dOptions options{.window = 3, .stride = 2, .padding = 1};
+  const Tensor y = average_pool1d(x, options);
+  check_ends(y, {0.495520388354132, 0.5986657963812, -0.567503710319617, -0.553988593299914},
+             {0.849429425485481, 0.221305841433852, -0.689756900543824, 0.029506999918886});
+  check_ends(max_pool1d(x, options), {0.891207360061435, 0.891207360061435, 0.04158066243329, -0.182162504272096},
+             {0.969889810845086, 0.969889810845086, -0.449647464534602, 0.508661464372374});
+  options.channels_last = true;
+  check_channels_last(y, average_pool1d(moveaxis(x, 1, -1), options));
+  options = {.window = 3, .stride = 2, .padding = 1, .count_padding = true};
+  check_ends(average_pool1d(x, options), {0.330346925569421, 0.5986657963812, -0.567503710319617, -0.369325728866609});
+  CHECK(max_pool1d(x).shape() == Shape({1, 2, 3}));
+  CHECK_THROWS_WITH_AS(max_pool1d(x, {.padding = "causal"}), Contains("no causal padding"), Error);
+}
+
+TEST_CASE("pools of images take channels last") {
+  const Tensor x = sines({2, 3, 5, 4}, 0.3), last = moveaxis(x, 1, -1), kernel = sines({2, 3, 2, 2}, 0.1);
+  check_channels_last(max_pool2d(x, {.window = {3, 2}}), max_pool2d(last, {.window = {3, 2}, .channels_last = true}));
+  check_channels_last(average_pool2d(x, {.strides = 1}), average_pool2d(last, {.strides = 1, .channels_last = true}));
+  check_channels_last(conv2d(x, kernel), conv2d(last, kernel, {}, {.channels_last = true}));
+}
+
+TEST_CASE("adaptive pools have PyTorch's windows, which may overlap, and give any size") {
+  const Tensor x = sines({1, 1, 5, 7}, 0.1);
+  check_ends(adaptive_average_pool2d(x, {3, 2}), {0.411089671277233, -0.430660359061256, 0.042709966376424,
+                                                  -0.09789215087875, -0.365584710510458, 0.326362021622815});
+  check_ends(adaptive_max_pool2d(x, {3, 2}), {0.969889810845086, 0.508661464372374, 0.999309388747918,
+                                              0.949124553647895, 0.777794161801093, 0.993591002680395});
+  check_ends(adaptive_average_pool2d(x, {6, 3}), {0.618083381119046, 0.028837639339251, -0.64208476588808});
+  check_gradients([](const Tensors& in) { return square(adaptive_average_pool2d(in[0], {3, 2})); }, {x});
+  check_gradients([](const Tensors& in) { return square(adaptive_max_pool2d(in[0], {3, 2})); }, {x});
+  const Tensor even = sines({1, 2, 4, 6}, 0.1);
+  CHECK(adaptive_average_pool2d(even, {2, 3}).values<double>() == average_pool2d(even).values<double>());
+  CHECK(adaptive_max_pool2d(even, {2, 3}).values<double>() == max_pool2d(even).values<double>());
+  check_ends(adaptive_average_pool2d(even, 1), global_average_pool(even).values<double>());
+  CHECK(adaptive_max_pool2d(even, 1).values<double>() == global_max_pool(even).values<double>());
+  CHECK_THROWS_WITH_AS(adaptive_max_pool2d(x, {0, 1}), Contains("1 or more, not 0 and 1"), Error);
+  CHECK_THROWS_WITH_AS(global_max_pool(ones({2, 3})), Contains("nothing lies behind the channels"), Error);
+}
+
+TEST_CASE("kinds of convolution and pool are recorded on symbols whose batch is open, and run later") {
+  const Tensor x = input({2, 6, 5}, "x", f64);
+  const Tensor kernel = sines({2, 2, 2, 2}, 0.2), line = sines({4, 3, 2}, 0.1), cube = sines({1, 2, 2, 2, 2}, 0.5);
+  const auto f = [&](const Tensor& images) {
+    const Tensor up = conv2d_transpose(images, kernel, {}, {.strides = 2});
+    const Tensor pooled = adaptive_max_pool2d(average_pool2d(up, {.padding = "same"}), {4, 3});
+    const Tensor deep = conv3d(expand_dims(pooled, 2), cube, {}, {.padding = "same"});
+    const Tensor front = conv3d(concat({deep, deep}, 1), cube, {}, {.padding = {1, 0, Padding()}});
+    return conv1d(squeeze(squeeze(front, 2), 1), line);
+  };
+  const Tensor y = f(x);
+  Model model(x, y);
+  CHECK(y.shape() == Shape({kOpen, 4, 1}));
+  const Tensor images = sines({3, 2, 6, 5}, 0.8);
+  CHECK(model(images).values<double>() == f(images).values<double>());
+}
