@@ -30,7 +30,7 @@ constinit Counter live;
 std::atomic<std::int64_t> peak{0};
 
 thread_local constinit std::int64_t refuse_in = 0;
-thread_local constinit std::int64_t unseen = 0;  // bytes of small blocks taken since the peak was last looked at
+thread_local constinit std::int64_t unseen = 0;  // bytes of nodes' blocks taken since the peak was last looked at
 
 void see_peak() {
   unseen = 0;
@@ -39,11 +39,11 @@ void see_peak() {
   while (now > seen && !peak.compare_exchange_weak(seen, now, std::memory_order_relaxed)) continue;
 }
 
-// Adding up what all threads hold costs a few blocks' worth of time: it is done for every 64 kB.
+// Adding up what all threads hold takes longer than taking a node's block: for those it is done every 64 kB.
 void count_taken(std::int64_t bytes) {
   live.add(bytes);
-  constexpr std::int64_t kLook = 64 << 10;
-  if ((unseen += bytes) >= kLook) see_peak();
+  constexpr std::int64_t kSmallBlock = 256, kLook = 64 << 10;
+  if ((unseen += bytes) >= kLook || bytes > kSmallBlock) see_peak();
 }
 
 // Size classes: multiples of 16 up to 256, then four to an octave, so that at most a fifth of a block is lost.

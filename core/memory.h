@@ -14,8 +14,8 @@ void* allocate(std::size_t bytes);
 /// Gives a block back to the pool. `bytes` is what was asked for.
 void release(void* block, std::size_t bytes) noexcept;
 
-/// Bytes handed out now, and the most there have been at a time since the start or the last reset_peak() (to 64 kB a
-/// thread).
+/// Bytes handed out now, and the most there have been at a time since the start or the last reset_peak() (blocks
+/// of up to 256 bytes are seen every 64 kB).
 std::int64_t live_bytes();
 std::int64_t peak_bytes();
 void reset_peak();

@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <numeric>
+#include <set>
 #include <vector>
 
 #include <twopass/graph/plan/passes.h>
@@ -7,46 +7,86 @@
 namespace twopass::planning {
 namespace {
 
-// Which calls lead to new values of parameters and to nothing else.
-std::vector<bool> only_for_updates(const Program& program) {
-  std::vector<bool> elsewhere(program.values.size(), false);
-  for (const ValueId output : program.outputs) elsewhere[output] = true;
-  for (std::size_t k = program.calls.size(); k-- > 0;)
-    if (elsewhere[program.calls[k].output])
-      for (const ValueId input : program.calls[k].inputs) elsewhere[input] = true;
-  std::vector<bool> only;
-  for (const PlannedCall& call : program.calls) only.push_back(!elsewhere[call.output]);
-  return only;
-}
+// Of the calls whose inputs are there, next comes the one that leaves least memory in use, the oldest of equal ones. So
+// a gradient is used up as soon as it is made, while it is in cache, and need not be kept for an update at the end.
+class Schedule {
+ public:
+  explicit Schedule(Program& program)
+      : program_(program),
+        readers_(program.values.size()),
+        left_(program.values.size(), 0),
+        missing_(program.calls.size(), 0) {
+    const auto makers = program.makers();
+    for (std::size_t k = 0; k < program.calls.size(); ++k)
+      for (const ValueId root : inputs_of(k)) {
+        ++left_[root];
+        if (makers[root] == program.calls.size()) continue;
+        readers_[root].push_back(k);
+        ++missing_[k];
+      }
+    // What is asked for is never freed, and does not lie in the arena.
+    given_.assign(program.values.size(), false);
+    for (const ValueId output : program.outputs) given_[program.root(output)] = true;
+    for (const Program::Update& update : program.updates) given_[program.root(update.value)] = true;
+  }
 
-// A number that follows from inputs alone, such as the learning rate of this step.
-bool is_early(const Program& program, const PlannedCall& call, const std::vector<std::size_t>& place) {
-  return program.spec(call.output).shape.elements() == 1 &&
-         std::all_of(call.inputs.begin(), call.inputs.end(), [&](ValueId input) { return place[input] == 0; });
-}
+  void run() {
+    std::set<std::size_t> ready;
+    for (std::size_t k = 0; k < program_.calls.size(); ++k)
+      if (missing_[k] == 0) ready.insert(k);
+    std::vector<PlannedCall> ordered;
+    while (!ready.empty()) {
+      const std::size_t next = best_of(ready);
+      ready.erase(next);
+      for (const ValueId root : inputs_of(next)) --left_[root];
+      for (const std::size_t reader : readers_[program_.calls[next].output])
+        if (--missing_[reader] == 0) ready.insert(reader);
+      ordered.push_back(program_.calls[next]);
+    }
+    program_.calls = std::move(ordered);
+  }
+
+ private:
+  // The values that a call reads, each once.
+  std::vector<ValueId> inputs_of(std::size_t call) const {
+    std::vector<ValueId> roots;
+    for (const ValueId input : program_.calls[call].inputs)
+      if (const ValueId root = program_.root(input); std::find(roots.begin(), roots.end(), root) == roots.end())
+        roots.push_back(root);
+    return roots;
+  }
+
+  // Bytes of the arena that a call takes less those that it frees.
+  std::int64_t cost(std::size_t call) const {
+    const ValueId output = program_.calls[call].output;
+    std::int64_t bytes = given_[output] ? 0 : program_.values[output].bytes();
+    for (const ValueId root : inputs_of(call))
+      if (left_[root] == 1 && !given_[root] && program_.values[root].kind == Value::Kind::computed)
+        bytes -= program_.values[root].bytes();
+    return bytes;
+  }
+
+  std::size_t best_of(const std::set<std::size_t>& ready) const {
+    constexpr std::size_t kLooked = 256;  // so that a graph of a hundred thousand branches takes no time squared
+    std::size_t best = *ready.begin(), looked = 0;
+    std::int64_t least = cost(best);
+    for (auto it = std::next(ready.begin()); it != ready.end() && ++looked < kLooked; ++it)
+      if (const std::int64_t bytes = cost(*it); bytes < least) {
+        least = bytes;
+        best = *it;
+      }
+    return best;
+  }
+
+  Program& program_;
+  std::vector<std::vector<std::size_t>> readers_;
+  std::vector<std::uint32_t> left_;     // calls that have yet to read a value
+  std::vector<std::uint32_t> missing_;  // inputs of a call that are yet to be made
+  std::vector<bool> given_;
+};
 
 }  // namespace
 
-// Each call gets a place: its own number, or 0 for early numbers, or for what only updates need the largest place of
-// its inputs. So gradients are used up as soon as they are made, while they are in cache, and need not be kept.
-void order_calls(Program& program) {
-  const std::vector<bool> only = only_for_updates(program);
-  std::vector<std::size_t> place(program.values.size(), 0), order(program.calls.size());
-  for (std::size_t k = 0; k < program.calls.size(); ++k) {
-    const PlannedCall& call = program.calls[k];
-    if (is_early(program, call, place)) continue;
-    std::size_t& own = place[call.output] = k + 1;
-    if (!only[k]) continue;
-    own = 1;
-    for (const ValueId input : call.inputs) own = std::max(own, place[input]);
-  }
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return place[program.calls[a].output] < place[program.calls[b].output];
-  });
-  std::vector<PlannedCall> ordered;
-  for (const std::size_t k : order) ordered.push_back(std::move(program.calls[k]));
-  program.calls = std::move(ordered);
-}
+void order_calls(Program& program) { Schedule(program).run(); }
 
 }  // namespace twopass::planning

@@ -10,9 +10,9 @@ std::span<const Pass> all_passes() {
       Pass{"common", "equal calls on equal values are one", merge_common_subexpressions},
       Pass{"broadcasts", "elementwise calls read what was broadcast for them before it was", skip_broadcasts},
       Pass{"dead", "calls that nothing needs are dropped", remove_dead_code},
-      Pass{"order", "numbers come first, updates as soon as what they need is there", order_calls},
       Pass{"absorb", "products take over the work of their one consumer", absorb_consumers},
       Pass{"views", "calls that only look at memory in another shape are no calls", resolve_views},
+      Pass{"order", "what leaves least memory in use comes first", order_calls},
       Pass{"tiles", "calls that go row by row run together, block by block", group_tiles},
   };
   return kPasses;
