@@ -42,7 +42,7 @@ constexpr std::int64_t kWidth = sizeof(V) / sizeof(V{}[0]);
 
 template <typename V>
 [[gnu::always_inline]] inline V all(Element<V> x) {
-  return V{} + x;
+  return x - V{};  // not a sum: that would take the sign of -0
 }
 
 /// a b + c, in one rounding where the processor can.

@@ -1,9 +1,12 @@
 #include <twopass/graph/plan/layout.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <map>
 #include <numeric>
-#include <optional>
+#include <set>
+#include <utility>
 
 namespace twopass::planning {
 namespace {
@@ -59,9 +62,65 @@ bool may_write_over(const Program& program, const Step& step, std::size_t maker,
   return true;
 }
 
+// In the order of time, each in the smallest gap that is free then: for so many intervals that comparing all with all
+// would take long.
+std::int64_t place_by_time(std::vector<Interval>& intervals) {
+  std::vector<std::size_t> begin(intervals.size()), end;
+  std::iota(begin.begin(), begin.end(), std::size_t{0});
+  end = begin;
+  std::stable_sort(begin.begin(), begin.end(), [&](auto a, auto b) { return intervals[a].from < intervals[b].from; });
+  std::stable_sort(end.begin(), end.end(), [&](auto a, auto b) { return intervals[a].to < intervals[b].to; });
+  std::map<std::int64_t, std::int64_t> gaps;                // offset -> bytes
+  std::set<std::pair<std::int64_t, std::int64_t>> by_size;  // bytes, offset
+  std::int64_t total = 0;
+  const auto add_gap = [&](std::int64_t offset, std::int64_t bytes) {
+    gaps[offset] = bytes;
+    by_size.emplace(bytes, offset);
+  };
+  const auto take_gap = [&](std::map<std::int64_t, std::int64_t>::iterator gap) {
+    by_size.erase({gap->second, gap->first});
+    return gaps.erase(gap);
+  };
+  const auto release = [&](const Interval& interval) {
+    std::int64_t offset = interval.offset, bytes = aligned(interval.bytes);
+    auto after = gaps.lower_bound(offset);
+    if (after != gaps.end() && after->first == offset + bytes) {
+      bytes += after->second;
+      after = take_gap(after);
+    }
+    if (after != gaps.begin())
+      if (const auto before = std::prev(after); before->first + before->second == offset) {
+        offset = before->first;
+        bytes += before->second;
+        take_gap(before);
+      }
+    add_gap(offset, bytes);
+  };
+  std::size_t released = 0;
+  for (const std::size_t index : begin) {
+    Interval& interval = intervals[index];
+    for (; released < end.size() && intervals[end[released]].to < interval.from; ++released)
+      release(intervals[end[released]]);
+    const std::int64_t size = aligned(interval.bytes);
+    const auto fit = by_size.lower_bound({size, 0});
+    if (fit == by_size.end()) {
+      interval.offset = total;
+      total += size;
+      continue;
+    }
+    const auto [bytes, offset] = *fit;
+    take_gap(gaps.find(offset));
+    interval.offset = offset;
+    if (bytes > size) add_gap(offset + size, bytes - size);
+  }
+  return total;
+}
+
 }  // namespace
 
 std::int64_t place_intervals(std::vector<Interval>& intervals) {
+  constexpr std::size_t kMany = 4096;
+  if (intervals.size() > kMany) return place_by_time(intervals);
   // Greedy by size (Pisarchyk and Lee, 2020): the largest first, each in the lowest gap that is free while it lives.
   std::vector<std::size_t> order(intervals.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
