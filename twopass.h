@@ -18,8 +18,12 @@
 #include <twopass/graph/autodiff/transforms.h>
 #include <twopass/graph/dot/dot.h>
 #include <twopass/graph/dot/render.h>
+#include <twopass/graph/layers/attention.h>
 #include <twopass/graph/layers/convolutional.h>
 #include <twopass/graph/layers/layers.h>
+#include <twopass/graph/layers/normalization.h>
+#include <twopass/graph/layers/pooling.h>
+#include <twopass/graph/layers/recurrent.h>
 #include <twopass/graph/model/model.h>
 #include <twopass/graph/model/sequential.h>
 #include <twopass/graph/plan/plan.h>

@@ -96,7 +96,7 @@ Tensor Parameter::tensor() const {
     Cell& own = cell();
     for (auto it = substituted.rbegin(); it != substituted.rend(); ++it)
       if (it->first == own.id) return it->second;
-    if (lifting) return lifting->of(*this).symbol;
+    if (lifting) return lifting->of(*this).now();
     const std::lock_guard lock(own.mutex);
     if (undrawn_scopes > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
     const Tensor& leaf = own.current();
@@ -108,7 +108,7 @@ Tensor Parameter::tensor() const {
 
 Tensor Parameter::value() const {
   Cell& own = cell();
-  if (lifting) return lifting->of(*this).symbol;
+  if (lifting) return lifting->of(*this).now();
   const std::lock_guard lock(own.mutex);
   return detach(own.current());
 }

@@ -81,14 +81,16 @@ class UndrawnScope {
   UndrawnScope& operator=(const UndrawnScope&) = delete;
 };
 
-/// While it lives, this thread's reads of parameters give symbols, one for each (frozen ones without a derivative), and
-/// `set` takes symbols: how a function is traced together with the parameters that it reads and changes. Does not nest.
+/// While it lives, this thread's reads of parameters give symbols, one for each (frozen ones without a derivative)
+/// until `set`, which takes symbols, gives it another: how a function is traced together with the parameters that it
+/// reads and changes. Does not nest.
 class LiftScope {
  public:
   struct Lifted {
     Parameter parameter;
     Tensor symbol;
     Tensor update;  // what `set` was given last, or undefined
+    const Tensor& now() const { return update.defined() ? update : symbol; }
   };
   LiftScope();
   ~LiftScope();

@@ -25,6 +25,8 @@ Initializer random_normal(double mean = 0, double stddev = 0.05);
 Initializer random_uniform(double low = -0.05, double high = 0.05);
 /// Normal, values beyond two standard deviations drawn again.
 Initializer truncated_normal(double mean = 0, double stddev = 0.05);
+/// Orthonormal columns, or rows where there are fewer, times `gain`; leading axes count as one (Saxe et al., 2014).
+Initializer orthogonal(double gain = 1);
 /// By name ("glorot_uniform", "zeros", …), with defaults; refuses others, listing those that there are.
 Initializer initializer_named(const std::string& name);
 

@@ -13,6 +13,7 @@
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/dot/dot.h>
 #include <twopass/graph/layers/convolutional.h>
+#include <twopass/graph/layers/pooling.h>
 #include <twopass/graph/model/model.h>
 #include <twopass/ops/convolution.h>
 #include <twopass/ops/creation.h>

@@ -2,136 +2,287 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include <twopass/core/error.h>
+#include <twopass/graph/layers/families.h>
 #include <twopass/ops/shaping.h>
 
 namespace twopass {
 namespace {
 
-using Numbers = std::vector<std::int64_t>;
-
-// Keras's shape is drawn, so that its fans hold, and turned.
+// Keras's shape [window..., in, out] is drawn, so that its fans hold, and turned to [out, in, window...].
 Initializer turned(Initializer draw) {
   return [draw = std::move(draw)](const Shape& shape, DType dtype, Random& random) {
-    return transpose(draw({shape[2], shape[3], shape[1], shape[0]}, dtype, random), {3, 2, 0, 1});
+    std::vector<std::int64_t> sizes(shape.begin() + 2, shape.end()), order{shape.rank() - 1, shape.rank() - 2};
+    sizes.insert(sizes.end(), {shape[1], shape[0]});
+    for (std::int64_t axis = 0; axis + 2 < shape.rank(); ++axis) order.push_back(axis);
+    return transpose(draw(sizes, dtype, random), order);
   };
 }
 
-class Conv2DLayer : public Layer {
+// The same of [rows, columns, channels, multiplier], which become [channels multiplier, 1, rows, columns].
+Initializer turned_depthwise(Initializer draw, std::int64_t multiplier) {
+  return [draw = std::move(draw), multiplier](const Shape& shape, DType dtype, Random& random) {
+    const Tensor drawn = draw({shape[2], shape[3], shape[0] / multiplier, multiplier}, dtype, random);
+    return reshape(transpose(drawn, {2, 3, 0, 1}), shape);
+  };
+}
+
+// What all layers of filters have.
+class FilterLayer : public Layer {
  public:
-  Conv2DLayer(std::int64_t filters, Extent kernel_size, const Conv2DOptions& options)
-      : filters_(filters), kernel_size_(kernel_size), options_(options) {
-    if (filters < 1 || filters > (std::int64_t{1} << 40))
-      throw Error(fmt::format("Conv2D({}): filters must be from 1 to 2^40", filters));
-    const std::string& name = options.activation.name();
-    if (name == "softmax" || name == "log_softmax")
-      throw Error(fmt::format("Conv2D: {} works over the last axis, which holds columns here, not channels", name));
-    fused_ = name == "relu" ? FusedActivation::relu : FusedActivation::linear;
+  struct Common {
+    std::string type, axes;  // "Conv2D", "rows, columns"
+    std::int64_t filters;
+    ActivationFunction activation;
+    bool use_bias;
+    Initializer kernel_initializer, bias_initializer;
+    bool channels_last;
+  };
+  explicit FilterLayer(Common common) : common_(std::move(common)) {
+    if (common_.filters < 1 || common_.filters > (std::int64_t{1} << 40))
+      throw Error(fmt::format("{}({}): filters must be from 1 to 2^40", common_.type, common_.filters));
+    const std::string& name = common_.activation.name();
+    if ((name == "softmax" || name == "log_softmax") && !common_.channels_last)
+      throw Error(fmt::format("{}: {} works over the last axis, which holds {} here, not channels", common_.type, name,
+                              common_.axes.substr(common_.axes.rfind(' ') + 1)));
   }
-  void build(const Shapes& inputs) override {
-    if (inputs.size() != 1) throw Error(fmt::format("Conv2D takes one input, not {}", inputs.size()));
-    const Shape& x = inputs[0];
-    if (x.rank() != 4)
-      throw Error(fmt::format("Conv2D needs [n, channels, rows, columns]: its input has shape {}", x.text()));
-    if (x[1] == kOpen) throw Error("Conv2D needs to know the number of channels, which is open");
-    if (options_.groups < 1 || x[1] % options_.groups != 0)
-      throw Error(fmt::format("Conv2D: {} groups do not divide {} channels", options_.groups, x[1]));
-    kernel_ = add_weight("kernel", {filters_, x[1] / options_.groups, kernel_size_.rows, kernel_size_.columns},
-                         turned(options_.kernel_initializer));
-    if (options_.use_bias) bias_ = add_weight("bias", {filters_}, options_.bias_initializer);
+  std::string type() const override { return common_.type; }
+  bool savable() const override { return common_.activation.named(); }
+
+ protected:
+  FusedActivation fused() const {
+    return common_.activation.name() == "relu" ? FusedActivation::relu : FusedActivation::linear;
   }
-  Tensors call(const Tensors& inputs, const CallContext&) override {
-    const Tensor y = conv2d(inputs[0], kernel_, options_.use_bias ? bias_.tensor() : Tensor(),
-                            {.strides = options_.strides,
-                             .padding = options_.padding,
-                             .dilation = options_.dilation_rate,
-                             .groups = options_.groups,
-                             .activation = fused_});
-    return {fused_ == FusedActivation::linear ? options_.activation(y) : y};
+  // Of what was computed with fused().
+  Tensor activated(const Tensor& y) const { return fused() == FusedActivation::linear ? common_.activation(y) : y; }
+  Tensor bias() const { return common_.use_bias ? bias_.tensor() : Tensor(); }
+  // The number of channels of an input of so many axes.
+  std::int64_t channels(const Shapes& inputs, int rank) const {
+    const std::string axes = common_.channels_last ? fmt::format("[n, {}, channels]", common_.axes)
+                                                   : fmt::format("[n, channels, {}]", common_.axes);
+    const Shape& x = only_input(common_.type, inputs, rank, axes.c_str());
+    return known(common_.type, x[common_.channels_last ? rank - 1 : 1], "channels");
   }
-  std::string type() const override { return "Conv2D"; }
-  bool savable() const override { return options_.activation.named(); }
-  Attributes attributes() const override {
-    return {{"filters", filters_},
-            {"kernel_size", kernel_size_.list()},
-            {"strides", options_.strides.list()},
-            {"same", options_.padding.same()},
-            {"padding", options_.padding.widths()},
-            {"dilation_rate", options_.dilation_rate.list()},
-            {"groups", options_.groups},
-            {"activation", options_.activation.name()},
-            {"use_bias", options_.use_bias}};
+  std::int64_t grouped(std::int64_t channels, std::int64_t groups) const {
+    if (groups < 1 || channels % groups != 0)
+      throw Error(fmt::format("{}: {} groups do not divide {} channels", common_.type, groups, channels));
+    return channels / groups;
+  }
+  void add_bias(std::int64_t filters) {
+    if (common_.use_bias) bias_ = add_weight("bias", {filters}, common_.bias_initializer);
+  }
+  Attributes with_common(Attributes own) const {
+    own.insert(own.end(), {{"activation", common_.activation.name()},
+                           {"use_bias", common_.use_bias},
+                           {"channels_last", common_.channels_last}});
+    return own;
   }
 
- private:
-  std::int64_t filters_;
-  Extent kernel_size_;
-  Conv2DOptions options_;
-  FusedActivation fused_;
+  Common common_;
   Parameter kernel_, bias_;
 };
 
-class MaxPooling2DLayer : public Layer {
+class Conv2DLayer : public FilterLayer {
  public:
-  MaxPooling2DLayer(Extent pool_size, const MaxPooling2DOptions& options)
-      : options_{pool_size, options.strides, options.padding} {}
-  Tensors call(const Tensors& inputs, const CallContext&) override {
-    if (inputs.size() != 1) throw Error(fmt::format("MaxPooling2D takes one input, not {}", inputs.size()));
-    return {max_pool2d(inputs[0], options_)};
+  Conv2DLayer(std::int64_t filters, Extent kernel_size, const Conv2DOptions& with)
+      : FilterLayer({"Conv2D", "rows, columns", filters, with.activation, with.use_bias, with.kernel_initializer,
+                     with.bias_initializer, with.channels_last}),
+        kernel_size_(kernel_size),
+        options_{with.strides, with.padding, with.dilation_rate, with.groups, fused(), with.channels_last} {}
+  void build(const Shapes& inputs) override {
+    const std::int64_t each = grouped(channels(inputs, 4), options_.groups);
+    kernel_ = add_weight("kernel", {common_.filters, each, kernel_size_.rows, kernel_size_.columns},
+                         turned(common_.kernel_initializer));
+    add_bias(common_.filters);
   }
-  std::string type() const override { return "MaxPooling2D"; }
+  Tensors call(const Tensors& inputs, const CallContext&) override {
+    return {activated(conv2d(inputs[0], kernel_, bias(), options_))};
+  }
   Attributes attributes() const override {
-    return {{"pool_size", options_.window.list()},
-            {"strides", options_.strides.list()},
-            {"same", options_.padding.same()},
-            {"padding", options_.padding.widths()}};
+    return with_common({{"filters", common_.filters},
+                        {"kernel_size", kernel_size_.list()},
+                        {"strides", options_.strides.list()},
+                        {"same", options_.padding.same()},
+                        {"padding", options_.padding.widths()},
+                        {"dilation_rate", options_.dilation.list()},
+                        {"groups", options_.groups}});
   }
 
  private:
-  Pool2dOptions options_;
+  Extent kernel_size_;
+  Conv2dOptions options_;
 };
 
-const Numbers& numbers(const Attributes& with, const char* name, std::size_t count) {
-  const Numbers& list = attribute::as_list(attribute::named(with, name), name);
-  if (list.size() != count)
-    throw Error(fmt::format("the attribute \"{}\" must have {} numbers, not {}", name, count, list.size()));
-  return list;
+class Conv1DLayer : public FilterLayer {
+ public:
+  Conv1DLayer(std::int64_t filters, std::int64_t kernel_size, const Conv1DOptions& with)
+      : FilterLayer({"Conv1D", "steps", filters, with.activation, with.use_bias, with.kernel_initializer,
+                     with.bias_initializer, with.channels_last}),
+        kernel_size_(kernel_size),
+        options_{with.strides, with.padding, with.dilation_rate, with.groups, fused(), with.channels_last} {}
+  void build(const Shapes& inputs) override {
+    const std::int64_t each = grouped(channels(inputs, 3), options_.groups);
+    kernel_ = add_weight("kernel", {common_.filters, each, kernel_size_}, turned(common_.kernel_initializer));
+    add_bias(common_.filters);
+  }
+  Tensors call(const Tensors& inputs, const CallContext&) override {
+    return {activated(conv1d(inputs[0], kernel_, bias(), options_))};
+  }
+  Attributes attributes() const override {
+    const Padding1d& padding = options_.padding;
+    const char* const name = padding.same() ? "same" : padding.causal() ? "causal" : "";
+    return with_common({{"filters", common_.filters},
+                        {"kernel_size", kernel_size_},
+                        {"strides", options_.stride},
+                        {"named_padding", std::string(name)},
+                        {"padding", std::vector<std::int64_t>{padding.before(), padding.after()}},
+                        {"dilation_rate", options_.dilation},
+                        {"groups", options_.groups}});
+  }
+
+ private:
+  std::int64_t kernel_size_;
+  Conv1dOptions options_;
+};
+
+class DepthwiseConv2DLayer : public FilterLayer {
+ public:
+  DepthwiseConv2DLayer(Extent kernel_size, const DepthwiseConv2DOptions& with)
+      : FilterLayer({"DepthwiseConv2D", "rows, columns", with.depth_multiplier, with.activation, with.use_bias,
+                     with.depthwise_initializer, with.bias_initializer, with.channels_last}),
+        kernel_size_(kernel_size),
+        options_{with.strides, with.padding, with.dilation_rate, 1, fused(), with.channels_last} {}
+  void build(const Shapes& inputs) override {
+    const std::int64_t filters = checked_product(channels(inputs, 4), common_.filters);
+    kernel_ = add_weight("kernel", {filters, 1, kernel_size_.rows, kernel_size_.columns},
+                         turned_depthwise(common_.kernel_initializer, common_.filters));
+    add_bias(filters);
+  }
+  Tensors call(const Tensors& inputs, const CallContext&) override {
+    return {activated(depthwise_conv2d(inputs[0], kernel_, bias(), options_))};
+  }
+  Attributes attributes() const override {
+    return with_common({{"kernel_size", kernel_size_.list()},
+                        {"strides", options_.strides.list()},
+                        {"same", options_.padding.same()},
+                        {"padding", options_.padding.widths()},
+                        {"depth_multiplier", common_.filters},
+                        {"dilation_rate", options_.dilation.list()}});
+  }
+
+ private:
+  Extent kernel_size_;
+  Conv2dOptions options_;
+};
+
+class Conv2DTransposeLayer : public FilterLayer {
+ public:
+  Conv2DTransposeLayer(std::int64_t filters, Extent kernel_size, const Conv2DTransposeOptions& with)
+      : FilterLayer({"Conv2DTranspose", "rows, columns", filters, with.activation, with.use_bias,
+                     with.kernel_initializer, with.bias_initializer, with.channels_last}),
+        kernel_size_(kernel_size),
+        output_padding_(with.output_padding),
+        options_{with.strides, with.padding, with.dilation_rate, 1, with.output_padding, with.channels_last} {
+    const auto usual = [&](std::int64_t given, std::int64_t stride, std::int64_t window, std::int64_t spacing) {
+      if (given != -1) return given;
+      return with.padding.same() ? 0 : std::max<std::int64_t>(0, stride - ((window - 1) * spacing + 1));
+    };
+    options_.output_padding = {
+        usual(with.output_padding.rows, with.strides.rows, kernel_size.rows, with.dilation_rate.rows),
+        usual(with.output_padding.columns, with.strides.columns, kernel_size.columns, with.dilation_rate.columns)};
+  }
+  void build(const Shapes& inputs) override {
+    kernel_ = add_weight("kernel", {channels(inputs, 4), common_.filters, kernel_size_.rows, kernel_size_.columns},
+                         turned(common_.kernel_initializer));
+    add_bias(common_.filters);
+  }
+  Tensors call(const Tensors& inputs, const CallContext&) override {
+    return {common_.activation(conv2d_transpose(inputs[0], kernel_, bias(), options_))};
+  }
+  Attributes attributes() const override {
+    return with_common({{"filters", common_.filters},
+                        {"kernel_size", kernel_size_.list()},
+                        {"strides", options_.strides.list()},
+                        {"same", options_.padding.same()},
+                        {"padding", options_.padding.widths()},
+                        {"output_padding", output_padding_.list()},
+                        {"dilation_rate", options_.dilation.list()}});
+  }
+
+ private:
+  Extent kernel_size_, output_padding_;
+  Conv2dTransposeOptions options_;
+};
+
+using namespace reading;
+
+LayerPointer conv2d_from(const Attributes& with) {
+  return Conv2D(integer(with, "filters"), extent(with, "kernel_size"),
+                {.strides = extent(with, "strides"),
+                 .padding = padding(with),
+                 .dilation_rate = extent(with, "dilation_rate"),
+                 .groups = integer(with, "groups"),
+                 .activation = text(with, "activation"),
+                 .use_bias = truth(with, "use_bias"),
+                 .channels_last = truth_or_false(with, "channels_last")})
+      .pointer();
 }
-Extent extent(const Attributes& with, const char* name) {
-  const Numbers& list = numbers(with, name, 2);
-  return {list[0], list[1]};
+
+LayerPointer conv1d_from(const Attributes& with) {
+  const std::string name = text(with, "named_padding");
+  const auto widths = numbers(with, "padding", 2);
+  return Conv1D(integer(with, "filters"), integer(with, "kernel_size"),
+                {.strides = integer(with, "strides"),
+                 .padding = name.empty() ? Padding1d(widths[0], widths[1]) : Padding1d(name),
+                 .dilation_rate = integer(with, "dilation_rate"),
+                 .groups = integer(with, "groups"),
+                 .activation = text(with, "activation"),
+                 .use_bias = truth(with, "use_bias"),
+                 .channels_last = truth(with, "channels_last")})
+      .pointer();
 }
-Padding padding(const Attributes& with) {
-  if (attribute::as_bool(attribute::named(with, "same"), "same")) return "same";
-  const Numbers& list = numbers(with, "padding", 4);
-  return {list[0], list[1], list[2], list[3]};
+
+LayerPointer depthwise_from(const Attributes& with) {
+  return DepthwiseConv2D(extent(with, "kernel_size"), {.strides = extent(with, "strides"),
+                                                       .padding = padding(with),
+                                                       .depth_multiplier = integer(with, "depth_multiplier"),
+                                                       .dilation_rate = extent(with, "dilation_rate"),
+                                                       .activation = text(with, "activation"),
+                                                       .use_bias = truth(with, "use_bias"),
+                                                       .channels_last = truth(with, "channels_last")})
+      .pointer();
+}
+
+LayerPointer transpose_from(const Attributes& with) {
+  return Conv2DTranspose(integer(with, "filters"), extent(with, "kernel_size"),
+                         {.strides = extent(with, "strides"),
+                          .padding = padding(with),
+                          .output_padding = extent(with, "output_padding"),
+                          .dilation_rate = extent(with, "dilation_rate"),
+                          .activation = text(with, "activation"),
+                          .use_bias = truth(with, "use_bias"),
+                          .channels_last = truth(with, "channels_last")})
+      .pointer();
 }
 
 }  // namespace
 
 Conv2D::Conv2D(std::int64_t filters, Extent kernel_size, const Conv2DOptions& options)
-    : LayerHandle(std::make_shared<Conv2DLayer>(filters, kernel_size, options)) {
-  (*this)->set_name(options.name);
-}
+    : LayerHandle(named<Conv2DLayer>(options.name, filters, kernel_size, options)) {}
+Conv1D::Conv1D(std::int64_t filters, std::int64_t kernel_size, const Conv1DOptions& options)
+    : LayerHandle(named<Conv1DLayer>(options.name, filters, kernel_size, options)) {}
+DepthwiseConv2D::DepthwiseConv2D(Extent kernel_size, const DepthwiseConv2DOptions& options)
+    : LayerHandle(named<DepthwiseConv2DLayer>(options.name, kernel_size, options)) {}
+Conv2DTranspose::Conv2DTranspose(std::int64_t filters, Extent kernel_size, const Conv2DTransposeOptions& options)
+    : LayerHandle(named<Conv2DTransposeLayer>(options.name, filters, kernel_size, options)) {}
 
-MaxPooling2D::MaxPooling2D(Extent pool_size, const MaxPooling2DOptions& options)
-    : LayerHandle(std::make_shared<MaxPooling2DLayer>(pool_size, options)) {
-  (*this)->set_name(options.name);
-}
-
-LayerPointer convolutional_layer_from(const std::string& type, const Attributes& with) {
-  using namespace attribute;
-  if (type == "MaxPooling2D")
-    return MaxPooling2D(extent(with, "pool_size"), {.strides = extent(with, "strides"), .padding = padding(with)})
-        .pointer();
-  return Conv2D(as_integer(named(with, "filters"), "filters"), extent(with, "kernel_size"),
-                {.strides = extent(with, "strides"),
-                 .padding = padding(with),
-                 .dilation_rate = extent(with, "dilation_rate"),
-                 .groups = as_integer(named(with, "groups"), "groups"),
-                 .activation = as_string(named(with, "activation"), "activation"),
-                 .use_bias = as_bool(named(with, "use_bias"), "use_bias")})
-      .pointer();
+LayerMakers convolutional_layers() {
+  return {{"Conv2D", conv2d_from},
+          {"Conv1D", conv1d_from},
+          {"DepthwiseConv2D", depthwise_from},
+          {"Conv2DTranspose", transpose_from}};
 }
 
 }  // namespace twopass

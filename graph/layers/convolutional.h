@@ -1,4 +1,5 @@
-// Layers of images. Channels come first, [n, channels, rows, columns], as in PyTorch; Keras's default is channels last.
+// Layers of convolution. Channels come first, [n, channels, …], as in PyTorch; `channels_last` makes it [n, …,
+// channels], Keras's default, at the cost of a transpose of each input and output.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -19,6 +20,7 @@ struct Conv2DOptions {
   /// Draws for Keras's shape [rows, columns, channels / groups, filters].
   Initializer kernel_initializer = glorot_uniform();
   Initializer bias_initializer = zeros_initializer();
+  bool channels_last = false;
   std::string name = {};
 };
 /// activation(x * kernel + bias): [n, c, h, w] gives [n, filters, …]; kernel [filters, c / groups, rows, columns].
@@ -26,18 +28,63 @@ struct Conv2D : LayerHandle {
   Conv2D(std::int64_t filters, Extent kernel_size, const Conv2DOptions& options = {});
 };
 
-struct MaxPooling2DOptions {
-  /// 0: as the pool.
-  Extent strides = 0;
-  Padding padding = "valid";
+struct Conv1DOptions {
+  std::int64_t strides = 1;
+  /// "valid", "same", "causal", or a number of steps.
+  Padding1d padding = "valid";
+  std::int64_t dilation_rate = 1;
+  std::int64_t groups = 1;
+  ActivationFunction activation = {};
+  bool use_bias = true;
+  /// Draws for Keras's shape [steps, channels / groups, filters].
+  Initializer kernel_initializer = glorot_uniform();
+  Initializer bias_initializer = zeros_initializer();
+  bool channels_last = false;
   std::string name = {};
 };
-/// The largest of each window of rows and columns.
-struct MaxPooling2D : LayerHandle {
-  explicit MaxPooling2D(Extent pool_size = 2, const MaxPooling2DOptions& options = {});
+/// The same of sequences: [n, c, t] gives [n, filters, …]; kernel [filters, c / groups, steps].
+struct Conv1D : LayerHandle {
+  Conv1D(std::int64_t filters, std::int64_t kernel_size, const Conv1DOptions& options = {});
 };
 
-/// One of these layers by class name and attributes, as files hold them.
-LayerPointer convolutional_layer_from(const std::string& type, const Attributes& attributes);
+struct DepthwiseConv2DOptions {
+  Extent strides = 1;
+  Padding padding = "valid";
+  /// Filters for each channel.
+  std::int64_t depth_multiplier = 1;
+  Extent dilation_rate = 1;
+  ActivationFunction activation = {};
+  bool use_bias = true;
+  /// Draws for Keras's shape [rows, columns, channels, depth_multiplier].
+  Initializer depthwise_initializer = glorot_uniform();
+  Initializer bias_initializer = zeros_initializer();
+  bool channels_last = false;
+  std::string name = {};
+};
+/// A convolution of each channel by itself: [n, c, h, w] gives [n, c depth_multiplier, …]; kernel
+/// [c depth_multiplier, 1, rows, columns].
+struct DepthwiseConv2D : LayerHandle {
+  explicit DepthwiseConv2D(Extent kernel_size, const DepthwiseConv2DOptions& options = {});
+};
+
+struct Conv2DTransposeOptions {
+  Extent strides = 1;
+  Padding padding = "valid";
+  /// Rows and columns more after the last. -1: Keras's, so many that there are h stride at least.
+  Extent output_padding = -1;
+  Extent dilation_rate = 1;
+  ActivationFunction activation = {};
+  bool use_bias = true;
+  /// Draws for Keras's shape [rows, columns, filters, channels].
+  Initializer kernel_initializer = glorot_uniform();
+  Initializer bias_initializer = zeros_initializer();
+  bool channels_last = false;
+  std::string name = {};
+};
+/// The transpose of a Conv2D, for upsampling: [n, c, h, w] gives [n, filters, …], with padding "same" of h strides
+/// rows; kernel [c, filters, rows, columns].
+struct Conv2DTranspose : LayerHandle {
+  Conv2DTranspose(std::int64_t filters, Extent kernel_size, const Conv2DTransposeOptions& options = {});
+};
 
 }  // namespace twopass

@@ -82,6 +82,7 @@ std::string Layer::type() const {
 
 std::vector<std::pair<std::string, Parameter>> Layer::named_parameters() const {
   std::vector<std::pair<std::string, Parameter>> named = weights_;
+  named.insert(named.end(), states_.begin(), states_.end());
   for (const auto& each : own_parameters()) named.push_back(each);
   for (const auto& [name, part] : parts())
     for (const auto& [path, parameter] : part->named_parameters()) named.emplace_back(name + "/" + path, parameter);
@@ -109,6 +110,13 @@ Parameter Layer::add_weight(const std::string& name, const Shape& shape, Initial
   return parameter;
 }
 
+Parameter Layer::add_state(const std::string& name, const Shape& shape, Initializer initializer) {
+  Parameter parameter(name, shape, f32, std::move(initializer));
+  parameter.set_trainable(false);
+  states_.emplace_back(name, parameter);
+  return parameter;
+}
+
 Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
   for (const Tensor& input : inputs)
     if (!input.defined()) throw Error(fmt::format("{}: an input is an undefined tensor", title_of(*this, {})));
@@ -119,11 +127,12 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
       build(shapes);
     } catch (const Error& error) {
       weights_.clear();
+      states_.clear();
       throw error.within("in " + title_of(*this, inputs));
     }
     built_ = true;
     built_for_ = std::move(shapes);
-  } else if (!weights_.empty()) {
+  } else if (!weights_.empty() || !states_.empty()) {
     bool right = inputs.size() == built_for_.size();
     for (std::size_t k = 0; right && k < inputs.size(); ++k) right = fits(built_for_[k], inputs[k].shape());
     if (!right) {

@@ -60,13 +60,15 @@ class Layer {
  protected:
   /// A new parameter, drawn when first read.
   Parameter add_weight(const std::string& name, const Shape& shape, Initializer initializer);
+  /// A new parameter that optimizers never change, set by the layer itself in training, such as a moving mean.
+  Parameter add_state(const std::string& name, const Shape& shape, Initializer initializer);
 
  private:
   std::string name_;
   bool trainable_ = true;
   bool built_ = false;
   Shapes built_for_;
-  std::vector<std::pair<std::string, Parameter>> weights_;
+  std::vector<std::pair<std::string, Parameter>> weights_, states_;
 };
 
 using LayerPointer = std::shared_ptr<Layer>;

@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include <twopass/core/error.h>
-#include <twopass/graph/layers/convolutional.h>
+#include <twopass/graph/layers/families.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/products.h>
@@ -228,7 +228,6 @@ Concatenate::Concatenate(const ConcatenateOptions& options)
 
 namespace {
 
-using Maker = std::function<LayerPointer(const Attributes&)>;
 template <typename L>
 LayerPointer plain(const Attributes&) {
   return L().pointer();
@@ -237,7 +236,7 @@ LayerPointer plain(const Attributes&) {
 // Layers by class name, the user's too; a mutex, as programs may register from several threads.
 struct LayerRegistry {
   std::mutex mutex;
-  std::map<std::string, Maker> makers = {
+  std::map<std::string, LayerMaker> makers = {
       {"Dense",
        [](const Attributes& with) {
          return Dense(integer_attribute(with, "units"),
@@ -258,8 +257,6 @@ struct LayerRegistry {
        [](const Attributes& with) {
          return Concatenate({.axis = static_cast<int>(integer_attribute(with, "axis"))}).pointer();
        }},
-      {"Conv2D", [](const Attributes& with) { return convolutional_layer_from("Conv2D", with); }},
-      {"MaxPooling2D", [](const Attributes& with) { return convolutional_layer_from("MaxPooling2D", with); }},
       {"Flatten", plain<Flatten>},
       {"Identity", plain<Identity>},
       {"Add", plain<Add>},
@@ -268,6 +265,10 @@ struct LayerRegistry {
       {"Average", plain<Average>},
       {"Maximum", plain<Maximum>},
       {"Minimum", plain<Minimum>}};
+  LayerRegistry() {
+    for (auto family : {convolutional_layers, pooling_layers, normalization_layers, recurrent_layers, attention_layers})
+      makers.merge(family());
+  }
 };
 LayerRegistry& registry() {
   static LayerRegistry* const only = new LayerRegistry;
@@ -277,7 +278,7 @@ LayerRegistry& registry() {
 }  // namespace
 
 LayerPointer layer_from(const std::string& type, const Attributes& attributes) {
-  Maker maker;
+  LayerMaker maker;
   {
     const std::lock_guard lock(registry().mutex);
     const auto found = registry().makers.find(type);

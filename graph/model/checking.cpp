@@ -7,6 +7,7 @@
 #include <twopass/core/error.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/model/body.h>
+#include <twopass/graph/model/states.h>
 #include <twopass/graph/model/trainer.h>
 #include <twopass/ops/anomaly.h>
 #include <twopass/ops/elementwise.h>
@@ -50,6 +51,7 @@ class GradientChecks : public Callback {
 
   void on_step_error(TrainingState& state, std::int64_t, const Error& error) override {
     const AnomalyScope anomalies;
+    const StateGuard states(state.model.parameters());
     try {
       const CallContext context{
           .training = true, .seed = state.model.seed(), .step = tensor(state.model.body().steps_done)};

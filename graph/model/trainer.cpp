@@ -8,6 +8,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/model/states.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
@@ -37,6 +38,13 @@ std::size_t output_named(const std::vector<std::string>& outputs, const std::str
     throw Error(
         fmt::format("compile: a {} is given for output \"{}\", but the outputs are {}", what, name, list_of(outputs)));
   return static_cast<std::size_t>(found - outputs.begin());
+}
+
+void note_frozen(const Layer& layer, std::string& text) {
+  for (const auto& part : layer.parts()) {
+    text += part.second->trainable() ? '1' : '0';
+    note_frozen(*part.second, text);
+  }
 }
 
 }  // namespace
@@ -195,12 +203,14 @@ Tensors Trainer::traced_step(const Tensors& tensors) const {
 
 Tensors Trainer::eager_step(const Batch& batch) const {
   const CallContext context{.training = true, .seed = body_.seed, .step = tensor(body_.steps_done)};
+  StateGuard states(parameters_);
   Tensors outputs = body_.call(batch.inputs, context);
   Losses found = losses(outputs, batch);
   check_loss(found.total);
   const Losses values{detach(found.total), std::move(found.each)};
   for (Tensor& output : outputs) output = detach(output);
   body_.compiled->optimizer.apply(backward(std::move(found.total)), parameters_);
+  states.keep();
   return no_record([&] { return measured(values, outputs, batch); });
 }
 
@@ -220,8 +230,10 @@ Plan Trainer::step_plan(const Batch& batch) const {
 void Trainer::train_step(const Batch& batch, Tally& tally) {
   const PrecisionScope precision(body_.compiled->precision);
   const Tensors tensors = step_inputs(batch);
-  std::string kind = "train ";  // what is frozen has no gradient: another step
+  // What is frozen has no gradient, and a layer that is may do something else: another step.
+  std::string kind = "train ";
   for (const Parameter& each : parameters_) kind += each.trainable() ? '1' : '0';
+  note_frozen(body_, kind);
   Tensors found;
   if (const Plan* plan = body_.plan_for(kind, tensors, [&](const Tensors& symbols) { return traced_step(symbols); })) {
     found = plan->run(tensors, [&](const Tensors& outputs) { check_loss(outputs[0]); });

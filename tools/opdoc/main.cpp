@@ -58,6 +58,7 @@ int main() {
                                                                      {"Shapes", shaping_ops()},
                                                                      {"Indexing", indexing_ops()},
                                                                      {"Products", product_ops()},
+                                                                     {"Convolution and pooling", convolution_ops()},
                                                                      {"Linear algebra", linear_algebra_ops()},
                                                                      {"Normalisation", normalization_ops()},
                                                                      {"Softmax and cross-entropy", softmax_ops()},
