@@ -6,9 +6,25 @@
 
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/products.h>
+#include <twopass/ops/rearranging.h>
+#include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
 #include <twopass/optim/initializer.h>
 
 using namespace twopass;
+
+TEST_CASE("an orthogonal draw has orthonormal columns, or rows where these are fewer, times its gain") {
+  for (const Shape& shape : {Shape{7, 4}, Shape{4, 7}, Shape{2, 3, 5}}) {
+    Random random(3);
+    const Tensor drawn = reshape(orthogonal(2)(shape, f64, random), {-1, shape.back()});
+    const bool wide = drawn.shape()[0] < drawn.shape()[1];
+    const Tensor products = matmul(drawn, drawn, {.transpose_a = !wide, .transpose_b = wide});
+    CHECK(max(abs(products - diag(full({products.shape()[0]}, 4, f64)))).item<double>() < 1e-14);
+  }
+}
 
 TEST_CASE("glorot_uniform fills ±sqrt(6 / (in + out)) and no more") {
   Random random(1);

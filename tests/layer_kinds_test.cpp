@@ -123,6 +123,16 @@ TEST_CASE("models of every layer have right gradients, and come back from their 
   }
 }
 
+TEST_CASE("layers without a name are called as Keras calls them") {
+  const Tensor image = input({2, 6, 5});
+  const Tensor x = GlobalMaxPooling2D()(Conv2DTranspose(3, 2)(DepthwiseConv2D(2)(Conv2D(4, 2)(image))));
+  const Tensor y = LSTM(2)(MultiHeadAttention(1, 1)(Reshape({3, 1})(x)));
+  std::vector<std::string> names;
+  for (const auto& [name, layer] : Model(image, y).layers()) names.push_back(name);
+  CHECK(names == std::vector<std::string>{"conv2d", "depthwise_conv2d", "conv2d_transpose", "global_max_pooling2d",
+                                          "reshape", "multi_head_attention", "lstm"});
+}
+
 TEST_CASE("an LSTM and a GRU run their cells along the steps, and give the last h or all") {
   const Tensor x = sines({2, 3, 2}, 0.1);
   check_values(with_sines(LSTM(3), {x}), {0.121093029312731, 0.209096484290106, 0.264422090075863, 0.1167695686114,

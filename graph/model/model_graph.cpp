@@ -15,12 +15,15 @@
 namespace twopass {
 namespace {
 
-// "MultiHead" gives "multi_head".
+// As Keras: "MultiHead" gives "multi_head", "Conv2DTranspose" "conv2d_transpose", "LSTM" "lstm".
 std::string snake_case(const std::string& type) {
   std::string name;
+  const auto lower = [&](std::size_t k) {
+    return k < type.size() && std::islower(static_cast<unsigned char>(type[k]));
+  };
   for (std::size_t k = 0; k < type.size(); ++k) {
     const auto c = static_cast<unsigned char>(type[k]);
-    if (std::isupper(c) && k > 0 && !std::isupper(static_cast<unsigned char>(type[k - 1]))) name += '_';
+    if (std::isupper(c) && k > 0 && (lower(k - 1) || lower(k + 1))) name += '_';
     name += static_cast<char>(std::tolower(c));
   }
   return name;
