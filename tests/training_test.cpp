@@ -5,11 +5,14 @@
 #include <string>
 #include <vector>
 
+#include <twopass/core/datasets.h>
 #include <twopass/core/error.h>
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/model/sequential.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/indexing.h>
+#include <twopass/ops/precision.h>
 #include <twopass/ops/shaping.h>
 
 using namespace twopass;
@@ -245,4 +248,28 @@ TEST_CASE("a model checks its own gradients against numerical differentiation") 
   const Points data = points(4);
   const GradcheckReport report = classifier().check_gradients(data.x, data.labels);
   CHECK(report.ok());
+}
+
+TEST_CASE("training in bf16 follows training in f32 within three per cent of the loss, or is refused with the reason") {
+  const auto digits = data::glyphs({.samples = 1000});
+  const Tensor targets = one_hot(digits.labels, 10);
+  const auto losses = [&](Precision precision) {
+    const Tensor image = input({784}, "image");
+    const Tensor h = Dense(256, {.activation = "relu"})(Dense(256, {.activation = "relu"})(image));
+    Model model(image, Dense(10, {.activation = "softmax"})(h), {.seed = 5});
+    model.compile({.optimizer = adam(), .loss = categorical_crossentropy(), .precision = precision});
+    const History history = model.fit(digits.inputs, targets, {.epochs = 4, .batch_size = 100, .verbose = 0});
+    for (const auto& [path, parameter] : model.named_parameters()) CHECK(parameter.dtype() == f32);
+    return history["loss"];
+  };
+  if (!bf16_available()) {
+    CHECK_THROWS_WITH_AS(losses(Precision::bf16), doctest::Contains("products in bf16 need"), Error);
+    return;
+  }
+  const auto single = losses(Precision::single), half = losses(Precision::bf16);
+  CHECK(half != single);
+  for (std::size_t epoch = 0; epoch < single.size(); ++epoch) {
+    CAPTURE(epoch);
+    CHECK(half[epoch] == doctest::Approx(single[epoch]).epsilon(0.03));
+  }
 }

@@ -1,7 +1,8 @@
 #include "workloads.h"
 
+#include <algorithm>
 #include <cmath>
-#include <memory>
+#include <cstdlib>
 
 using namespace twopass;
 
@@ -51,15 +52,16 @@ Workload perceptron(const std::vector<std::int64_t>& sizes, std::int64_t batch) 
           }};
 }
 
-Workload residual() {
+Workload residual(std::int64_t blocks, std::int64_t batch) {
   Parameters parameters;
-  for (int k = 0; k < 100; ++k) {
+  for (std::int64_t k = 0; k < blocks; ++k) {
     parameters.push_back(leaf({64, 64}, 0.1));
     parameters.push_back(leaf({64, 64}, 0.02));
   }
-  return {{uniform({64, 64}, 0.5) + 0.5, uniform({64, 64}, 0.5) + 0.5}, [parameters](const Tensors& in) {
+  return {{uniform({batch, 64}, 0.5) + 0.5, uniform({batch, 64}, 0.5) + 0.5}, [parameters](const Tensors& in) {
             Tensor h = in[0];
-            for (std::size_t k = 0; k < 200; k += 2) h = h + matmul(relu(matmul(h, parameters[k])), parameters[k + 1]);
+            for (std::size_t k = 0; k < parameters.size(); k += 2)
+              h = h + matmul(relu(matmul(h, parameters[k])), parameters[k + 1]);
             return trained(mean(square(h - in[1])), parameters, 1e-4);
           }};
 }
@@ -125,19 +127,18 @@ Tensor layer_norm_of_ops(const Tensor& x) {
   return c / sqrt(mean(c * c, -1, keep_axis) + 1e-5);
 }
 
-Workload scalars() {
-  constexpr int kSteps = 333333;
+Workload scalars(std::int64_t steps) {
   Tensors xs;
   for (int k = 0; k < 64; ++k) xs.push_back(uniform({1}, 0.5));
   return {.inputs = {uniform({1}, 0.7)},
-          .step = [xs](const Tensors& in) -> Tensors {
+          .step = [xs, steps](const Tensors& in) -> Tensors {
             const Tensor s0 = variable(in[0]);
             Tensor s = s0;
-            for (int k = 0; k < kSteps; ++k) s = sin(s) * xs[static_cast<std::size_t>(k & 63)] + s;
+            for (std::int64_t k = 0; k < steps; ++k) s = sin(s) * xs[static_cast<std::size_t>(k & 63)] + s;
             return {backward(std::move(s))[s0]};
           },
           .eager_only = true,
-          .parts = 3.0 * kSteps,
+          .parts = 3.0 * static_cast<double>(steps),
           .part = "node"};
 }
 
@@ -175,14 +176,22 @@ Workload workload_named(const std::string& name) {
   if (name == "W1") return perceptron({3072, 20, 15, 10}, 128);
   if (name == "W2") return perceptron({784, 512, 512, 10}, 128);
   if (name == "W3") return perceptron({1024, 1024, 1024, 1024, 10}, 256);
-  if (name == "W4") return residual();
+  if (name == "W4") return residual(100, 64);
   if (name == "W5") return chain();
   if (name == "W6") return convolutional();
   if (name == "W7") return branches();
   if (name == "W8a") return sweep([](const Tensor& x) { return softmax(x, -1); });
   if (name == "W8b") return sweep(layer_norm_of_ops);
   if (name == "W8c") return sweep([](const Tensor& x) { return gelu(x); });
-  if (name == "W9") return scalars();
+  if (name == "W9") return scalars(333333);
   if (name == "W10") return curvature();
-  throw Error("there is no workload " + name + ": there are W1 to W10, W8 as W8a, W8b and W8c");
+  if (const auto colon = name.find(':'); colon != std::string::npos) {
+    const std::string kind = name.substr(0, colon);
+    const std::int64_t size = std::max(1LL, std::atoll(name.c_str() + colon + 1));
+    if (kind == "depth") return residual(size, 64);
+    if (kind == "batch") return residual(10, size);
+    if (kind == "nodes") return scalars(size / 3);
+  }
+  throw Error("there is no workload " + name +
+              ": there are W1 to W10, W8 as W8a, W8b and W8c, and depth:N, batch:N, nodes:N");
 }
