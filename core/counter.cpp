@@ -8,6 +8,8 @@ constexpr std::size_t kPlaces = 63;  // and one that is shared
 // Bit k is set where place k is some thread's.
 std::atomic<std::uint64_t> taken{0};
 
+std::atomic<std::size_t> most_places{0};  // that were ever taken at a time
+
 // Trivially destructible, as memory may be given back while a thread's other variables end.
 constexpr std::size_t kNone = 64;
 thread_local constinit std::size_t own_place = kNone;
@@ -22,6 +24,8 @@ struct Place {
         ++k;
       else if (taken.compare_exchange_weak(seen, seen | std::uint64_t{1} << k))
         number = k;
+    std::size_t most = most_places.load();
+    while (number < kPlaces && most < number + 1 && !most_places.compare_exchange_weak(most, number + 1)) continue;
   }
   ~Place() {
     own_place = kPlaces;  // shared, from here on
@@ -41,8 +45,9 @@ std::size_t Counter::thread_place() noexcept {
 }
 
 std::int64_t Counter::value() const noexcept {
-  std::int64_t total = 0;
-  for (const Sum& each : sums_) total += each.sum.load(std::memory_order_relaxed);
+  std::int64_t total = sums_[kShared].sum.load(std::memory_order_relaxed);
+  for (std::size_t k = 0, n = most_places.load(std::memory_order_relaxed); k < n; ++k)
+    total += sums_[k].sum.load(std::memory_order_relaxed);
   return total;
 }
 

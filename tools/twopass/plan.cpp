@@ -41,5 +41,5 @@ void print_plan(const Recipe& recipe, std::int64_t batch_size, std::uint64_t see
                static_cast<double>(step.bytes) / step.milliseconds * 1e-6, step.calls);
     total += step.milliseconds;
   }
-  fmt::print("{:10.2f} of {} steps; arena {} bytes\n", total * 1e3, plan.steps(), plan.arena_bytes());
+  fmt::print("{:10.2f} µs for all {} steps; arena {} bytes\n", total * 1e3, plan.steps(), plan.arena_bytes());
 }
