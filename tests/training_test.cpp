@@ -273,3 +273,15 @@ TEST_CASE("training in bf16 follows training in f32 within three per cent of the
     CHECK(half[epoch] == doctest::Approx(single[epoch]).epsilon(0.03));
   }
 }
+
+TEST_CASE("a model whose layers are all frozen is not fitted, and fit says why") {
+  const Tensor x = input({4}, "x");
+  Model model(x, Dense(1)(x), {.name = "stiff"});
+  model.compile({.loss = mean_squared_error()});
+  model.set_trainable(false);
+  CHECK_THROWS_WITH_AS(model.fit(ones({8, 4}), ones({8, 1}), {.verbose = 0}),
+                       "fit: model \"stiff\" has no trainable parameter: every layer is frozen, or none has any",
+                       Error);
+  model.set_trainable(true);
+  CHECK(model.fit(ones({8, 4}), ones({8, 1}), {.verbose = 0})["loss"].size() == 1);
+}

@@ -1,6 +1,7 @@
 // Model::fit.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include <twopass/core/error.h>
@@ -37,8 +38,12 @@ class Fitting {
                               options.initial_epoch));
   }
 
-  // Everything that can be wrong with the data is found before anything changes.
+  // Everything that can be wrong with model or data is found before anything changes.
   void take(const TensorList& inputs, const TensorList& targets) {
+    const Parameters parameters = body_.parameters();
+    if (std::none_of(parameters.begin(), parameters.end(), [](const Parameter& each) { return each.trainable(); }))
+      throw Error(fmt::format("fit: model \"{}\" has no trainable parameter: every layer is frozen, or none has any",
+                              body_.title()));
     training_ = samples(inputs, targets, "fit");
     training_.weights = trainer_.checked_weights(options_.sample_weight, training_.count());
     hold_rows_back();
