@@ -86,7 +86,7 @@ void check_anomaly(const Op& op, const Arguments* arguments, const Tensor& resul
   if (error.empty()) return;
   for (std::size_t k = 0; k < inputs.size(); ++k) error += "\n  " + range_text(k, inputs[k]);
   if (!scope->found_)
-    scope->found_ = std::make_unique<Anomaly>(Anomaly{.call = call_text(op, arguments, inputs),
+    scope->found_ = std::make_unique<Anomaly>(Anomaly{.call = call_text(op, arguments, Specs(inputs)),
                                                       .error = error,
                                                       .layer = PlaceLog::here(),
                                                       .inputs = Tensors(inputs.begin(), inputs.end()),

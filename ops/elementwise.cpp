@@ -133,8 +133,8 @@ Tensor scalar_like(double value, const Tensor& like) {
 
 std::vector<const Op*> elementwise_ops() {
   std::vector<const Op*> ops = unary_ops();
-  for (const auto& part : {activation_ops(), binary_ops(), comparison_ops(), conversion_ops(), update_ops(),
-                           trigonometric_ops(), special_ops(), rounding_ops(), smooth_ops()})
+  for (const auto& part : {activation_ops(), binary_ops(), comparison_ops(), conversion_ops(), guard_ops(),
+                           update_ops(), trigonometric_ops(), special_ops(), rounding_ops(), smooth_ops()})
     ops.insert(ops.end(), part.begin(), part.end());
   return ops;
 }

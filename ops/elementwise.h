@@ -1,5 +1,7 @@
 // Ops that work element by element; inputs broadcast to each other by NumPy's rule.
 #pragma once
+#include <string>
+
 #include <twopass/core/tensor.h>
 
 namespace twopass {
@@ -49,6 +51,8 @@ Tensor clip(const Tensor& x, double low, double high);
 Tensor erf(const Tensor& x);
 /// x converted to another dtype: floating to i64 truncates, to bool is x != 0.
 Tensor cast(const Tensor& x, DType dtype);
+/// x itself, refused where an element lies outside [low, high] (NaN passes), with `advice` behind the reason.
+Tensor within(const Tensor& x, double low, double high, const std::string& advice = "");
 /// x itself, as a node of its own.
 Tensor identity(const Tensor& x);
 /// x, through which no derivative passes. A node on symbols.

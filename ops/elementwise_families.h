@@ -11,6 +11,7 @@ std::vector<const Op*> activation_ops();
 std::vector<const Op*> binary_ops();
 std::vector<const Op*> comparison_ops();
 std::vector<const Op*> conversion_ops();
+std::vector<const Op*> guard_ops();
 std::vector<const Op*> update_ops();
 std::vector<const Op*> trigonometric_ops();
 std::vector<const Op*> special_ops();

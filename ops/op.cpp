@@ -72,11 +72,11 @@ std::string arguments_text(const Op& op, const Arguments* arguments) {
   return text_of(said);
 }
 
-std::string call_text(const Op& op, const Arguments* arguments, std::span<const Tensor> inputs) {
+std::string call_text(const Op& op, const Arguments* arguments, const Specs& inputs) {
   std::string text = op.name() + "(";
-  for (std::size_t k = 0; k < inputs.size(); ++k) text += (k ? ", " : "") + inputs[k].shape().text();
+  for (std::size_t k = 0; k < inputs.size(); ++k) text += (k ? ", " : "") + inputs.shape(k).text();
   const std::string with = arguments_text(op, arguments);
-  return text + (inputs.empty() || with.empty() ? "" : ", ") + with + ")";
+  return text + (inputs.size() == 0 || with.empty() ? "" : ", ") + with + ")";
 }
 
 Tensor remember(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> inputs, const Spec& spec) {
@@ -134,7 +134,7 @@ Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> i
     }
     return made;
   } catch (const Error& reason) {
-    throw Error(call_text(op, arguments ? arguments.get() : args, inputs) + ": " + reason.what());
+    throw Error(call_text(op, arguments ? arguments.get() : args, Specs(inputs)) + ": " + reason.what());
   }
 }
 

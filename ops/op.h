@@ -13,67 +13,9 @@
 #include <twopass/core/tensor.h>
 #include <twopass/ops/arguments.h>
 #include <twopass/ops/sample.h>
+#include <twopass/ops/views.h>
 
 namespace twopass {
-
-/// The shape and dtype of a value.
-struct Spec {
-  Shape shape;
-  DType dtype;
-};
-
-/// The inputs of a call as a shape rule sees them: shapes (axes may be open) and dtypes.
-class Specs {
- public:
-  explicit Specs(std::span<const Tensor> inputs) : tensors_(inputs.data()), size_(inputs.size()) {}
-  explicit Specs(std::span<const Spec> inputs) : specs_(inputs.data()), size_(inputs.size()) {}
-  std::size_t size() const { return size_; }
-  Spec operator[](std::size_t k) const { return {shape(k), dtype(k)}; }
-  const Shape& shape(std::size_t k) const { return tensors_ ? tensors_[k].shape() : specs_[k].shape; }
-  DType dtype(std::size_t k) const { return tensors_ ? tensors_[k].dtype() : specs_[k].dtype; }
-
- private:
-  const Tensor* tensors_ = nullptr;
-  const Spec* specs_ = nullptr;
-  std::size_t size_;
-};
-
-/// The elements of one input, as forward reads them.
-struct View {
-  const std::byte* bytes;
-  const Shape* of_shape;
-  DType dtype;
-  const Shape& shape() const { return *of_shape; }
-  std::int64_t elements() const { return of_shape->elements(); }
-  template <typename T>
-  const T* data() const {
-    return reinterpret_cast<const T*>(bytes);
-  }
-};
-using Inputs = std::span<const View>;
-
-/// The memory that forward fills.
-struct Output {
-  std::byte* bytes;
-  const Shape* of_shape;
-  DType dtype;
-  const Shape& shape() const { return *of_shape; }
-  std::int64_t elements() const { return of_shape->elements(); }
-  template <typename T>
-  T* data() const {
-    return reinterpret_cast<T*>(bytes);
-  }
-};
-
-/// One input of an elementwise kernel: n consecutive elements, or one that serves them all.
-struct Operand {
-  const std::byte* bytes;
-  bool splat;
-  template <typename T>
-  const T* data() const {
-    return reinterpret_cast<const T*>(bytes);
-  }
-};
 
 /// Which values the gradient of an op reads: only these are kept.
 enum class Keep : std::uint16_t {
@@ -325,7 +267,7 @@ class TypedOp : public Op {
 /// "axis=1, keep=true": the arguments that are not the defaults.
 std::string arguments_text(const Op& op, const Arguments* arguments);
 /// "matmul((2, 3), (4, 5))": the head of an error message.
-std::string call_text(const Op& op, const Arguments* arguments, std::span<const Tensor> inputs);
+std::string call_text(const Op& op, const Arguments* arguments, const Specs& inputs);
 
 /// Computes an op on values, or runs its shape rule alone where an input is a symbol, and records the call where an
 /// input is recorded. Refuses what the op's rule refuses, with the call and its shapes before the reason.

@@ -55,25 +55,25 @@ Loss categorical_hinge() {
 Loss binary_focal_crossentropy(const BinaryFocalOptions& options) {
   check_smoothing(options.label_smoothing);
   check_gamma("binary_focal_crossentropy", options.gamma);
-  return LossMaker::make("binary_focal_crossentropy",
-                         {{"gamma", options.gamma},
-                          {"alpha", options.alpha},
-                          {"apply_class_balancing", options.apply_class_balancing},
-                          {"from_logits", options.from_logits},
-                          {"label_smoothing", options.label_smoothing}},
-                         [options](const Tensor& targets, const Tensor& predictions) {
-                           const double s = options.label_smoothing;
-                           const Tensor t = targets_like(targets, predictions) * (1 - s) + s / 2;
-                           if (!options.from_logits) check_range(predictions, 0, 1, kLogitsAdvice);
-                           const Tensor p =
-                               options.from_logits ? sigmoid(predictions) : clip(predictions, kEpsilon, 1 - kEpsilon);
-                           const Tensor entropy = options.from_logits ? sigmoid_cross_entropy(predictions, t)
-                                                                      : neg(t * log(p) + (1.0 - t) * log(1.0 - p));
-                           const Tensor missed = 1.0 - (t * p + (1.0 - t) * (1.0 - p));
-                           const Tensor focal = pow(missed, options.gamma) * entropy;
-                           if (!options.apply_class_balancing) return mean_of_last(focal);
-                           return mean_of_last((t * options.alpha + (1.0 - t) * (1 - options.alpha)) * focal);
-                         });
+  return LossMaker::make(
+      "binary_focal_crossentropy",
+      {{"gamma", options.gamma},
+       {"alpha", options.alpha},
+       {"apply_class_balancing", options.apply_class_balancing},
+       {"from_logits", options.from_logits},
+       {"label_smoothing", options.label_smoothing}},
+      [options](const Tensor& targets, const Tensor& predictions) {
+        const double s = options.label_smoothing;
+        const Tensor t = targets_like(targets, predictions) * (1 - s) + s / 2;
+        const Tensor p = options.from_logits ? sigmoid(predictions)
+                                             : clip(within(predictions, 0, 1, kLogitsAdvice), kEpsilon, 1 - kEpsilon);
+        const Tensor entropy =
+            options.from_logits ? sigmoid_cross_entropy(predictions, t) : neg(t * log(p) + (1.0 - t) * log(1.0 - p));
+        const Tensor missed = 1.0 - (t * p + (1.0 - t) * (1.0 - p));
+        const Tensor focal = pow(missed, options.gamma) * entropy;
+        if (!options.apply_class_balancing) return mean_of_last(focal);
+        return mean_of_last((t * options.alpha + (1.0 - t) * (1 - options.alpha)) * focal);
+      });
 }
 
 Loss categorical_focal_crossentropy(const CategoricalFocalOptions& options) {

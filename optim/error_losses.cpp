@@ -83,8 +83,8 @@ Tensor gaussian_negative_log_likelihood(const Tensor& targets, const Tensor& mea
   if (!(means.shape() == targets.shape()) || !(means.shape() == variances.shape()))
     throw Error(fmt::format("{}: targets {}, means {} and variances {} have one shape", name, targets.shape().text(),
                             means.shape().text(), variances.shape().text()));
-  check_range(variances, 0, std::numeric_limits<double>::infinity(), "variances are at least 0");
-  const Tensor v = at_least(variances, options.epsilon);
+  const double infinity = std::numeric_limits<double>::infinity();
+  const Tensor v = at_least(within(variances, 0, infinity, "variances are at least 0"), options.epsilon);
   const Tensor each = (log(v) + square(targets - means) / v) * 0.5;
   return mean_of_last(options.full ? each + 0.5 * std::log(2 * std::numbers::pi) : each);
 }

@@ -49,22 +49,9 @@ Tensor targets_like(const Tensor& targets, const Tensor& predictions) {
 
 Tensor mean_of_last(const Tensor& x) { return x.rank() > 1 ? mean(x, -1) : x; }
 
-// One sweep over the values, where there are any yet.
-void check_range(const Tensor& predictions, double low, double high, const char* advice) {
-  if (predictions.symbolic()) return;
-  dispatch(predictions.dtype(), [&]<typename T>() {
-    const T* values = predictions.data<T>();
-    const std::int64_t n = predictions.elements();
-    const T least = static_cast<T>(low), most = static_cast<T>(high);
-    for (std::int64_t k = 0; k < n; ++k)
-      if (values[k] < least || values[k] > most)
-        throw Error(fmt::format("prediction {} at flat index {} is no probability: {}", values[k], k, advice));
-  });
-}
-
 Tensor probabilities(const Tensor& predictions) {
-  check_range(predictions, 0, INFINITY, kLogitsAdvice);
-  return clip(predictions / sum(predictions, -1, keep_axis), kEpsilon, 1 - kEpsilon);
+  const Tensor p = within(predictions, 0, INFINITY, kLogitsAdvice);
+  return clip(p / sum(p, -1, keep_axis), kEpsilon, 1 - kEpsilon);
 }
 
 void check_smoothing(double smoothing) {
@@ -164,8 +151,7 @@ Loss binary_crossentropy(const CrossentropyOptions& options) {
                            const double s = options.label_smoothing;
                            if (s > 0) t = t * (1 - s) + s / 2;
                            if (options.from_logits) return mean_of_last(sigmoid_cross_entropy(predictions, t));
-                           check_range(predictions, 0, 1, kLogitsAdvice);
-                           const Tensor p = clip(predictions, kEpsilon, 1 - kEpsilon);
+                           const Tensor p = clip(within(predictions, 0, 1, kLogitsAdvice), kEpsilon, 1 - kEpsilon);
                            return mean_of_last(-(t * log(p) + (1.0 - t) * log(1.0 - p)));
                          });
 }

@@ -27,7 +27,7 @@ namespace losses {
 
 /// Keras's epsilon.
 constexpr double kEpsilon = 1e-7;
-constexpr const char* kLogitsAdvice = "say .from_logits = true where they are logits";
+constexpr const char* kLogitsAdvice = "no probability; say .from_logits = true where they are logits";
 
 /// Refuses predictions of one axis.
 void check_vectors(const Tensor& predictions);
@@ -36,8 +36,6 @@ Tensor targets_like(const Tensor& targets, const Tensor& predictions);
 /// (n, 1) labels stand for (n,): Keras's rule. Refuses what is not one label for each prediction.
 Tensor labels_for(const Tensor& targets, const Tensor& predictions);
 Tensor mean_of_last(const Tensor& x);
-/// Refuses predictions outside [low, high], where there are values yet.
-void check_range(const Tensor& predictions, double low, double high, const char* advice);
 void check_smoothing(double smoothing);
 /// Refuses predictions of one class only.
 void check_classes(const Tensor& predictions);

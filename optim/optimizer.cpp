@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <map>
 #include <mutex>
 #include <set>
 
 #include <twopass/core/error.h>
+#include <twopass/core/finite.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/optim/clipping.h>
@@ -69,21 +69,6 @@ namespace {
 void check_option(const std::string& what, double value) {
   if (!(value >= 0) || std::isinf(value))
     throw Error(fmt::format("{} is {}: it must be finite and not negative", what, value));
-}
-
-// The largest exponent says it: integers, so that the loop is vectorised.
-template <typename T, typename Bits>
-bool finite_elements(const Tensor& x, Bits infinity) {
-  const T* values = x.data<T>();
-  Bits largest = 0;
-  for (std::int64_t k = 0, n = x.elements(); k < n; ++k)
-    largest = std::max(largest, static_cast<Bits>(std::bit_cast<Bits>(values[k]) & infinity));
-  return largest < infinity;
-}
-
-bool all_finite(const Tensor& x) {
-  return x.dtype() == f32 ? finite_elements<float>(x, std::uint32_t{0x7F800000})
-                          : finite_elements<double>(x, std::uint64_t{0x7FF0000000000000});
 }
 
 }  // namespace
@@ -184,7 +169,7 @@ void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) co
   const auto made = changes(gradients, parameters, tensor(body_->rate(), f64), tensor(number, f64));
   for (const Change& change : made)
     for (const Tensor& each : change.values)
-      if (!all_finite(each))
+      if (!all_finite(each.node().data, each.elements(), each.dtype()))
         throw Error(fmt::format("{}: update {} of parameter \"{}\" is not finite; nothing was changed", name(), number,
                                 change.parameter.name()));
   body_->make(made);

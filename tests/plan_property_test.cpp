@@ -209,6 +209,8 @@ TEST_CASE("a model's steps are planned, and train it as running them op by op do
                    .loss = categorical_crossentropy(),
                    .metrics = {accuracy()},
                    .run_eagerly = eagerly});
+    // Where a step could not be traced both runs would be eager.
+    CHECK(model.step_plan(slice(digits.inputs, 0, 0, 32), slice(targets, 0, 0, 32)).steps() > 5);
     const History history = model.fit(digits.inputs, targets, {.epochs = 2, .validation_split = 0.1, .verbose = 0});
     Tensors all{tensor(history["loss"].back(), f64), tensor(history["val_accuracy"].back(), f64),
                 model.predict(digits.inputs)};

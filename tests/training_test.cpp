@@ -7,6 +7,7 @@
 
 #include <twopass/core/datasets.h>
 #include <twopass/core/error.h>
+#include <twopass/graph/layers/attention.h>
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/model/sequential.h>
 #include <twopass/ops/creation.h>
@@ -284,4 +285,31 @@ TEST_CASE("a model whose layers are all frozen is not fitted, and fit says why")
                        Error);
   model.set_trainable(true);
   CHECK(model.fit(ones({8, 4}), ones({8, 1}), {.verbose = 0})["loss"].size() == 1);
+}
+
+TEST_CASE("N22: a prediction that is no probability is refused in planned training and evaluation as op by op") {
+  const Tensor x = input({2}, "x");
+  Model model(x, Dense(1, {.kernel_initializer = ones_initializer()})(x));
+  for (const bool eagerly : {true, false}) {
+    CAPTURE(eagerly);
+    model.compile({.optimizer = sgd(), .loss = binary_crossentropy(), .run_eagerly = eagerly});
+    // fine in the first row and batch, 1.5 in the second
+    const Tensor inputs = tensor({{0.25, 0.25}, {0.5, 1.0}}), targets = ones({2, 1});
+    const Tensor before = model.parameters()[0].value();
+    CHECK_THROWS_WITH_AS(model.fit(inputs, targets, {.batch_size = 2, .verbose = 0}),
+                         doctest::Contains("1.5 at flat index 1 is outside [0, 1]: no probability"), Error);
+    CHECK_THROWS_WITH_AS(model.evaluate(inputs, targets), doctest::Contains("no probability"), Error);
+    CHECK(model.parameters()[0].value().values<float>() == before.values<float>());
+    CHECK(model.optimizer().iterations() == 0);
+  }
+}
+
+TEST_CASE("what is refused in the middle of planned training names the layer") {
+  const Tensor x = input({}, "word", i64);
+  Model model(x, Dense(1)(Embedding(3, 2, {.name = "words"})(x)));
+  model.compile({.optimizer = sgd(), .loss = mean_squared_error()});
+  for (const std::int64_t bad : {7, -9})
+    CHECK_THROWS_WITH_AS(model.fit(tensor({std::int64_t{0}, bad}), ones({2, 1}), {.batch_size = 2, .verbose = 0}),
+                         doctest::Contains("in layer \"words\""), Error);
+  CHECK(model.optimizer().iterations() == 0);
 }

@@ -16,7 +16,7 @@ struct AloneCall {
   std::vector<bool> wanted;  // whether derivatives pass through to the input
   Node* node;
   /// "mul((2, 3), (3,))".
-  std::string text() const { return call_text(*op, arguments.get(), inputs); }
+  std::string text() const { return call_text(*op, arguments.get(), Specs(std::span<const Tensor>(inputs))); }
 };
 
 /// The calls behind tensors, oldest first, without those of whose inputs the record has not kept the values.

@@ -29,6 +29,8 @@ class ModelBody : public Layer {
   /// The plan of this kind of step for tensors of these shapes, traced from `f` where there is none yet. None where
   /// plans are not wanted, and where `f` cannot be traced, as it reads values.
   const Plan* plan_for(const std::string& kind, const Tensors& tensors, const PlanFunction& f);
+  /// What `f` gives, by its plan where there is one. What the plan refuses, `f` itself refuses with the layer's name.
+  Tensors planned(const std::string& kind, const Tensors& tensors, const PlanFunction& f);
   void forget_plans();
 
   ModelGraph graph;

@@ -26,6 +26,17 @@ const Plan* ModelBody::plan_for(const std::string& kind, const Tensors& tensors,
   return made ? &*made : nullptr;
 }
 
+Tensors ModelBody::planned(const std::string& kind, const Tensors& tensors, const PlanFunction& f) {
+  if (const Plan* plan = plan_for(kind, tensors, f)) {
+    try {
+      return (*plan)(tensors);
+    } catch (const Error&) {
+      // A plan knows no layers; nothing has changed.
+    }
+  }
+  return f(tensors);
+}
+
 void ModelBody::forget_plans() {
   const std::lock_guard lock(plans_mutex_);
   plans_.clear();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include <twopass/core/error.h>
@@ -234,15 +235,18 @@ void Trainer::train_step(const Batch& batch, Tally& tally) {
   std::string kind = "train ";
   for (const Parameter& each : parameters_) kind += each.trainable() ? '1' : '0';
   note_frozen(body_, kind);
-  Tensors found;
+  std::optional<Tensors> found;
   if (const Plan* plan = body_.plan_for(kind, tensors, [&](const Tensors& symbols) { return traced_step(symbols); })) {
-    found = plan->run(tensors, [&](const Tensors& outputs) { check_loss(outputs[0]); });
-    body_.compiled->optimizer.count_update();
-  } else {
-    found = eager_step(batch);
+    try {
+      found = plan->run(tensors, [&](const Tensors& outputs) { check_loss(outputs[0]); });
+      body_.compiled->optimizer.count_update();
+    } catch (const Error&) {
+      // A plan knows no layers: the same step op by op says where it is refused. Nothing has changed.
+    }
   }
+  if (!found) found = eager_step(batch);
   ++body_.steps_done;
-  tally.add(found, batch.rows());
+  tally.add(*found, batch.rows());
 }
 
 Logs Trainer::evaluate(const Rows& inputs, const Rows& targets, const Tensor& weights, std::int64_t batch_size,
@@ -259,8 +263,7 @@ Logs Trainer::evaluate(const Rows& inputs, const Rows& targets, const Tensor& we
     const std::int64_t last = std::min(first + batch_size, inputs.count());
     const Tensors batch = packed({inputs.range(first, last).tensors(), targets.range(first, last).tensors(),
                                   weights.defined() ? slice(weights, 0, first, last) : weights});
-    const Plan* plan = body_.plan_for("evaluate", batch, measure);
-    tally.add(plan ? (*plan)(batch) : measure(batch), last - first);
+    tally.add(body_.planned("evaluate", batch, measure), last - first);
   }
   return tally.logs(prefix);
 }

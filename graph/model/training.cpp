@@ -75,8 +75,7 @@ Tensors Model::predict_all(const TensorList& inputs, std::int64_t batch_size) {
   for (std::int64_t first = 0; first < rows.count(); first += batch_size) {
     const std::int64_t last = std::min(first + batch_size, rows.count());
     const Tensors batch = rows.range(first, last).tensors();
-    const Plan* plan = own.plan_for("predict", batch, call);
-    const Tensors found = plan ? (*plan)(batch) : call(batch);
+    const Tensors found = own.planned("predict", batch, call);
     for (std::size_t k = 0; k < found.size(); ++k) parts[k].push_back(found[k]);
   }
   Tensors whole;

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
 
+#include <twopass/core/finite.h>
 #include <twopass/core/threads.h>
 
 namespace twopass::planning {
@@ -15,16 +15,6 @@ constexpr std::int64_t kLeastElements = 1024;  // of a block, so that calling ke
 constexpr std::int64_t kWorthThreads = 128 << 10;  // elements that a step makes, from which threads help
 constexpr std::int64_t kFarBytes = 1 << 20;        // of all that a step reads and writes, from which it comes from afar
 constexpr std::size_t kFewInputs = 8;
-
-// The largest exponent says it: integers, so that the loop is vectorised.
-template <typename T, typename Bits>
-bool finite_elements(const std::byte* from, std::int64_t bytes, Bits infinity) {
-  const T* values = reinterpret_cast<const T*>(from);
-  Bits largest = 0;
-  for (std::int64_t k = 0, n = bytes / static_cast<std::int64_t>(sizeof(T)); k < n; ++k)
-    largest = std::max(largest, static_cast<Bits>(std::bit_cast<Bits>(values[k]) & infinity));
-  return largest < infinity;
-}
 
 }  // namespace
 
@@ -142,10 +132,8 @@ void Machine::prepare_tiles(const Step& step, Ready& ready) {
 }
 
 void Machine::check(const Program::Update& update, std::size_t number, const std::byte* from, std::int64_t bytes) {
-  const bool finite = program_.spec(update.value).dtype == f32
-                          ? finite_elements<float>(from, bytes, std::uint32_t{0x7F800000})
-                          : finite_elements<double>(from, bytes, std::uint64_t{0x7FF0000000000000});
-  if (finite) return;
+  const DType dtype = program_.spec(update.value).dtype;
+  if (all_finite(from, bytes / static_cast<std::int64_t>(size_of(dtype)), dtype)) return;
   std::size_t first = not_finite_.load();
   while (number < first && !not_finite_.compare_exchange_weak(first, number)) continue;
 }
@@ -244,7 +232,8 @@ void Machine::forward(const PlannedCall& call, Inputs inputs, const Output& outp
   try {
     call.op->forward(call.arguments.get(), inputs, output);
   } catch (const Error& reason) {
-    throw Error(program_.head(call) + ": " + reason.what());
+    const std::vector<Spec> specs = program_.specs(call);
+    throw Error(call_text(*call.op, call.arguments.get(), Specs(specs)) + ": " + reason.what());
   }
 }
 

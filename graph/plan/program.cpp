@@ -60,13 +60,6 @@ std::string Program::text(const PlannedCall& call) const {
   return text + (with.empty() || call.inputs.empty() ? "" : ", ") + with + ")";
 }
 
-std::string Program::head(const PlannedCall& call) const {
-  std::string text = call.op->name() + "(";
-  for (std::size_t k = 0; k < call.inputs.size(); ++k) text += (k ? ", " : "") + spec(call.inputs[k]).shape.text();
-  const std::string with = arguments_text(*call.op, call.arguments.get());
-  return text + (with.empty() || call.inputs.empty() ? "" : ", ") + with + ")";
-}
-
 std::string Program::text() const {
   std::string text;
   const auto uses_of = uses();

@@ -66,8 +66,6 @@ struct Program {
   /// "%7 f32 (128, 512) = affine_relu(%0, %1, %2)", a line for each input, call and output.
   std::string text() const;
   std::string text(const PlannedCall& call) const;
-  /// "matmul((2, 3), (4, 5))": the head of an error message.
-  std::string head(const PlannedCall& call) const;
 };
 
 }  // namespace twopass::planning
