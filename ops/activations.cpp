@@ -22,6 +22,7 @@ const TypedOp<>& gate_op() {
           [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
             by_floats<2>(in, out, n, dtype, [](const auto g, const auto y) { return y > 0 ? g : decltype(g + y)(0); });
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l, std::span<const Lane> x) { return l.gate(x[0], x[1]); },
       .broadcasts = true,
       .keeps = Keep::second,
       // linear in g:  dg = gate(gg, y), dy = 0
@@ -46,6 +47,10 @@ const TypedOp<>& tanh_gradient_op() {
           [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
             by_floats<2>(in, out, n, dtype,
                          [](const auto g, const auto y) { return g == 0 ? decltype(g + y)(0) : g * (1 - y * y); });
+          },
+      .lanes =
+          [](const NoArgs&, const Specs&, Lanes& l, std::span<const Lane> x) {
+            return l.strong_multiply(x[0], l.subtract(l.constant(1), l.multiply(x[1], x[1])));
           },
       .broadcasts = true,
       .keeps = Keep::input,
@@ -72,6 +77,10 @@ const TypedOp<>& sigmoid_gradient_op() {
           [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
             by_floats<2>(in, out, n, dtype,
                          [](const auto g, const auto y) { return g == 0 ? decltype(g + y)(0) : g * (y * (1 - y)); });
+          },
+      .lanes =
+          [](const NoArgs&, const Specs&, Lanes& l, std::span<const Lane> x) {
+            return l.strong_multiply(x[0], l.multiply(x[1], l.subtract(l.constant(1), x[1])));
           },
       .broadcasts = true,
       .keeps = Keep::input,
@@ -230,6 +239,7 @@ const TypedOp<>& relu_op() {
           [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
             by_floats<1>(in, out, n, dtype, [](const auto x) { return x > 0 || x != x ? x : decltype(x + x)(0); });
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l, std::span<const Lane> x) { return l.relu(x[0]); },
       .keeps = Keep::output,
       // y = max(x, 0):  dx = g where y > 0, else 0
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors { return {gate(g, call.output())}; },

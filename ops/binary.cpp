@@ -37,6 +37,7 @@ const TypedOp<>& add_op() {
                     return a + b;
                 });
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l, std::span<const Lane> x) { return l.add(x[0], x[1]); },
       .broadcasts = true,
       // y = a + b:  da = g, db = g
       .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors {
@@ -67,6 +68,7 @@ const TypedOp<>& sub_op() {
                     return a - b;
                 });
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l, std::span<const Lane> x) { return l.subtract(x[0], x[1]); },
       .broadcasts = true,
       // y = a - b:  da = g, db = -g, summed first where b was broadcast, so that less is negated
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -97,6 +99,7 @@ const TypedOp<>& mul_op() {
                     return a * b;
                 });
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l, std::span<const Lane> x) { return l.multiply(x[0], x[1]); },
       .broadcasts = true,
       .keeps = Keep::input,
       // y = a b:  da = b g, db = a g
@@ -124,6 +127,8 @@ const TypedOp<>& strong_mul_op() {
             by_floats<2>(in, out, n, dtype,
                          [](const auto g, const auto d) { return g == 0 ? decltype(g + d)(0) : g * d; });
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l,
+                  std::span<const Lane> x) { return l.strong_multiply(x[0], x[1]); },
       .broadcasts = true,
       .keeps = Keep::input,
       // the product rule's:  dg = d gg, dd = g gg
@@ -156,6 +161,7 @@ const TypedOp<>& div_op() {
                     return a / b;
                 });
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l, std::span<const Lane> x) { return l.divide(x[0], x[1]); },
       .broadcasts = true,
       .keeps = Keep::second | Keep::output,
       // y = a / b:  da = g / b, db = -y g / b, where b was broadcast -(Σ y g) / b

@@ -50,6 +50,11 @@ const TypedOp<ReduceArgs>& mean_op() {
               reduce<T, T>(Adding<T>(), x, out.data<T>(), [n](T total, std::int64_t) { return total / n; });
             });
           },
+      .lanes =
+          [](const ReduceArgs& args, const Specs& in, Lanes& l, std::span<const Lane> x) {
+            if (!whole_rows(in.shape(0), args.axes)) return Lane();
+            return l.divide(l.sum(x[0]), l.constant(static_cast<double>(reduced_count(in.shape(0), args.axes))));
+          },
       .rows = rows_apart<ReduceArgs>,
       // y = Σ x / n:  dx = g / n, broadcast
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {

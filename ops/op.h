@@ -12,6 +12,7 @@
 #include <twopass/core/error.h>
 #include <twopass/core/tensor.h>
 #include <twopass/ops/arguments.h>
+#include <twopass/ops/lanes.h>
 #include <twopass/ops/sample.h>
 #include <twopass/ops/views.h>
 
@@ -127,6 +128,8 @@ class Op {
   /// The kernel of an elementwise op for n elements.
   virtual void run(const Arguments* arguments, std::span<const Operand> in, std::byte* out, std::int64_t n,
                    DType dtype) const = 0;
+  /// What the op does to each element of inputs x, or an undefined lane: see OpRecord::lanes.
+  virtual Lane lanes(const Arguments* arguments, const Specs& inputs, Lanes& lanes, std::span<const Lane> x) const = 0;
   /// Which inputs are read row by row: see OpRecord::rows.
   virtual unsigned rows(const Arguments* arguments, const Specs& inputs) const = 0;
   /// Floating-point operations of a call.
@@ -177,6 +180,9 @@ struct OpRecord {
   /// The kernel of an elementwise op: n elements, of input dtype `dtype`. An element's result may not depend on its
   /// place.
   void (*run)(const Args& args, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) = nullptr;
+  /// For plans that write machine code: what `run` does to each floating element, to the bit, or what a reduction of
+  /// all axes but the first does to each row; undefined where neither is so.
+  Lane (*lanes)(const Args& args, const Specs& in, Lanes& lanes, std::span<const Lane> x) = nullptr;
   /// For ops that only look at their input's memory.
   std::int64_t (*alias)(const Args& args, const Shape& input) = nullptr;
   bool broadcasts = false;
@@ -238,6 +244,9 @@ class TypedOp : public Op {
   void run(const Arguments* arguments, std::span<const Operand> in, std::byte* out, std::int64_t n,
            DType dtype) const override {
     record_.run(unboxed<Args>(arguments), in, out, n, dtype);
+  }
+  Lane lanes(const Arguments* arguments, const Specs& in, Lanes& lanes, std::span<const Lane> x) const override {
+    return record_.lanes ? record_.lanes(unboxed<Args>(arguments), in, lanes, x) : Lane();
   }
   unsigned rows(const Arguments* arguments, const Specs& in) const override {
     return record_.rows ? record_.rows(unboxed<Args>(arguments), in) : 0;

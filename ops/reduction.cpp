@@ -90,6 +90,8 @@ const TypedOp<ReduceArgs>& sum_op() {
               reduce<Sum, T>(Adding<Sum>(), x, out.data<Sum>(), Plain());
             });
           },
+      .lanes = [](const ReduceArgs& args, const Specs& in, Lanes& l,
+                  std::span<const Lane> x) { return whole_rows(in.shape(0), args.axes) ? l.sum(x[0]) : Lane(); },
       .rows = rows_apart<ReduceArgs>,
       // y = Σ x:  dx = g, broadcast
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {

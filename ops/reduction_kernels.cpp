@@ -31,6 +31,12 @@ Shape reduced_shape(const Shape& shape, const std::vector<std::int64_t>& axes, b
   return Shape(sizes.data(), rank);
 }
 
+bool whole_rows(const Shape& shape, const std::vector<std::int64_t>& axes) {
+  const auto reduced = reduced_axes(shape, axes);
+  return shape.rank() > 1 && !reduced[0] &&
+         std::all_of(reduced.begin() + 1, reduced.begin() + shape.rank(), [](bool each) { return each; });
+}
+
 std::int64_t reduced_count(const Shape& shape, const std::vector<std::int64_t>& axes) {
   const auto reduced = reduced_axes(shape, axes);
   std::int64_t count = 1;

@@ -26,6 +26,8 @@ template <typename Args>
 unsigned rows_apart(const Args& args, const Specs& in) {
   return in.shape(0).rank() > 0 && !reduced_axes(in.shape(0), args.axes)[0] ? 1 : 0;
 }
+/// Whether all axes but the first are reduced.
+bool whole_rows(const Shape& shape, const std::vector<std::int64_t>& axes);
 /// How many elements meet in one; refuses open axes.
 std::int64_t reduced_count(const Shape& shape, const std::vector<std::int64_t>& axes);
 /// g of the reduced shape in the shape of what was reduced.

@@ -26,6 +26,7 @@ const TypedOp<>& neg_op() {
                     return static_cast<T>(-x);
                 });
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l, std::span<const Lane> x) { return l.negate(x[0]); },
       // y = -x:  dx = -g
       .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {neg(g)}; },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
@@ -173,6 +174,7 @@ const TypedOp<>& sqrt_op() {
       .shape = same_floating,
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
                 DType dtype) { by_floats<1>(in, out, n, dtype, [](const auto x) { return std::sqrt(x); }); },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l, std::span<const Lane> x) { return l.square_root(x[0]); },
       .keeps = Keep::output,
       // y = √x:  dx = g / 2y
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -195,6 +197,8 @@ const TypedOp<>& rsqrt_op() {
           [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
             by_floats<1>(in, out, n, dtype, [](const auto x) { return static_cast<decltype(x)>(1) / std::sqrt(x); });
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l,
+                  std::span<const Lane> x) { return l.divide(l.constant(1), l.square_root(x[0])); },
       .keeps = Keep::output,
       // y = x^(-1/2):  dx = -y³ g / 2
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -223,6 +227,7 @@ const TypedOp<>& square_op() {
                     return x * x;
                 });
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l, std::span<const Lane> x) { return l.multiply(x[0], x[0]); },
       .keeps = Keep::input,
       // y = x²:  dx = 2 x g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
@@ -245,6 +250,8 @@ const TypedOp<>& reciprocal_op() {
           [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
             by_floats<1>(in, out, n, dtype, [](const auto x) { return static_cast<decltype(x)>(1) / x; });
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l,
+                  std::span<const Lane> x) { return l.divide(l.constant(1), x[0]); },
       .keeps = Keep::output,
       // y = 1/x:  dx = -y² g
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {

@@ -33,6 +33,8 @@ const TypedOp<>& add_scaled_op() {
             else
               go.template operator()<double>();
           },
+      .lanes = [](const NoArgs&, const Specs&, Lanes& l,
+                  std::span<const Lane> x) { return l.add(x[0], l.multiply(x[1], x[2])); },
       .broadcasts = true,
       .keeps = Keep::second | Keep::third,
       // dx = g, ds = d g, dd = s g

@@ -43,6 +43,7 @@ class LayerCallOp : public Op {
   }
   void forward(const Arguments*, Inputs, const Output&) const override { refuse(); }
   void run(const Arguments*, std::span<const Operand>, std::byte*, std::int64_t, DType) const override { refuse(); }
+  Lane lanes(const Arguments*, const Specs&, Lanes&, std::span<const Lane>) const override { return {}; }
   unsigned rows(const Arguments*, const Specs&) const override { return 0; }
   double work(const Arguments*, const Specs&) const override { return 0; }
   std::optional<Absorbed> absorb(const Arguments*, const Consumer&) const override { return std::nullopt; }

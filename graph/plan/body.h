@@ -9,7 +9,7 @@
 namespace twopass {
 
 struct Plan::Body {
-  explicit Body(planning::Program program) : machine(std::move(program)) {}
+  Body(planning::Program program, planning::Processor processor) : machine(std::move(program), processor) {}
 
   void bind_inputs(const Tensors& inputs);
   void bind_parameters();

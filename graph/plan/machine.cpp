@@ -10,19 +10,18 @@
 namespace twopass::planning {
 namespace {
 
-constexpr std::int64_t kTileBytes = 24 << 10;  // of a block's own memory: most of a first-level cache
-constexpr std::int64_t kLeastElements = 1024;  // of a block, so that calling kernels costs little beside running them
 constexpr std::int64_t kWorthThreads = 128 << 10;  // elements that a step makes, from which threads help
-constexpr std::int64_t kFarBytes = 1 << 20;        // of all that a step reads and writes, from which it comes from afar
 constexpr std::size_t kFewInputs = 8;
+constexpr std::size_t kMostPointers = 48;  // of a function's parts and of what it keeps
 
 }  // namespace
 
-Machine::Machine(Program program)
+Machine::Machine(Program program, Processor processor)
     : program_(std::move(program)),
       layout_(lay_out(program_)),
       arena_(static_cast<std::size_t>(layout_.arena_bytes)),
       pointers_(program_.values.size(), nullptr),
+      code_(processor),
       ready_(program_.steps.size()),
       not_finite_(program_.updates.size()) {
   for (ValueId id = 0; id < program_.values.size(); ++id) {
@@ -39,96 +38,21 @@ Machine::Machine(Program program)
   for (std::size_t index = 0; index < program_.steps.size(); ++index) {
     const Step& step = program_.steps[index];
     for (std::size_t k = step.first; k < step.first + step.count; ++k) step_of[k] = index;
-    if (step.rows) prepare_tiles(step, ready_[index]);
+    if (!step.rows) continue;
+    Ready& ready = ready_[index];
+    ready.blocks = cut_into_blocks(program_, layout_, step, code_);
+    ready.threads = ready.blocks.count > 1 && ready.blocks.elements >= static_cast<double>(kWorthThreads);
   }
+  code_.finish();
   for (std::size_t number = 0; number < program_.updates.size(); ++number)
     if (const std::size_t maker = makers[program_.root(program_.updates[number].value)]; maker < program_.calls.size())
       ready_[step_of[maker]].updates.push_back(number);
 }
 
-Machine::Operand Machine::operand(ValueId value, std::int64_t rows, bool split, std::int64_t block_rows) const {
-  const Shape& shape = program_.spec(value).shape;
-  Operand operand{value, false, 0, 0, shape, shape};
-  if (!split) return operand;
-  operand.row_bytes = program_.values[value].bytes() / rows;
-  if (shape.rank() > 0 && shape[0] == rows) {
-    operand.block = shape.with(0, block_rows);
-    operand.tail = shape.with(0, rows % block_rows ? rows % block_rows : block_rows);
-  }
-  return operand;
-}
-
-void Machine::prepare_tiles(const Step& step, Ready& ready) {
-  const auto begin = step.first, end = step.first + step.count;
-  // What lives in the block's own memory, one row of it, from its maker to its last reader.
-  std::vector<Interval> intervals;
-  std::vector<std::size_t> interval_of(program_.values.size(), SIZE_MAX);
-  const auto in_tile = [&](ValueId value) { return layout_.places[value].kind == Place::Kind::tile; };
-  std::int64_t widest = 0;
-  for (std::size_t k = begin; k < end; ++k) {
-    const ValueId output = program_.calls[k].output;
-    for (const ValueId input : program_.calls[k].inputs)
-      if (const std::size_t known = interval_of[program_.root(input)]; known != SIZE_MAX) intervals[known].to = k;
-    widest = std::max(widest, program_.spec(output).shape.elements() / step.rows);
-    if (!in_tile(output)) continue;
-    interval_of[output] = intervals.size();
-    intervals.push_back({program_.values[output].bytes() / step.rows, k, k});
-  }
-  const std::int64_t row_bytes = std::max<std::int64_t>(1, most_live_bytes(intervals));
-  std::int64_t block = std::max(kTileBytes / row_bytes, kLeastElements / std::max<std::int64_t>(1, widest));
-  if (block > 64) block = block / 64 * 64;
-  ready.block_rows = std::clamp<std::int64_t>(block, 1, step.rows);
-  ready.blocks = (step.rows + ready.block_rows - 1) / ready.block_rows;
-  for (Interval& each : intervals) each.bytes *= ready.block_rows;
-  ready.tile_bytes = place_intervals(intervals);
-
-  double elements = 0;
-  for (std::size_t k = begin; k < end; ++k) {
-    const PlannedCall& call = program_.calls[k];
-    const Shape& shape = program_.spec(call.output).shape;
-    elements += static_cast<double>(shape.elements());
-    const auto specs = program_.specs(call);
-    const unsigned rows = call.op->elementwise() ? 0 : call.op->rows(call.arguments.get(), Specs(specs));
-    ReadyCall made{&call,
-                   call.op->elementwise(),
-                   shape.elements() / step.rows,
-                   specs.empty() ? f32 : specs.back().dtype,
-                   {},
-                   operand(call.output, step.rows, true, ready.block_rows)};
-    for (const Spec& spec : specs)
-      made.flat = made.flat && (spec.shape.elements() == shape.elements() || spec.shape.elements() == 1);
-    const auto locate = [&](Operand& operand) {
-      if (!in_tile(operand.value)) return;
-      operand.in_tile = true;
-      operand.offset = intervals[interval_of[program_.root(operand.value)]].offset;
-    };
-    for (std::size_t i = 0; i < call.inputs.size(); ++i) {
-      const Shape& input = specs[i].shape;
-      const bool split = made.flat                ? input.elements() == shape.elements()
-                         : call.op->elementwise() ? input.rank() == shape.rank() && input[0] == shape[0]
-                                                  : rows >> i & 1;
-      made.inputs.push_back(operand(call.inputs[i], step.rows, split, ready.block_rows));
-      locate(made.inputs.back());
-    }
-    locate(made.output);
-    ready.calls.push_back(std::move(made));
-  }
-  std::vector<ValueId> seen;
-  std::int64_t stream_bytes = 0;
-  for (const ReadyCall& call : ready.calls) {
-    const auto stream = [&](const Operand& operand, bool written) {
-      const ValueId root = program_.root(operand.value);
-      if (operand.in_tile || operand.row_bytes == 0 || std::find(seen.begin(), seen.end(), root) != seen.end()) return;
-      seen.push_back(root);
-      stream_bytes += operand.row_bytes * step.rows;
-      ready.streams.push_back({operand.value, operand.row_bytes, written});
-    };
-    for (const Operand& input : call.inputs) stream(input, false);
-    stream(call.output, true);
-  }
-  // Asking ahead pays where there is much to do between two requests; otherwise the processor asks for itself.
-  if (stream_bytes < kFarBytes || ready.calls.size() < 2 * ready.streams.size()) ready.streams.clear();
-  ready.threads = ready.blocks > 1 && elements >= static_cast<double>(kWorthThreads);
+std::size_t Machine::coded_calls(std::size_t step) const {
+  std::size_t coded = 0;
+  for (const Blocks::Item& item : ready_[step].blocks.items) coded += item.code >= 0 ? item.count : 0;
+  return coded;
 }
 
 void Machine::check(const Program::Update& update, std::size_t number, const std::byte* from, std::int64_t bytes) {
@@ -161,12 +85,12 @@ void Machine::run_whole(const PlannedCall& call) {
 }
 
 // Between the calls of a block, what the next block reads and writes is asked for, a part at a time: the processor by
-// itself stops at the end of each page. Layer norm of plain ops on [4096, 1024], both passes: 11.8 to 7.5 ms.
-void Machine::fetch_part(const Step& step, const Ready& ready, std::int64_t block, std::size_t part) const {
+// itself stops at the end of each page.
+void Machine::fetch_part(const Step& step, const Blocks& blocks, std::int64_t block, std::size_t part) const {
   constexpr std::int64_t kLine = 64;
-  const std::int64_t first = block * ready.block_rows, rows = std::min(ready.block_rows, step.rows - first);
-  const auto parts = static_cast<std::int64_t>(ready.calls.size());
-  for (const Stream& stream : ready.streams) {
+  const std::int64_t first = block * blocks.rows, rows = std::min(blocks.rows, step.rows - first);
+  const auto parts = static_cast<std::int64_t>(blocks.items.size());
+  for (const Blocks::Stream& stream : blocks.streams) {
     const std::int64_t bytes = rows * stream.row_bytes, each = (bytes / parts + kLine - 1) / kLine * kLine;
     const std::byte* const from = pointers_[stream.value] + first * stream.row_bytes;
     const std::int64_t begin = static_cast<std::int64_t>(part) * each, end = std::min(bytes, begin + each);
@@ -177,36 +101,53 @@ void Machine::fetch_part(const Step& step, const Ready& ready, std::int64_t bloc
   }
 }
 
+std::byte* Machine::place(const Blocks::Operand& operand, std::int64_t row, std::byte* memory) const {
+  return operand.in_tile ? memory + operand.offset : pointers_[operand.value] + row * operand.row_bytes;
+}
+
+void Machine::run_code(const Blocks& blocks, const Blocks::Code& code, std::int64_t row, std::int64_t rows,
+                       std::byte* memory) const {
+  std::array<std::byte*, kMostPointers> pointers;
+  std::size_t count = 0;
+  for (const Blocks::Operand& part : code.parts) pointers[count++] = place(part, row, memory);
+  for (std::int64_t k = 0; k < code.kept; ++k) pointers[count++] = memory + blocks.tile_bytes + k * code.kept_bytes;
+  code_.function(code.function)(pointers.data(), code.row_elements ? rows * code.row_elements : rows);
+}
+
+void Machine::run_call(const Blocks& blocks, const Blocks::Call& block_call, std::int64_t row, std::int64_t rows,
+                       std::byte* memory) const {
+  const PlannedCall& call = *block_call.call;
+  std::byte* const out = place(block_call.output, row, memory);
+  const std::size_t count = call.inputs.size();
+  if (block_call.flat) {
+    std::array<Operand, kFewInputs> operands;
+    for (std::size_t k = 0; k < count; ++k)
+      operands[k] = {place(block_call.inputs[k], row, memory), block_call.inputs[k].row_bytes == 0};
+    call.op->run(call.arguments.get(), {operands.data(), count}, out, rows * block_call.row_elements, block_call.dtype);
+    return;
+  }
+  const bool tail = rows != blocks.rows;
+  std::array<View, kFewInputs> few;
+  std::vector<View> many(count > kFewInputs ? count : 0);
+  View* const views = many.empty() ? few.data() : many.data();
+  for (std::size_t k = 0; k < count; ++k) {
+    const Blocks::Operand& input = block_call.inputs[k];
+    views[k] = {place(input, row, memory), tail ? &input.tail : &input.block, program_.spec(input.value).dtype};
+  }
+  call.op->forward(call.arguments.get(), Inputs(views, count),
+                   {out, tail ? &block_call.output.tail : &block_call.output.block, program_.spec(call.output).dtype});
+}
+
 void Machine::run_block(const Step& step, const Ready& ready, std::int64_t block, std::byte* memory) {
-  const std::int64_t first = block * ready.block_rows, rows = std::min(ready.block_rows, step.rows - first);
-  const bool tail = rows != ready.block_rows;
-  const auto place = [&](const Operand& operand) {
-    return operand.in_tile ? memory + operand.offset : pointers_[operand.value] + first * operand.row_bytes;
-  };
+  const Blocks& blocks = ready.blocks;
+  const std::int64_t first = block * blocks.rows, rows = std::min(blocks.rows, step.rows - first);
   std::size_t part = 0;
-  for (const ReadyCall& ready_call : ready.calls) {
-    if (!ready.streams.empty() && block + 1 < ready.blocks) fetch_part(step, ready, block + 1, part++);
-    const PlannedCall& call = *ready_call.call;
-    std::byte* const out = place(ready_call.output);
-    const std::size_t count = call.inputs.size();
-    if (ready_call.flat) {
-      std::array<twopass::Operand, kFewInputs> operands;
-      for (std::size_t k = 0; k < count; ++k)
-        operands[k] = {place(ready_call.inputs[k]), ready_call.inputs[k].row_bytes == 0};
-      call.op->run(call.arguments.get(), {operands.data(), count}, out, rows * ready_call.row_elements,
-                   ready_call.dtype);
-      continue;
-    }
-    std::array<View, kFewInputs> few;
-    std::vector<View> many(count > kFewInputs ? count : 0);
-    View* const views = many.empty() ? few.data() : many.data();
-    for (std::size_t k = 0; k < count; ++k) {
-      const Operand& input = ready_call.inputs[k];
-      views[k] = {place(input), tail ? &input.tail : &input.block, program_.spec(input.value).dtype};
-    }
-    call.op->forward(
-        call.arguments.get(), Inputs(views, count),
-        {out, tail ? &ready_call.output.tail : &ready_call.output.block, program_.spec(call.output).dtype});
+  for (const Blocks::Item& item : blocks.items) {
+    if (!blocks.streams.empty() && block + 1 < blocks.count) fetch_part(step, blocks, block + 1, part++);
+    if (item.code >= 0)
+      run_code(blocks, blocks.code[static_cast<std::size_t>(item.code)], first, rows, memory);
+    else
+      run_call(blocks, blocks.calls[item.first], first, rows, memory);
   }
   for (const std::size_t number : ready.updates) {
     const Program::Update& update = program_.updates[number];
@@ -215,16 +156,17 @@ void Machine::run_block(const Step& step, const Ready& ready, std::int64_t block
   }
 }
 
-void Machine::run_blocks(const Step& step, Ready& ready) {
+void Machine::run_blocks(const Step& step, const Ready& ready) {
+  const std::int64_t count = ready.blocks.count;
   const auto blocks = [&](std::int64_t begin, std::int64_t end) {
-    const Buffer memory(static_cast<std::size_t>(ready.tile_bytes));
+    const Buffer memory(static_cast<std::size_t>(ready.blocks.memory_bytes));
     for (std::int64_t block = begin; block < end; ++block) run_block(step, ready, block, memory.data());
   };
-  if (!ready.threads) return blocks(0, ready.blocks);
+  if (!ready.threads) return blocks(0, count);
   constexpr std::int64_t kTiles = 64;  // at most, so that each has several blocks where there are many
-  const std::int64_t each = (ready.blocks + kTiles - 1) / kTiles;
-  parallel_for((ready.blocks + each - 1) / each,
-               [&](std::int64_t tile) { blocks(tile * each, std::min(ready.blocks, (tile + 1) * each)); });
+  const std::int64_t each = (count + kTiles - 1) / kTiles;
+  parallel_for((count + each - 1) / each,
+               [&](std::int64_t tile) { blocks(tile * each, std::min(count, (tile + 1) * each)); });
 }
 
 // As apply does: the reason of a refusal behind the call.
@@ -239,7 +181,7 @@ void Machine::forward(const PlannedCall& call, Inputs inputs, const Output& outp
 
 void Machine::run_step(std::size_t index) {
   const Step& step = program_.steps[index];
-  Ready& ready = ready_[index];
+  const Ready& ready = ready_[index];
   if (step.rows) return run_blocks(step, ready);
   run_whole(program_.calls[step.first]);
   for (const std::size_t number : ready.updates) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <twopass/core/error.h>
@@ -15,6 +16,9 @@ namespace twopass {
 using namespace planning;
 
 namespace {
+
+// Beside the passes: no machine code, or none for AVX-512.
+constexpr std::array kCodes{"code", "avx512"};
 
 // Whether memory can be given for a value to be made in: a call makes it, and nothing else has been given for it.
 bool made_outside(const Machine& machine, ValueId value) {
@@ -30,23 +34,30 @@ void one_call_a_step(Program& program) {
 
 Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& options) {
   for (const std::string& name : options.without)
-    if (std::none_of(all_passes().begin(), all_passes().end(), [&](const Pass& pass) { return pass.name == name; }))
+    if (std::find(kCodes.begin(), kCodes.end(), name) == kCodes.end() &&
+        std::none_of(all_passes().begin(), all_passes().end(), [&](const Pass& pass) { return pass.name == name; }))
       throw Error(fmt::format("plan: there is no pass \"{}\"", name));
   std::vector<Spec> specs;
   for (const Tensor& input : inputs) specs.push_back({input.shape(), input.dtype()});
   Program program = trace(f, specs);
   std::vector<Plan::Stage> stages;
+  const auto without = [&](const char* name) {
+    return std::find(options.without.begin(), options.without.end(), name) != options.without.end();
+  };
   const auto keep_stage = [&](const char* name) {
     if (options.keep_stages) stages.push_back({name, program.text()});
   };
   keep_stage("trace");
   for (const Pass& pass : all_passes()) {
-    if (std::find(options.without.begin(), options.without.end(), pass.name) != options.without.end()) continue;
+    if (without(pass.name)) continue;
     pass.run(program);
     keep_stage(pass.name);
   }
   if (program.steps.empty()) one_call_a_step(program);
-  const auto body = std::make_shared<Plan::Body>(std::move(program));
+  const Processor code = without(kCodes[0])   ? Processor::none
+                         : without(kCodes[1]) ? std::min(processor(), Processor::avx2)
+                                              : processor();
+  const auto body = std::make_shared<Plan::Body>(std::move(program), code);
   body->stages = std::move(stages);
   return Plan(body);
 }
@@ -145,6 +156,18 @@ std::int64_t Plan::peak_bytes() const {
   for (const ValueId output : program.outputs) bytes += program.values[output].bytes();
   for (const Program::Update& update : program.updates) bytes += program.values[update.value].bytes();
   return bytes;
+}
+
+std::string plan_code() {
+  switch (processor()) {
+    case Processor::avx512:
+      return "machine code for AVX-512";
+    case Processor::avx2:
+      return "machine code for AVX2";
+    case Processor::none:
+      return "kernels only";
+  }
+  return {};
 }
 
 }  // namespace twopass

@@ -15,7 +15,7 @@ using PlanFunction = std::function<Tensors(const Tensors&)>;
 
 struct PlanOptions {
   /// The names of passes to leave out: "constants", "common", "broadcasts", "dead", "order", "absorb", "views",
-  /// "tiles".
+  /// "tiles"; and "code", machine code for arithmetic on elements, or "avx512", such code for AVX-512.
   std::vector<std::string> without = {};
   /// Keep the program as it was after each pass, for `stages`.
   bool keep_stages = false;
@@ -73,5 +73,9 @@ class Plan {
 /// Traces `f` for the shapes and dtypes of `inputs` (symbols will do). What `f` catches is fixed then, but parameters
 /// are read anew in each run. Refuses what reads elements of its inputs, as an `if` on a value does.
 Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& options = {});
+
+/// What plans do with arithmetic on elements in this build on this processor: "machine code for AVX-512", "machine code
+/// for AVX2", or "kernels only".
+std::string plan_code();
 
 }  // namespace twopass

@@ -77,6 +77,9 @@ std::string Plan::text() const {
     text += fmt::format("{:4}  {}, {}", index, scaled(work_of(program, step), "FLOP"),
                         scaled(static_cast<double>(bytes_of(machine, step)), "B"));
     if (step.rows) text += fmt::format(", {} rows in blocks of {}", step.rows, machine.block_rows(index));
+    if (const std::size_t coded = machine.coded_calls(index))
+      text += fmt::format(", {} as machine code",
+                          coded == step.count ? "all calls" : fmt::format("{} of {} calls", coded, step.count));
     text += "\n";
     for (std::size_t k = step.first; k < step.first + step.count; ++k)
       text += fmt::format("      {}  @ {}\n", program.text(program.calls[k]),

@@ -133,6 +133,7 @@ int info() {
 #endif
              __cplusplus / 100 % 100);
   fmt::print("products: {}\n", products_library());
+  fmt::print("arithmetic on elements in plans: {}\n", plan_code());
   fmt::print("products in bf16: {}\n", bf16_available() ? "yes" : "no");
   fmt::print("instruction set of kernels: {}\n", kernel_instruction_set());
   fmt::print("libraries: fmt {}.{}.{}, Graphviz {}, CLI11 {}, JSON for Modern C++ {}.{}.{}\n", FMT_VERSION / 10000,

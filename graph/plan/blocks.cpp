@@ -1,0 +1,243 @@
+#include <twopass/graph/plan/blocks.h>
+
+#include <algorithm>
+#include <functional>
+#include <unordered_map>
+
+namespace twopass::planning {
+namespace {
+
+constexpr std::int64_t kTileBytes = 24 << 10;  // of a block's own memory: most of a first-level cache
+constexpr std::int64_t kLeastElements = 1024;  // of a block, so that calling kernels costs little beside running them
+constexpr std::int64_t kMostElements = 16384;  // of one that has no memory of its own
+constexpr std::int64_t kFarBytes = 1 << 20;    // of all that a step reads and writes, from which it comes from afar
+constexpr std::int64_t kPageBytes = 4096;      // where the processor by itself stops to ask ahead
+constexpr std::size_t kMostCoded = 48;         // calls in one function
+constexpr std::size_t kMostParts = 40;
+
+class Cutting {
+ public:
+  Cutting(const Program& program, const Layout& layout, const Step& step, MachineCode& code)
+      : program_(program), layout_(layout), step_(step), code_(code) {}
+
+  Blocks cut() {
+    for (std::size_t k = 0; k < step_.count; ++k) add(program_.calls[step_.first + k]);
+    find_last_readers();
+    write_code();
+    add_kernels();
+    lay_out_tile();
+    find_streams();
+    return std::move(blocks_);
+  }
+
+ private:
+  bool in_tile(ValueId value) const { return layout_.places[value].kind == Place::Kind::tile; }
+  std::int64_t row_bytes(ValueId value) const { return program_.values[value].bytes() / step_.rows; }
+
+  void add(const PlannedCall& call) {
+    const Shape& shape = program_.spec(call.output).shape;
+    blocks_.elements += static_cast<double>(shape.elements());
+    const auto specs = program_.specs(call);
+    const unsigned rows = call.op->elementwise() ? 0 : call.op->rows(call.arguments.get(), Specs(specs));
+    Blocks::Call made{&call,
+                      call.op->elementwise(),
+                      shape.elements() / step_.rows,
+                      specs.empty() ? f32 : specs.back().dtype,
+                      {},
+                      {.value = call.output, .row_bytes = row_bytes(call.output)}};
+    for (const Spec& spec : specs)
+      made.flat = made.flat && (spec.shape.elements() == shape.elements() || spec.shape.elements() == 1);
+    for (std::size_t i = 0; i < call.inputs.size(); ++i) {
+      const Shape& input = specs[i].shape;
+      const bool split = made.flat                ? input.elements() == shape.elements()
+                         : call.op->elementwise() ? input.rank() == shape.rank() && input[0] == shape[0]
+                                                  : rows >> i & 1;
+      made.inputs.push_back({.value = call.inputs[i], .row_bytes = split ? row_bytes(call.inputs[i]) : 0});
+    }
+    blocks_.calls.push_back(std::move(made));
+  }
+
+  void find_last_readers() {
+    for (std::size_t k = 0; k < blocks_.calls.size(); ++k)
+      for (const Blocks::Operand& input : blocks_.calls[k].inputs) last_reader_[program_.root(input.value)] = k;
+  }
+
+  // ---- code
+
+  RowPart part_of(const Blocks::Operand& operand) const {
+    const std::int64_t elements = program_.spec(operand.value).shape.elements();
+    return {operand.value, operand.row_bytes ? elements / step_.rows : elements, operand.row_bytes != 0};
+  }
+  bool arithmetic(const Blocks::Call& call) const {
+    Lanes lanes;
+    std::vector<Lane> x;
+    for (std::size_t k = 0; k < call.inputs.size(); ++k) x.push_back(lanes.input(false));
+    const auto specs = program_.specs(*call.call);
+    return is_floating(program_.spec(call.output.value).dtype) &&
+           call.call->op->lanes(call.call->arguments.get(), Specs(specs), lanes, x).defined();
+  }
+
+  void write_code() {
+    for (std::size_t first = 0; first < blocks_.calls.size();) {
+      std::size_t end = first;
+      while (end < blocks_.calls.size() && end - first < kMostCoded && arithmetic(blocks_.calls[end])) ++end;
+      write_code(first, end);
+      first = std::max(end, first + 1);
+    }
+  }
+
+  // As few functions as will do: one, or those of the halves.
+  void write_code(std::size_t first, std::size_t end) {
+    if (end - first < 2 || write_function(first, end)) return;
+    const std::size_t half = first + (end - first) / 2;
+    write_code(first, half);
+    write_code(half, end);
+  }
+
+  bool write_function(std::size_t first, std::size_t end) {
+    std::vector<RowCall> calls;
+    for (std::size_t k = first; k < end; ++k) {
+      const Blocks::Call& call = blocks_.calls[k];
+      calls.push_back({call.call, {}, part_of(call.output)});
+      for (const Blocks::Operand& input : call.inputs) calls.back().inputs.push_back(part_of(input));
+    }
+    const auto wanted = [&](ValueId value) {
+      const auto reader = last_reader_.find(value);
+      return !in_tile(value) || (reader != last_reader_.end() && reader->second >= end);
+    };
+    const auto sweeps = sweeps_of(program_, layout_, calls, wanted);
+    if (!sweeps || sweeps->parts.size() > kMostParts) return false;
+    Blocks::Code made{-1,
+                      sweeps->elements ? 0 : blocks_.calls[first].row_elements,
+                      {},
+                      sweeps->kept,
+                      sweeps->elements * static_cast<std::int64_t>(size_of(sweeps->dtype))};
+    std::vector<std::int64_t> row_bytes;
+    for (const RowPart& part : sweeps->parts) {
+      made.parts.push_back({.value = part.value, .row_bytes = part.moves ? this->row_bytes(part.value) : 0});
+      row_bytes.push_back(made.parts.back().row_bytes);
+    }
+    const auto ahead = end - first == blocks_.calls.size() ? ahead_of(*sweeps, made) : std::vector<Ahead>();
+    made.function = code_.write(*sweeps, row_bytes, ahead);
+    if (made.function < 0) return false;
+    blocks_.items.push_back({first, end - first, static_cast<std::int32_t>(blocks_.code.size())});
+    blocks_.code.push_back(std::move(made));
+    return true;
+  }
+
+  // What comes from afar, two pages or rows before it is needed, into the second-level cache.
+  std::vector<Ahead> ahead_of(const Sweeps& sweeps, const Blocks::Code& code) const {
+    std::vector<Ahead> ahead;
+    std::int64_t bytes = 0;
+    for (std::size_t k = 0; k < code.parts.size(); ++k) {
+      const std::int64_t row = code.parts[k].row_bytes;
+      if (row == 0 || (sweeps.elements && sweeps.parts[k].elements == 1)) continue;
+      bytes += row * step_.rows;
+      const std::int64_t rows = sweeps.elements ? (kPageBytes + row - 1) / row : 0;
+      ahead.push_back({static_cast<std::int32_t>(k), 2 * (rows ? rows * row : kPageBytes)});
+    }
+    return bytes < kFarBytes ? std::vector<Ahead>() : ahead;
+  }
+
+  void add_kernels() {
+    std::vector<Blocks::Item> items;
+    std::size_t next = 0;
+    blocks_.items.push_back({blocks_.calls.size(), 0});
+    for (const Blocks::Item& item : blocks_.items) {
+      for (; next < item.first; ++next) items.push_back({next, 1});
+      if (item.count) items.push_back(item);
+      next = item.first + item.count;
+    }
+    blocks_.items = std::move(items);
+  }
+
+  // ---- memory
+
+  template <typename F>
+  void for_operands(Blocks::Item item, const F& f) {
+    if (item.code >= 0) {
+      for (Blocks::Operand& part : blocks_.code[static_cast<std::size_t>(item.code)].parts) f(part);
+      return;
+    }
+    Blocks::Call& call = blocks_.calls[item.first];
+    for (Blocks::Operand& input : call.inputs) f(input);
+    f(call.output);
+  }
+
+  // What lives in the block's own memory, one row of it, from the item that makes it to the last that reads it.
+  void lay_out_tile() {
+    std::vector<Interval> intervals;
+    std::unordered_map<ValueId, std::size_t> interval_of;
+    for (std::size_t k = 0; k < blocks_.items.size(); ++k)
+      for_operands(blocks_.items[k], [&](const Blocks::Operand& operand) {
+        if (!in_tile(operand.value)) return;
+        const ValueId root = program_.root(operand.value);
+        const auto [known, fresh] = interval_of.try_emplace(root, intervals.size());
+        if (fresh)
+          intervals.push_back({row_bytes(root), k, k});
+        else
+          intervals[known->second].to = k;
+      });
+    std::int64_t widest = 1;
+    for (const Blocks::Call& call : blocks_.calls) widest = std::max(widest, call.row_elements);
+    const std::int64_t live = most_live_bytes(intervals);
+    std::int64_t rows = live > 0 ? std::max(kTileBytes / live, kLeastElements / widest) : kMostElements / widest;
+    if (rows > 64) rows = rows / 64 * 64;
+    blocks_.rows = std::clamp<std::int64_t>(rows, 1, step_.rows);
+    blocks_.count = (step_.rows + blocks_.rows - 1) / blocks_.rows;
+    for (Interval& each : intervals) each.bytes *= blocks_.rows;
+    blocks_.tile_bytes = place_intervals(intervals);
+    blocks_.memory_bytes = blocks_.tile_bytes;
+    for (const Blocks::Code& code : blocks_.code)
+      blocks_.memory_bytes = std::max(blocks_.memory_bytes, blocks_.tile_bytes + code.kept * code.kept_bytes);
+    for (const Blocks::Item& item : blocks_.items)
+      for_operands(item, [&](Blocks::Operand& operand) {
+        set_shapes(operand);
+        if (!in_tile(operand.value)) return;
+        operand.in_tile = true;
+        operand.offset = intervals[interval_of.at(program_.root(operand.value))].offset;
+      });
+  }
+
+  void set_shapes(Blocks::Operand& operand) const {
+    const Shape& shape = program_.spec(operand.value).shape;
+    operand.block = operand.tail = shape;
+    if (operand.row_bytes == 0 || shape.rank() == 0 || shape[0] != step_.rows) return;
+    operand.block = shape.with(0, blocks_.rows);
+    operand.tail = shape.with(0, step_.rows % blocks_.rows ? step_.rows % blocks_.rows : blocks_.rows);
+  }
+
+  void find_streams() {
+    if (blocks_.items.size() == 1) return;  // code asks for itself
+    std::vector<ValueId> seen;
+    std::int64_t bytes = 0;
+    for (const Blocks::Call& call : blocks_.calls) {
+      const auto stream = [&](const Blocks::Operand& operand, bool written) {
+        const ValueId root = program_.root(operand.value);
+        if (in_tile(root) || operand.row_bytes == 0 || std::find(seen.begin(), seen.end(), root) != seen.end()) return;
+        seen.push_back(root);
+        bytes += operand.row_bytes * step_.rows;
+        blocks_.streams.push_back({operand.value, operand.row_bytes, written});
+      };
+      for (const Blocks::Operand& input : call.inputs) stream(input, false);
+      stream(call.output, true);
+    }
+    // Asking ahead pays where there is much to do between two requests; otherwise the processor asks for itself.
+    if (bytes < kFarBytes || blocks_.calls.size() < 2 * blocks_.streams.size()) blocks_.streams.clear();
+  }
+
+  const Program& program_;
+  const Layout& layout_;
+  const Step& step_;
+  MachineCode& code_;
+  std::unordered_map<ValueId, std::size_t> last_reader_;
+  Blocks blocks_;
+};
+
+}  // namespace
+
+Blocks cut_into_blocks(const Program& program, const Layout& layout, const Step& step, MachineCode& code) {
+  return Cutting(program, layout, step, code).cut();
+}
+
+}  // namespace twopass::planning
