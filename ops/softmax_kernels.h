@@ -11,18 +11,20 @@
 
 namespace twopass::classes {
 
-/// e^x in place for x up to 0, exactly 0 below the smallest normal number and NaN of NaN.
+/// e^x for x up to 0, exactly 0 below the smallest normal number and NaN of NaN.
+template <typename V>
+[[gnu::always_inline]] inline V exponential(const V& x) {
+  using T = kernels::Element<V>;
+  constexpr T kLowest = std::is_same_v<T, float> ? T(-87.33654) : T(-708.3964);
+  return x < kLowest ? V{} : kernels::power_of(kernels::reduced(x)).value();
+}
+
+/// The same in place.
 template <typename T>
 void exponentials(T* x, std::int64_t n) {
   const Operand run{reinterpret_cast<const std::byte*>(x), false};
   kernels::by_vectors_of(
-      {&run, 1}, x, n,
-      [](const auto& each) {
-        using V = std::decay_t<decltype(each)>;
-        constexpr T kLowest = std::is_same_v<T, float> ? T(-87.33654) : T(-708.3964);
-        return each < kLowest ? V{} : kernels::power_of(kernels::reduced(each)).value();
-      },
-      std::index_sequence<0>());
+      {&run, 1}, x, n, [](const auto& each) { return exponential(each); }, std::index_sequence<0>());
 }
 
 /// The largest of n elements, -inf of none; a NaN may be passed over (e^NaN shows it later).
@@ -80,11 +82,20 @@ void for_blocks(std::int64_t rows, std::int64_t n, const Body& body) {
 /// y = e^(x - max) of each of `rows` rows of n elements.
 template <typename T>
 void shifted_exponentials(const T* x, T* y, std::int64_t rows, std::int64_t n) {
+  constexpr std::int64_t kLong = 256;  // elements of a row whose last vector may be partly empty
   for (std::int64_t row = 0; row < rows; ++row) {
     const T most = largest(x + row * n, n);
-    for (std::int64_t k = row * n; k < (row + 1) * n; ++k) y[k] = x[k] - most;
+    if (n < kLong) {
+      for (std::int64_t k = row * n; k < (row + 1) * n; ++k) y[k] = x[k] - most;
+      continue;
+    }
+    const Operand both[]{{reinterpret_cast<const std::byte*>(x + row * n), false},
+                         {reinterpret_cast<const std::byte*>(&most), true}};
+    kernels::by_vectors_of(
+        both, y + row * n, n, [](const auto& each, const auto& high) { return exponential(each - high); },
+        std::index_sequence<0, 1>());
   }
-  exponentials(y, rows * n);
+  if (n < kLong) exponentials(y, rows * n);
 }
 
 /// y = softmax(x) of each of `rows` rows of n elements.

@@ -65,12 +65,15 @@ class Grouping {
   void run() {
     for (PlannedCall& call : program_.calls) place(std::move(call));
     program_.calls.clear();
-    const std::vector<bool> read_outside = find_read_outside();
-    for (Group& group : groups_) {
-      const bool joined = std::any_of(group.calls.begin(), group.calls.end(),
-                                      [&](const PlannedCall& call) { return !read_outside[call.output]; });
-      // Where nothing stays inside, each call by itself goes through memory once, too, and uses all threads.
-      if (!joined || group.calls.size() == 1) {
+    for (std::size_t index = 0; index < groups_.size(); ++index) {
+      Group& group = groups_[index];
+      const bool joined = std::any_of(group.calls.begin(), group.calls.end(), [&](const PlannedCall& call) {
+        return std::any_of(call.inputs.begin(), call.inputs.end(), [&](ValueId input) {
+          return made_in_[program_.root(input)] == static_cast<std::int64_t>(index);
+        });
+      });
+      // Where nothing passes between them, each call by itself goes through memory once, too, and uses all threads.
+      if (!joined) {
         for (PlannedCall& call : group.calls) {
           program_.steps.push_back({program_.calls.size(), 1});
           program_.calls.push_back(std::move(call));
@@ -86,18 +89,6 @@ class Grouping {
   static constexpr std::int64_t kOutside = -1;
   // Elements from which it is worth to read a tensor once for two calls that have nothing else in common.
   static constexpr std::int64_t kLarge = 4096;
-
-  // The values that are wanted, or read by a call of another group than the one that makes them.
-  std::vector<bool> find_read_outside() const {
-    std::vector<bool> outside(program_.values.size(), false);
-    for (const ValueId output : program_.outputs) outside[program_.root(output)] = true;
-    for (const Program::Update& update : program_.updates) outside[program_.root(update.value)] = true;
-    for (std::size_t index = 0; index < groups_.size(); ++index)
-      for (const PlannedCall& call : groups_[index].calls)
-        for (const ValueId input : call.inputs)
-          if (made_in_[program_.root(input)] != static_cast<std::int64_t>(index)) outside[program_.root(input)] = true;
-    return outside;
-  }
 
   bool split(const Cut& cut, std::size_t input) const { return cut.split >> input & 1; }
 
