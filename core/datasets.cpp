@@ -20,19 +20,21 @@ std::string environment(const char* name) {
   return value ? value : "";
 }
 
-void check_there(const std::string& path, const std::string& folder, std::string_view set) {
-  if (!is_file(path))
-    throw Error(
-        fmt::format("{} is not in {} ({} is missing); run tools/fetch-data {}, or name another folder by "
-                    "TWOPASS_DATA",
-                    set, folder, path, set));
+// `given` is the caller's folder, or empty.
+void check_there(const std::string& path, const std::string& folder, std::string_view set, std::string_view given) {
+  if (is_file(path)) return;
+  const std::string found = fmt::format("{} is not in {} ({} is missing); ", set, folder, path);
+  if (given.empty())
+    throw Error(found + fmt::format("run tools/fetch-data {}, or name another folder by TWOPASS_DATA", set));
+  throw Error(found + fmt::format("tools/fetch-data {} {} downloads it to there", set, given));
 }
 
-Set mnist_part(const std::string& folder, const std::string& part, std::uint64_t seed) {
+Set mnist_part(std::string_view given, const std::string& part, std::uint64_t seed) {
+  const std::string folder = directory_of(given) + "/mnist";
   const std::string images = folder + "/" + part + "-images-idx3-ubyte",
                     labels = folder + "/" + part + "-labels-idx1-ubyte";
-  check_there(images, folder, "mnist");
-  check_there(labels, folder, "mnist");
+  check_there(images, folder, "mnist", given);
+  check_there(labels, folder, "mnist", given);
   Set set{read_idx_images(images), read_idx_labels(labels), {}, {}, kDigits};
   if (set.inputs.shape()[0] != set.labels.shape()[0])
     throw Error(fmt::format("{}: has {} images, but {} has {} labels", images, set.inputs.shape()[0], labels,
@@ -76,17 +78,16 @@ Split cifar10(std::string_view directory) {
   std::vector<std::string> train_files;
   for (int k = 1; k <= 5; ++k) train_files.push_back(fmt::format("{}/data_batch_{}.bin", folder, k));
   const std::string test_file = folder + "/test_batch.bin", names = folder + "/batches.meta.txt";
-  for (const std::string& file : train_files) check_there(file, folder, "cifar10");
-  check_there(test_file, folder, "cifar10");
-  check_there(names, folder, "cifar10");
+  for (const std::string& file : train_files) check_there(file, folder, "cifar10", directory);
+  check_there(test_file, folder, "cifar10", directory);
+  check_there(names, folder, "cifar10", directory);
   const std::vector<std::string> classes = read_cifar10_classes(names);
   const CifarBatch train = read_cifar10(train_files), test = read_cifar10({test_file});
   return {{train.inputs, train.labels, {}, {}, classes}, {test.inputs, test.labels, {}, {}, classes}};
 }
 
 Split mnist(std::string_view directory) {
-  const std::string folder = directory_of(directory) + "/mnist";
-  return {mnist_part(folder, "train", 1), mnist_part(folder, "t10k", 2)};
+  return {mnist_part(directory, "train", 1), mnist_part(directory, "t10k", 2)};
 }
 
 Tensor digit_flags(const Tensor& labels) {

@@ -86,7 +86,12 @@ void write_file(std::string_view given, std::string_view bytes) {
   std::string temporary = path + ".tmp-XXXXXX";
   {
     const Descriptor file{::mkostemp(temporary.data(), O_CLOEXEC)};
-    if (file.number < 0) refuse_system(path, "can't write beside it");
+    if (file.number < 0) {
+      const std::string reason = std::strerror(errno);
+      const std::size_t slash = path.rfind('/');
+      throw Error(fmt::format("{}: can't be written: no new file can be made in its folder \"{}\": {}", path,
+                              slash == std::string::npos ? "." : path.substr(0, slash + 1), reason));
+    }
     try {
       write_all(file.number, bytes, path);
       // mkostemp makes private files; a written one gets the rights of the one it replaces, or the usual ones.

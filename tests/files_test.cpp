@@ -75,6 +75,9 @@ TEST_CASE("I8: a directory, a pipe, a device and a missing file are refused") {
   check_refused([&] { read_file("/dev/zero"); }, "is a device or socket");
   check_refused([&] { read_file(folder.at("a")); }, "No such file");
   check_refused([&] { write_file(folder.path, "x"); }, "is a directory");
+  check_refused([&] { write_file(folder.at("none/a"), "x"); },
+                "/none/a: can't be written: no new file can be made in its folder \"" + folder.at("none/") +
+                    "\": No such file or directory");
 }
 
 TEST_CASE("a file is written as a whole, read back and refused above a limit") {

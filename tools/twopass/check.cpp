@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "recipes.h"
+#include "usage.h"
 
 using namespace twopass;
 
@@ -30,7 +31,11 @@ std::vector<Checked> check_ops(const CheckChoice& choice, const GradcheckOptions
   std::vector<const Op*> ops;
   for (const std::string& name : choice.ops) {
     ops.push_back(find_op(name));
-    if (!ops.back()) throw Error(fmt::format("there is no op \"{}\": `twopass gradcheck` lists them all", name));
+    if (ops.back()) continue;
+    std::vector<std::string> names;
+    for (const Op* op : all_ops()) names.push_back(op->name());
+    throw UsageError(fmt::format("there is no op \"{}\"{}: `twopass gradcheck` goes through all {}", name,
+                                 suggestion(name, names), names.size()));
   }
   if (ops.empty()) ops = all_ops();
   std::vector<Checked> checked;
@@ -54,7 +59,6 @@ void print_json(const std::vector<Checked>& checked) {
 
 int check_gradients(const CheckChoice& choice) {
   const bool of_model = !choice.model.empty();
-  if (of_model && !choice.ops.empty()) throw Error("gradcheck: --op and --model exclude each other");
   const GradcheckOptions options{.order = choice.order ? choice.order
                                           : of_model   ? 1
                                                        : 2,

@@ -17,6 +17,7 @@
 #include "plan.h"
 #include "plot.h"
 #include "recipes.h"
+#include "usage.h"
 
 using namespace twopass;
 
@@ -46,6 +47,25 @@ void print_result(const Recipe& recipe, Model& model, const Data& data) {
   fmt::print("test loss {:.4f} accuracy {:.4f}\n", result["loss"], result[accuracy_name(recipe)]);
 }
 
+void make_folder(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) throw Error(fmt::format("--out: the folder \"{}\" can't be made: {}", path, error.message()));
+}
+
+// The model of a file; where there is none, it is said what files hold one.
+Model saved_model(const std::string& file) {
+  try {
+    return load(file);
+  } catch (const Error& error) {
+    throw error.within(find_recipe(file)
+                           ? fmt::format("a file is expected; \"{0}\" is a model's name, and `twopass train {0} --out "
+                                         "runs` writes runs/{0}.twopass",
+                                         file)
+                           : "a saved model is expected, as `twopass train mlp --out runs` writes to runs/mlp.twopass");
+  }
+}
+
 int train(const Choice& choice) {
   const Recipe& recipe = recipe_named(choice.model);
   const Data data = data_for(recipe, choice.data, choice.data_dir, choice.seed);
@@ -54,7 +74,7 @@ int train(const Choice& choice) {
   options.run_eagerly = choice.eager;
   options.precision = choice.bf16 ? Precision::bf16 : Precision::single;
   model.compile(options);
-  if (!choice.out.empty()) std::filesystem::create_directories(choice.out);  // before the work, not after it
+  if (!choice.out.empty()) make_folder(choice.out);  // before the work, not after it
   model.summary();
   const auto begin = std::chrono::steady_clock::now();
   const History history = model.fit(data.train.inputs, data.train.targets,
@@ -76,11 +96,14 @@ int train(const Choice& choice) {
 }
 
 int evaluate(const Choice& choice) {
-  Model model = load(choice.file);
-  const Recipe& recipe = recipe_named(model.name());
-  const Data data = data_for(recipe, choice.data, choice.data_dir, choice.seed);
-  model.compile(recipe.compile());
-  print_result(recipe, model, data);
+  Model model = saved_model(choice.file);
+  const Recipe* const recipe = find_recipe(model.name());
+  if (!recipe)
+    throw Error(fmt::format("{}: its model is \"{}\", but evaluate knows the data of {} only", choice.file,
+                            model.name(), listed(recipe_names())));
+  const Data data = data_for(*recipe, choice.data, choice.data_dir, choice.seed);
+  model.compile(recipe->compile());
+  print_result(*recipe, model, data);
   return 0;
 }
 
@@ -109,7 +132,12 @@ int plot(const Choice& choice) {
     plot_history(choice.file, choice.out);
     return 0;
   }
-  const Model model = load(choice.file);
+  if (choice.file.ends_with(".dot"))
+    throw UsageError(
+        fmt::format("plot: \"{0}\" is a DOT file, which Graphviz draws (dot -Tsvg {0}); a history (.csv) or "
+                    "a saved model (.twopass) is expected",
+                    choice.file));
+  const Model model = saved_model(choice.file);
   for (const auto& [path, parameter] : model.named_parameters()) {
     if (parameter.shape().rank() != 2 || parameter.shape()[1] > 10) continue;
     plot_templates(parameter.value(),
@@ -165,14 +193,15 @@ int run(const std::string& command, const Choice& choice) {
 int main(int argc, char** argv) {
   CLI::App app{"twopass: computation graphs, gradients in two passes, Keras-style models", "twopass"};
   app.require_subcommand(0, 1);  // so that a word that is none is named
-  app.failure_message([](const CLI::App* of, const CLI::Error& error) {
-    return fmt::format("twopass: {}\nrun with --help for the options of {}\n", error.what(),
-                       of->get_name().empty() ? "twopass" : of->get_name());
+  app.failure_message([&app](const CLI::App*, const CLI::Error& error) {
+    const auto commands = app.get_subcommands();
+    return fmt::format("twopass: {}\n`twopass {}--help` says more\n", complaint(app, error),
+                       commands.empty() ? "" : commands[0]->get_name() + " ");
   });
   app.set_version_flag("--version", std::string("twopass ") + TWOPASS_VERSION);
   app.footer(
       "examples:\n  twopass train mlp --data mnist\n  twopass dot residual --level layer -o residual.svg\n  twopass "
-      "gradcheck --op matmul");
+      "gradcheck --op matmul\n\nexit codes: 0 done; 1 failed, or a gradient is wrong; 2 the command line is wrong");
   Choice choice;
   const CLI::Range kCount(1, 1'000'000);
   int count = 0;
@@ -211,15 +240,18 @@ int main(int argc, char** argv) {
 
   command = app.add_subcommand("gradcheck", "check the gradients of ops, or of a model, against differences");
   command->add_option("--op", choice.check.ops, "one op or several, in detail");
-  command->add_option("--model", choice.check.model, "every weight of a model, on drawn digits");
+  command->add_option("--model", choice.check.model, "every weight of a model, on drawn digits")
+      ->excludes(command->get_option("--op"));
   command->add_option("--order", choice.check.order, "up to which derivatives (ops: 2, models: 1)")
       ->check(CLI::Range(1, 4));
   command->add_option("--elements", choice.check.elements, "larger inputs are checked at a subset (256)")
       ->check(CLI::PositiveNumber);
   command->add_option("--seed", choice.check.seed, "what samples, subsets and directions are drawn from (1)");
   command->add_flag("--json", choice.check.json, "JSON instead of text");
-  command->add_option("--dot", choice.check.picture,
-                      "a .dot, .svg, .png or .pdf file for the culprit among its neighbours");
+  command
+      ->add_option("--dot", choice.check.picture,
+                   "a .dot, .svg, .png or .pdf file for the culprit among its neighbours")
+      ->check(ending_in({".dot", ".svg", ".png", ".pdf"}));
   command->add_flag("--coverage", choice.check.coverage, "then a table of the ops that were met, and to which order");
   command->footer(
       "examples:\n  twopass gradcheck --op softmax\n  twopass gradcheck --model residual --json\n\nmodels:" + names());
@@ -229,7 +261,8 @@ int main(int argc, char** argv) {
   with_model(command);
   command->add_option("--level", choice.level, "layer, op, backward, or plan: what a training step runs")
       ->check(CLI::IsMember({"layer", "op", "backward", "plan"}));
-  command->add_option("-o,--out", choice.out, "a .dot, .svg, .png or .pdf file (default: DOT on stdout)");
+  command->add_option("-o,--out", choice.out, "a .dot, .svg, .png or .pdf file (default: DOT on stdout)")
+      ->check(ending_in({".dot", ".svg", ".png", ".pdf"}));
   command->add_option("--features", choice.features, "the size of the input (784)")->check(kCount);
 
   command = app.add_subcommand("plan", "print what a training step runs: kernels, shapes, work, memory");
@@ -245,7 +278,7 @@ int main(int argc, char** argv) {
 
   command = app.add_subcommand("plot", "draw a history's curves, or a linear classifier's weights as images");
   command->add_option("file", choice.file, "a history (.csv) or a saved model (.twopass)")->required();
-  command->add_option("-o,--out", choice.out, "a .svg or .png file")->required();
+  command->add_option("-o,--out", choice.out, "a .svg or .png file")->required()->check(ending_in({".svg", ".png"}));
   command->add_option("--data", choice.data, "cifar10 puts its classes' names over the images")
       ->check(CLI::IsMember({"cifar10", "mnist", "glyphs"}));
   command->footer(
@@ -269,6 +302,6 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     std::fflush(stdout);
     fmt::print(stderr, "twopass: {}\n", error.what());
-    return 1;
+    return dynamic_cast<const UsageError*>(&error) ? 2 : 1;
   }
 }

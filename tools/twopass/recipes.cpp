@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "usage.h"
+
 using namespace twopass;
 
 namespace {
@@ -100,6 +102,15 @@ Examples examples(const Recipe& recipe, const data::Set& set) {
   return {set.inputs, classes};
 }
 
+data::Split downloaded(const std::string& name, const std::string& directory) {
+  try {
+    return name == "mnist" ? data::mnist(directory) : data::cifar10(directory);
+  } catch (const Error& error) {
+    throw error.within(directory.empty() ? "--data-dir names another folder too"
+                                         : "the folder is the one of --data-dir");
+  }
+}
+
 }  // namespace
 
 const std::vector<Recipe>& recipes() {
@@ -115,13 +126,22 @@ const std::vector<Recipe>& recipes() {
   return all;
 }
 
+const Recipe* find_recipe(const std::string& name) {
+  for (const Recipe& recipe : recipes())
+    if (recipe.name == name) return &recipe;
+  return nullptr;
+}
+
 const Recipe& recipe_named(const std::string& name) {
-  std::string list;
-  for (const Recipe& recipe : recipes()) {
-    if (recipe.name == name) return recipe;
-    list += (list.empty() ? "" : ", ") + recipe.name;
-  }
-  throw Error("there is no model \"" + name + "\": it must be one of " + list);
+  if (const Recipe* recipe = find_recipe(name)) return *recipe;
+  throw UsageError("there is no model \"" + name + "\"" + suggestion(name, recipe_names()) + ": it must be one of " +
+                   listed(recipe_names()));
+}
+
+std::vector<std::string> recipe_names() {
+  std::vector<std::string> names;
+  for (const Recipe& recipe : recipes()) names.push_back(recipe.name);
+  return names;
 }
 
 Examples first_rows(const Examples& of, std::int64_t count) {
@@ -139,14 +159,14 @@ Data data_for(const Recipe& recipe, const std::string& name, const std::string& 
     train = data::glyphs({.samples = 12000, .seed = seed_of(seed, "train")});
     test = data::glyphs({.samples = 2000, .seed = seed_of(seed, "test")});
   } else if (name == "mnist" || name == "cifar10") {
-    data::Split split = name == "mnist" ? data::mnist(directory) : data::cifar10(directory);
+    data::Split split = downloaded(name, directory);
     train = std::move(split.train);
     test = std::move(split.test);
   } else {
     throw Error("there is no data set \"" + name + "\": it must be cifar10, mnist or glyphs");
   }
   if (name == "cifar10" && (recipe.name == "multi-input" || recipe.name == "multi-label"))
-    throw Error("cifar10 has no side facts and flags: " + recipe.name + " takes mnist or glyphs");
+    throw UsageError("cifar10 has no side facts and flags: " + recipe.name + " takes mnist or glyphs");
   const std::int64_t features = train.inputs.shape().back();
   return {examples(recipe, train), examples(recipe, test), features, train.classes};
 }

@@ -18,7 +18,10 @@ struct Recipe {
 
 /// lecture, mlp, linear, ensemble, multi-input, multi-label, residual.
 const std::vector<Recipe>& recipes();
-/// The recipe of a name; refuses others, listing those that there are.
+std::vector<std::string> recipe_names();
+/// The recipe of a name, or none.
+const Recipe* find_recipe(const std::string& name);
+/// The recipe of a name; refuses others, with the nearest and all that there are.
 const Recipe& recipe_named(const std::string& name);
 
 /// The rows of a data set that a recipe takes and is asked for.
