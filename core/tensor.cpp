@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 
 namespace twopass {
@@ -91,7 +92,7 @@ void Tensor::check_item() const {
 
 void Tensor::check_index(std::int64_t index) const {
   if (index < 0 || index >= elements())
-    throw Error(fmt::format("element {} of a tensor of {} elements does not exist", index, elements()));
+    throw Error(fmt::format("element {} of a tensor of {} does not exist", index, counted(elements(), "element")));
 }
 
 std::string Tensor::text() const {
@@ -136,13 +137,14 @@ namespace literal {
 
 void check_count(std::size_t count, const Shape& shape) {
   if (static_cast<std::int64_t>(count) != shape.elements())
-    throw Error(fmt::format("{} values do not fill a tensor of shape {}: it has {} elements", count, shape.text(),
-                            shape.elements()));
+    throw Error(fmt::format("a tensor of shape {} has {}, but {} given", shape.text(),
+                            counted(shape.elements(), "element"),
+                            count == 1 ? "1 value is" : fmt::format("{} values are", count)));
 }
 
 void refuse_ragged(std::size_t axis, std::size_t expected, std::size_t found) {
-  throw Error(
-      fmt::format("ragged literal: a list on axis {} has {} items where the first has {}", axis, found, expected));
+  throw Error(fmt::format("ragged literal: a list on axis {} has {} where the first has {}", axis,
+                          counted(found, "item"), expected));
 }
 
 }  // namespace literal

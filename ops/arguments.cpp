@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 
 namespace twopass {
@@ -42,7 +43,8 @@ const Attribute& named(const Attributes& attributes, const char* name) {
 
 void check_count(const Attributes& attributes, std::size_t count) {
   if (attributes.size() != count)
-    throw Error(fmt::format("{} arguments are expected, not {}", count, attributes.size()));
+    throw Error(fmt::format("{} {} expected, not {}", counted(count, "argument"), count == 1 ? "is" : "are",
+                            attributes.size()));
 }
 
 bool as_bool(const Attribute& value, const char* name) { return checked<bool>(value, name, "true or false"); }

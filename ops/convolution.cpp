@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <twopass/core/counted.h>
 #include <twopass/ops/convolution_kernels.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/families.h>
@@ -50,7 +51,7 @@ Sizes sizes_of(const ConvolutionArgs& args, const Shape& x, const Shape& kernel)
     throw Error(fmt::format("{} groups do not divide {} channels", groups, channels));
   if (filters % groups != 0) throw Error(fmt::format("{} groups do not divide {} filters", groups, filters));
   if (channels != kOpen && kernel[1] != channels / groups)
-    throw Error(fmt::format("each filter must have {} channels, not {}", channels / groups, kernel[1]));
+    throw Error(fmt::format("each filter must have {}, not {}", counted(channels / groups, "channel"), kernel[1]));
   return {x[0],
           kernel[1] * groups,
           filters,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include <twopass/core/counted.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/families.h>
 #include <twopass/ops/gemm.h>
@@ -28,7 +29,8 @@ void check_dtypes(const Specs& in) {
 
 void check_inner(std::int64_t columns, std::int64_t rows) {
   if (columns != rows && columns != kOpen && rows != kOpen)
-    throw Error(fmt::format("the first has {} columns but the second has {} rows", columns, rows));
+    throw Error(
+        fmt::format("the first has {} but the second has {}", counted(columns, "column"), counted(rows, "row")));
 }
 
 // [..., n] as [rows, n].

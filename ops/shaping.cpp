@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include <twopass/core/counted.h>
 #include <twopass/ops/families.h>
 #include <twopass/ops/joining.h>
 #include <twopass/ops/shaping_kernels.h>
@@ -42,11 +43,14 @@ Shape resolved(const Shape& from, const Shape& asked) {
   if (opens > 1 || (opens == 1 && asks == 0)) static_cast<void>(from.elements());  // refuses
   if (asks == 0) {
     if (product != known)
-      throw Error(fmt::format("{} elements do not fill {}, which has {}", known, asked.text(), product));
+      throw Error(fmt::format("{} {} not fill {}, which has {}", counted(known, "element"), known == 1 ? "does" : "do",
+                              asked.text(), product));
     return asked;
   }
   if (product == 0) throw Error("a -1 beside a size of 0 is ambiguous");
-  if (known % product != 0) throw Error(fmt::format("{} elements do not divide into {} each", known, product));
+  if (known % product != 0)
+    throw Error(
+        fmt::format("{} {} not divide into {} each", counted(known, "element"), known == 1 ? "does" : "do", product));
   return opens ? asked : asked.with(place, known / product);
 }
 

@@ -79,10 +79,15 @@ TEST_CASE("F3: names that the model gives depend on the model alone") {
 TEST_CASE("F4: a wrong number of inputs and wrong names are refused with both lists") {
   const Tensor a = input({3}, "a"), b = input({3}, "b");
   Model model({a, b}, Add()({a, b}));
-  CHECK_THROWS_WITH_AS(model.predict(ones({2, 3})), Contains("1 inputs were given where 2 are expected: \"a\", \"b\""),
+  CHECK_THROWS_WITH_AS(model.predict(ones({2, 3})), Contains("1 input was given where 2 are expected: \"a\", \"b\""),
                        Error);
   const TensorList misnamed{{"a", ones({2, 3})}, {"c", ones({2, 3})}};
   CHECK_THROWS_WITH_AS(model.predict(misnamed), Contains("inputs \"a\", \"c\" were given where \"a\", \"b\""), Error);
+  Model single(a, Dense(1)(a));
+  CHECK_THROWS_WITH_AS(single.predict({ones({2, 3}), ones({2, 3})}),
+                       Contains("2 inputs were given where 1 is expected: \"a\""), Error);
+  const TensorList wrong{{"b", ones({2, 3})}};
+  CHECK_THROWS_WITH_AS(single.predict(wrong), Contains("input \"b\" was given where \"a\" is expected"), Error);
 }
 
 TEST_CASE("inputs given by name are put in the model's order") {

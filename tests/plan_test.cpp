@@ -144,7 +144,7 @@ TEST_CASE("an op that refuses its inputs inside a plan is named, and nothing cha
 
 TEST_CASE("inputs of another number, shape or dtype are refused with what was planned for") {
   const Plan planned = plan([](const Tensors& in) -> Tensors { return {exp(in[0])}; }, {ones({2, 3})});
-  CHECK_THROWS_WITH_AS(planned({}), "a plan of 1 inputs was given 0", Error);
+  CHECK_THROWS_WITH_AS(planned({}), "a plan of 1 input was given 0", Error);
   CHECK_THROWS_WITH_AS(planned({ones({3, 2})}), "input 0 of a plan is f32 (3, 2) where it was planned for f32 (2, 3)",
                        Error);
   CHECK_THROWS_WITH_AS(planned({ones({2, 3}, f64)}), doctest::Contains("is f64 (2, 3)"), Error);

@@ -129,7 +129,37 @@ TEST_CASE("F15: a label that is no class is found before the first step, whereve
 
 TEST_CASE("F15: targets (n,) for predictions (n, 1) are refused, not broadcast") {
   Model model = scale_model();
-  CHECK_THROWS_WITH_AS(model.fit(zeros({3, 1}), zeros({3})), Contains("(1,)"), Error);
+  CHECK_THROWS_WITH_AS(model.fit(zeros({3, 1}), zeros({3})), Contains("targets have shape (3,) but predictions (3, 1)"),
+                       Error);
+}
+
+TEST_CASE("F5: what fit, evaluate and predict refuse of data they tell by the shapes of all of it") {
+  const Tensor x = input({4}, "image");
+  Model model(x, Dense(3)(x), {.name = "net"});
+  model.compile({.loss = mean_squared_error(), .metrics = {metric(mean_absolute_error())}});
+  const Tensor good = zeros({70, 4}), targets = zeros({70, 3});
+  const char* narrow = "input \"image\" expects shape (None, 4) but found (70, 2, 2)\n  of model \"net\"";
+  CHECK_THROWS_WITH_AS(model.fit(zeros({70, 2, 2}), targets), narrow, Error);
+  CHECK_THROWS_WITH_AS(model.evaluate(zeros({70, 2, 2}), targets), narrow, Error);
+  CHECK_THROWS_WITH_AS(model.predict(zeros({70, 2, 2})), narrow, Error);
+  const char* wide = "mean_squared_error((70, 5), (70, 3)): targets have shape (70, 5) but predictions (70, 3)";
+  CHECK_THROWS_WITH_AS(model.fit(good, zeros({70, 5})), wide, Error);
+  CHECK_THROWS_WITH_AS(model.evaluate(good, zeros({70, 5})), wide, Error);
+  CHECK_THROWS_WITH_AS(model.fit(good, targets, {.validation_data = {good, zeros({70, 5})}}),
+                       Contains("(70, 5) but predictions (70, 3)\n  in validation_data"), Error);
+  CHECK_THROWS_WITH_AS(model.fit(good, targets, {.validation_data = {zeros({9, 5}), zeros({9, 3})}}),
+                       Contains("but found (9, 5)\n  of model \"net\"\n  in validation_data"), Error);
+}
+
+TEST_CASE("what only a loss of one's own refuses is said to come from a trial on the first row") {
+  const Tensor x = input({1});
+  Model model(x, Dense(1)(x));
+  model.compile({.loss = loss("choosy", [](const Tensor& targets, const Tensor& p) {
+                   if (targets.at<float>(0) != 0) throw Error("the first target is not 0");
+                   return square(p - targets);
+                 })});
+  CHECK_THROWS_WITH_AS(model.fit(ones({3, 1}), ones({3, 1})),
+                       "choosy((1, 1), (1, 1)): the first target is not 0\n  in a trial on the first row", Error);
 }
 
 TEST_CASE("F17: a loss that is not finite ends training with its step, and keeps the last good weights") {

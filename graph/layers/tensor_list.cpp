@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 
 namespace twopass {
@@ -27,15 +28,17 @@ TensorList::TensorList(std::initializer_list<std::pair<const char*, Tensor>> nam
 Tensors TensorList::ordered(const std::vector<std::string>& expected, const std::string& what) const {
   if (names_.empty()) {
     if (tensors_.size() != expected.size())
-      throw Error(fmt::format("{} {} were given where {} are expected: {}", tensors_.size(), what, expected.size(),
-                              listed(expected)));
+      throw Error(fmt::format("{} {} given where {} {} expected: {}", counted(tensors_.size(), what),
+                              tensors_.size() == 1 ? "was" : "were", expected.size(),
+                              expected.size() == 1 ? "is" : "are", listed(expected)));
     return tensors_;
   }
   Tensors ordered;
   for (const std::string& name : expected) {
     if (std::count(names_.begin(), names_.end(), name) != 1 || names_.size() != expected.size())
-      throw Error(
-          fmt::format("{} {} were given where {} are expected, each once", what, listed(names_), listed(expected)));
+      throw Error(fmt::format("{} {} {} given where {} {} expected, each once", names_.size() == 1 ? what : what + "s",
+                              listed(names_), names_.size() == 1 ? "was" : "were", listed(expected),
+                              expected.size() == 1 ? "is" : "are"));
     ordered.push_back(
         tensors_[static_cast<std::size_t>(std::find(names_.begin(), names_.end(), name) - names_.begin())]);
   }

@@ -25,7 +25,7 @@ class TensorList {
   /// Empty where the tensors are not named.
   const std::vector<std::string>& names() const { return names_; }
   /// The tensors in the order of `expected`; refuses a wrong count and unknown, missing or repeated names, listing both
-  /// sides.
+  /// sides; `what` is one of them ("input").
   Tensors ordered(const std::vector<std::string>& expected, const std::string& what) const;
 
  private:

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <twopass/core/error.h>
 #include <twopass/graph/model/model.h>
 #include <twopass/graph/plan/plan.h>
 
@@ -18,6 +19,8 @@ class ModelBody : public Layer {
   ModelBody(const TensorList& inputs, const TensorList& outputs, const ModelOptions& options);
 
   Tensors call(const Tensors& inputs, const CallContext& context) override;
+  /// Refuses tensors that it can't be called on for their number or shapes.
+  void check_inputs(const Tensors& inputs) const;
   std::string type() const override { return "Model"; }
   /// The name, or "model" where it has none.
   const std::string& title() const;
@@ -43,6 +46,8 @@ class ModelBody : public Layer {
   int epochs_done = 0;          // epochs over all calls of fit: what shuffling draws from
 
  private:
+  [[noreturn]] void refuse(const Error& error) const;
+
   std::mutex plans_mutex_;
   std::map<std::string, std::optional<Plan>> plans_;
 };

@@ -75,9 +75,7 @@ GradcheckReport Model::check_gradients(const TensorList& inputs, const TensorLis
   const Trainer trainer(own, "check_gradients");
   const Rows rows = trainer.input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
-  if (rows.count() != wanted.count())
-    throw Error(
-        fmt::format("check_gradients: the inputs have {} rows but the targets {}", rows.count(), wanted.count()));
+  check_rows(rows, wanted, "check_gradients");
   const Tensors wide_inputs = widened(rows.tensors());
   const Tensors wide_targets = widened(wanted.tensors());
   Parameters parameters;

@@ -52,7 +52,7 @@ class Fitting {
       training_.targets.check_finite(body_.graph.output_names, "targets");
     }
     try_one_row(training_);
-    if (validation_.count() > 0) try_one_row(validation_);
+    if (validation_.count() > 0) in_validation([&] { try_one_row(validation_); });
   }
 
   History run() {
@@ -91,7 +91,7 @@ class Fitting {
     const std::int64_t n = training_.count();
     const std::int64_t held = validation_rows(n, given.inputs.empty() ? options_.validation_split : 0);
     if (!given.inputs.empty()) {
-      validation_ = samples(given.inputs, given.targets, "fit: validation_data");
+      in_validation([&] { validation_ = samples(given.inputs, given.targets, "fit"); });
     } else if (held > 0) {
       validation_ = training_.range(n - held, n);
       training_ = training_.range(0, n - held);
@@ -102,7 +102,21 @@ class Fitting {
 
   // Losses and metrics are tried on one row, so that what does not fit is said at once.
   void try_one_row(const Samples& of) const {
-    trainer_.evaluate(of.inputs.range(0, 1), of.targets.range(0, 1), {}, 1, "");
+    try {
+      trainer_.evaluate(of.inputs.range(0, 1), of.targets.range(0, 1), {}, 1, "");
+    } catch (const Error& error) {
+      trainer_.check_targets(of.targets.tensors());
+      throw error.within("in a trial on the first row");
+    }
+  }
+
+  template <typename F>
+  static void in_validation(const F& f) {
+    try {
+      f();
+    } catch (const Error& error) {
+      throw error.within("in validation_data");
+    }
   }
 
   Logs train_epoch(Progress& progress) {

@@ -25,11 +25,22 @@ Tensors ModelBody::call(const Tensors& given, const CallContext& context) {
   try {
     return graph.run(given, context);
   } catch (const Error& error) {
-    if (name().empty()) throw;
-    // Only the innermost model is told.
-    if (std::string_view(error.what()).find("of model \"") != std::string_view::npos) throw;
-    throw error.within(fmt::format("of model \"{}\"", name()));
+    refuse(error);
   }
+}
+
+void ModelBody::check_inputs(const Tensors& given) const {
+  try {
+    graph.check_inputs(given);
+  } catch (const Error& error) {
+    refuse(error);
+  }
+}
+
+// Only the innermost model is told.
+void ModelBody::refuse(const Error& error) const {
+  if (name().empty() || std::string_view(error.what()).find("of model \"") != std::string_view::npos) throw;
+  throw error.within(fmt::format("of model \"{}\"", name()));
 }
 
 std::vector<std::pair<std::string, LayerPointer>> ModelBody::parts() const {

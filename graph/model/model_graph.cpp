@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/core/place.h>
 #include <twopass/core/random.h>
@@ -264,10 +265,10 @@ Tensors ModelGraph::run_step(std::size_t number, const std::vector<Tensors>& val
   return step.layer->run(given, inner);
 }
 
-Tensors ModelGraph::run(const Tensors& given, const CallContext& context) const {
+void ModelGraph::check_inputs(const Tensors& given) const {
   if (given.size() != inputs.size())
-    throw Error(fmt::format("{} inputs were given where {} are expected", given.size(), inputs.size()));
-  std::vector<Tensors> values(steps.size());
+    throw Error(fmt::format("{} {} given where {} {} expected", counted(given.size(), "input"),
+                            given.size() == 1 ? "was" : "were", inputs.size(), inputs.size() == 1 ? "is" : "are"));
   for (std::size_t k = 0; k < given.size(); ++k) {
     const Shape& wanted = steps[inputs[k]].outputs[0].shape;
     const Shape& found = given[k].shape();
@@ -277,8 +278,13 @@ Tensors ModelGraph::run(const Tensors& given, const CallContext& context) const 
     if (!fits)
       throw Error(
           fmt::format("input \"{}\" expects shape {} but found {}", input_names[k], wanted.text(), found.text()));
-    values[inputs[k]] = {given[k]};
   }
+}
+
+Tensors ModelGraph::run(const Tensors& given, const CallContext& context) const {
+  check_inputs(given);
+  std::vector<Tensors> values(steps.size());
+  for (std::size_t k = 0; k < given.size(); ++k) values[inputs[k]] = {given[k]};
   // What nobody reads any more is let go, so that a forward pass alone needs little memory.
   std::vector<std::size_t> last(steps.size(), 0);
   for (std::size_t k = 0; k < steps.size(); ++k)

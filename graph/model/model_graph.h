@@ -38,6 +38,8 @@ struct ModelGraph {
   std::vector<std::string> output_names;  // the names of the steps that give them, made unique by _1, _2
   std::vector<std::size_t> unused_inputs;
 
+  /// Refuses tensors of another number or of other shapes than `run` takes.
+  void check_inputs(const Tensors& inputs) const;
   /// Runs the steps on values, or inline on symbols (layers show their ops then). `inputs` in the order of `inputs`.
   Tensors run(const Tensors& inputs, const CallContext& context) const;
   /// What one step gives: `values[k]` holds the outputs of the steps before it.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/ops/shaping.h>
 
@@ -22,8 +23,8 @@ Rows::Rows(Tensors tensors, const std::vector<std::string>& names, const std::st
     if (rows == 0) throw Error(fmt::format("{} has no rows: its shape is {}", title, x.shape().text()));
     if (k == 0) count_ = rows;
     if (rows != count_)
-      throw Error(
-          fmt::format("{} has {} rows where \"{}\" has {}", title, rows, names.empty() ? what : names[0], count_));
+      throw Error(fmt::format("{} has {} where \"{}\" has {}", title, counted(rows, "row"),
+                              names.empty() ? what : names[0], count_));
   }
 }
 
@@ -66,7 +67,8 @@ void check_batch_size(std::int64_t batch_size, const char* call) {
 
 void check_rows(const Rows& inputs, const Rows& targets, const char* call) {
   if (inputs.count() != targets.count())
-    throw Error(fmt::format("{}: the inputs have {} rows but the targets {}", call, inputs.count(), targets.count()));
+    throw Error(fmt::format("{}: the inputs have {} but the targets {}", call, counted(inputs.count(), "row"),
+                            targets.count()));
 }
 
 std::int64_t validation_rows(std::int64_t n, double split) {
@@ -76,8 +78,8 @@ std::int64_t validation_rows(std::int64_t n, double split) {
   const double exact = static_cast<double>(n) * split;
   const auto rows = static_cast<std::int64_t>(std::ceil(exact - 1e-9 * static_cast<double>(n)));
   if (rows <= 0 || rows >= n)
-    throw Error(
-        fmt::format("validation_split {} of {} rows leaves {} to train and {} to validate", split, n, n - rows, rows));
+    throw Error(fmt::format("validation_split {} of {} leaves {} to train and {} to validate", split, counted(n, "row"),
+                            n - rows, rows));
   return rows;
 }
 

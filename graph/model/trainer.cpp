@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/model/states.h>
@@ -78,17 +79,19 @@ Trainer::Trainer(ModelBody& body, const std::string& what) : body_(body), parame
 
 Rows Trainer::input_rows(const TensorList& inputs) const {
   const auto& names = body_.graph.input_names;
-  Tensors ordered = inputs.ordered(names, "inputs");
+  Tensors ordered = inputs.ordered(names, "input");
   for (std::size_t k = 0; k < ordered.size(); ++k) {
     const DType wanted = body_.inputs[k].dtype();
     if (ordered[k].defined() && ordered[k].dtype() != wanted) ordered[k] = cast(ordered[k], wanted);
   }
-  return Rows(std::move(ordered), names, "inputs");
+  Rows rows(std::move(ordered), names, "inputs");
+  body_.check_inputs(rows.tensors());
+  return rows;
 }
 
 Rows Trainer::target_rows(const TensorList& targets) const {
   const auto& names = body_.graph.output_names;
-  Tensors ordered = targets.ordered(names, "targets");
+  Tensors ordered = targets.ordered(names, "target");
   for (std::size_t k = 0; k < ordered.size(); ++k) {
     const DType wanted = body_.outputs[k].dtype();
     if (ordered[k].defined() && is_floating(ordered[k].dtype()) && ordered[k].dtype() != wanted)
@@ -101,10 +104,25 @@ Rows Trainer::target_rows(const TensorList& targets) const {
   return rows;
 }
 
+void Trainer::check_targets(const Tensors& targets) const {
+  for (std::size_t k = 0; k < targets.size(); ++k) {
+    const Shape& shape = body_.outputs[k].shape();
+    const bool open = shape.rank() > 0 && shape[0] == kOpen;
+    const Tensor target = symbol(targets[k].shape(), targets[k].dtype(), "targets");
+    const Tensor prediction =
+        symbol(open ? shape.with(0, targets[k].shape()[0]) : shape, body_.outputs[k].dtype(), "predictions");
+    // What the user wrote may look at values, which symbols have none of.
+    if (losses_[k].saveable()) losses_[k].per_sample(target, prediction);
+    for (const Watched& watched : metrics_)
+      if (watched.output == k && watched.metric.saveable()) watched.metric.per_sample(target, prediction);
+  }
+}
+
 Tensor Trainer::checked_weights(const Tensor& weights, std::int64_t rows) const {
   if (!weights.defined()) return weights;
   if (weights.shape() != Shape{rows})
-    throw Error(fmt::format("sample_weight has shape {} where the data have {} rows", weights.shape().text(), rows));
+    throw Error(
+        fmt::format("sample_weight has shape {} where the data have {}", weights.shape().text(), counted(rows, "row")));
   double total = 0;
   for (const double weight : weights.values<double>()) {
     if (!(weight >= 0) || std::isinf(weight))

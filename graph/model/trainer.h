@@ -18,6 +18,9 @@ class Trainer {
   /// Data in the order of the model's inputs and outputs, cast to its dtypes.
   Rows input_rows(const TensorList& inputs) const;
   Rows target_rows(const TensorList& targets) const;
+  /// Refuses targets whose shapes or dtypes the losses and metrics refuse, in their words: for after an evaluation of a
+  /// part of them has failed, so that the error tells of the whole.
+  void check_targets(const Tensors& targets) const;
   Tensor checked_weights(const Tensor& weights, std::int64_t rows) const;
 
   /// What a step is about: `weights` may be undefined.

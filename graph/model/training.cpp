@@ -47,7 +47,13 @@ Evaluation Model::evaluate(const TensorList& inputs, const TensorList& targets, 
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "evaluate");
   const Tensor weights = trainer.checked_weights(options.sample_weight, rows.count());
-  const Logs logs = trainer.evaluate(rows, wanted, weights, options.batch_size, "");
+  Logs logs;
+  try {
+    logs = trainer.evaluate(rows, wanted, weights, options.batch_size, "");
+  } catch (const Error&) {
+    trainer.check_targets(wanted.tensors());
+    throw;
+  }
   if (options.verbose > 0)
     for (const auto& [name, value] : logs) fmt::print("{}: {:.4f}\n", name, value);
   return Evaluation(logs);
@@ -63,11 +69,12 @@ Tensor Model::predict(const TensorList& inputs, std::int64_t batch_size) {
 Tensors Model::predict_all(const TensorList& inputs, std::int64_t batch_size) {
   check_batch_size(batch_size, "predict");
   ModelBody& own = body();
-  Tensors ordered = inputs.ordered(own.graph.input_names, "inputs");
+  Tensors ordered = inputs.ordered(own.graph.input_names, "input");
   for (std::size_t k = 0; k < ordered.size(); ++k)
     if (ordered[k].defined() && ordered[k].dtype() != own.inputs[k].dtype())
       ordered[k] = cast(ordered[k], own.inputs[k].dtype());
   const Rows rows(std::move(ordered), own.graph.input_names, "inputs");
+  own.check_inputs(rows.tensors());
   const RecordingScope off(false);
   const PrecisionScope precision(own.compiled ? own.compiled->precision : Precision::single);
   std::vector<Tensors> parts(own.outputs.size());

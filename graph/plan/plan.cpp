@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/graph/plan/body.h>
 #include <twopass/graph/plan/passes.h>
@@ -65,7 +66,7 @@ Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& optio
 void Plan::Body::bind_inputs(const Tensors& inputs) {
   const Program& program = machine.program();
   if (inputs.size() != program.inputs.size())
-    throw Error(fmt::format("a plan of {} inputs was given {}", program.inputs.size(), inputs.size()));
+    throw Error(fmt::format("a plan of {} was given {}", counted(program.inputs.size(), "input"), inputs.size()));
   for (std::size_t k = 0; k < inputs.size(); ++k) {
     const Spec& wanted = program.spec(program.inputs[k]);
     if (inputs[k].symbolic() || !(inputs[k].shape() == wanted.shape) || inputs[k].dtype() != wanted.dtype)
