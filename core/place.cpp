@@ -1,5 +1,7 @@
 #include <twopass/core/place.h>
 
+#include <algorithm>
+
 namespace twopass {
 namespace {
 
@@ -23,13 +25,14 @@ std::string PlaceLog::here() { return path(); }
 
 std::string PlaceLog::of(const Node& node) const {
   // Inner places end, and are noted, before outer ones.
-  for (const Stretch& stretch : stretches_)
-    if (stretch.first < node.number && node.number <= stretch.last) return stretch.path;
-  return {};
+  auto stretch = std::lower_bound(stretches_.begin(), stretches_.end(), node.number,
+                                  [](const Stretch& each, std::uint64_t number) { return each.last < number; });
+  while (stretch != stretches_.end() && stretch->first >= node.number) ++stretch;
+  return stretch == stretches_.end() ? std::string() : stretch->path;
 }
 
 PlaceScope::PlaceScope(std::string_view name) {
-  if (!open_log) return;
+  if (!open_log || name.empty()) return;
   outer_ = path().size();
   if (outer_) path() += '/';
   path() += name;

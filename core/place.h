@@ -34,7 +34,8 @@ class PlaceLog {
   PlaceLog* before_;
 };
 
-/// A named place, such as a layer of a model, for as long as it lives. Costs nothing where no log is open.
+/// A named place, such as a layer of a model, for as long as it lives; none where the name is empty. Costs nothing
+/// where no log is open.
 class PlaceScope {
  public:
   explicit PlaceScope(std::string_view name);

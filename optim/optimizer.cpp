@@ -10,6 +10,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/core/finite.h>
+#include <twopass/core/place.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/optim/clipping.h>
@@ -65,6 +66,13 @@ struct Optimizer::Body {
 };
 
 namespace {
+
+// Where what is traced updates a parameter: "dense/kernel", if it was met in a layer.
+std::string place_of(const Parameter& parameter, const Tensor& symbol) {
+  const PlaceLog* const log = LiftScope::active() ? PlaceLog::current() : nullptr;
+  const std::string layer = log ? log->of(symbol.node()) : "";
+  return layer.empty() ? "" : layer + "/" + parameter.name();
+}
 
 void check_option(const std::string& what, double value) {
   if (!(value >= 0) || std::isinf(value))
@@ -145,6 +153,7 @@ std::vector<Optimizer::Change> Optimizer::changes(const Tensors& gradients, cons
   for (std::size_t k = 0; k < changes.size(); ++k) {
     Change& change = changes[k];
     Tensor value = change.parameter.value();
+    const PlaceScope place(place_of(change.parameter, value));
     if (body_->options.weight_decay > 0)
       value = value - value * cast(learning_rate * body_->options.weight_decay, value.dtype());
     Tensors slots;

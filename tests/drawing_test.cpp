@@ -224,7 +224,7 @@ TEST_CASE("every topology is drawn at every level as Graphviz reads it") {
       const Parsed parsed = parse(to_dot(model, {.level = level}));
       CHECK(parsed.valid);
       CHECK(parsed.nodes > static_cast<int>(model.inputs().size() + model.outputs().size()));
-      for (const std::string& name : parsed.names) CHECK(name.starts_with("n"));
+      for (const std::string& name : parsed.names) CHECK((name.starts_with("n") || name.starts_with("t")));
     }
 }
 
@@ -254,6 +254,36 @@ TEST_CASE("level backward shows both passes and a gradient for every parameter")
     CHECK(parsed.has("d loss / d " + std::string(path)));
   CHECK(parsed.has("affine_relu\\n(32, 6) f32"));
   CHECK(parsed.has("digit/kernel\\n(6, "));  // three layers have a kernel
+}
+
+TEST_CASE(
+    "the picture of a model's step names inputs, targets, losses, metrics, parameters and slots by their layers") {
+  const Tensor image = input({4}, "image");
+  Model model(image, Dense(2, {.activation = "softmax"})(Dense(3, {.activation = "relu"})(image)));
+  model.compile({.optimizer = adam(), .loss = categorical_crossentropy(), .metrics = {accuracy()}});
+  const Parsed parsed = parse(to_dot(model.step_plan(ones({5, 4}), ones({5, 2}))));
+  for (const char* label :
+       {"image\\n(5, 4) f32", "dense_1 targets\\n(5, 2) f32", "learning rate\\n() f64", "dense/kernel\\n(4, 3) f32",
+        "dense_1/kernel\\n(3, 2) f32", "dense_1/bias/momentum\\n(2,) f32", "accuracy", "dense_1 loss",
+        "new \"dense/kernel/velocity\""})
+    CHECK_MESSAGE(parsed.has(label), label);
+  CHECK_FALSE(parsed.has("input 0"));
+  CHECK_FALSE(parsed.has("output 0"));
+}
+
+TEST_CASE("a text that is an argument is cut to 24 bytes in labels, no character in two") {
+  const Tensor x = variable(ones({2}), "x");
+  CHECK(parse(to_dot(within(x, 0, 1, "twenty-four characters .and some")))
+            .has("advice=twenty-four characters .…\\n(2,)"));
+  CHECK(parse(to_dot(within(x, 0, 1, "twenty-four characters "))).has("advice=twenty-four characters \\n(2,)"));
+  CHECK(parse(to_dot(within(x, 0, 1, "twenty-three characterü and so on"))).has("advice=twenty-three characterü…"));
+  CHECK(parse(to_dot(within(x, 0, 1, "twenty-two characters__ü"))).has("advice=twenty-two characters__…"));
+}
+
+TEST_CASE("the title of a frame is a node in it, so that arrows go round it") {
+  const std::string dot = to_dot(multi_label(), {.level = DotLevel::op});
+  CHECK(has(dot, "subgraph \"cluster_1\" {\n    graph [style="));
+  CHECK(has(dot, "    t1 [label=\"digit · Dense\", shape=plaintext"));
 }
 
 TEST_CASE("graphs of more than a thousand nodes are laid out with straight edges, unless their text says how") {

@@ -232,6 +232,22 @@ TEST_CASE("C3: two threads may run one plan") {
   CHECK(found == std::vector{1000.0, 4000.0});
 }
 
+TEST_CASE("profile and text of a model's step say which layers' calls a step has, and which parameter it updates") {
+  const Tensor x = input({4});
+  Model model(x, Dense(2)(Dense(3, {.activation = "relu"})(x)));
+  model.compile({.optimizer = sgd(), .loss = mean_squared_error()});
+  const Plan step = model.step_plan(ones({5, 4}), ones({5, 2}));
+  std::string steps;
+  for (const Plan::StepTime& each : step.profile(1)) steps += each.calls + ": " + each.places + "\n";
+  const auto has = [&](const std::string& line) { return steps.find(line) != std::string::npos; };
+  CHECK_MESSAGE(has("affine_relu: dense\n"), steps);
+  CHECK_MESSAGE(has("affine: dense_1\n"), steps);
+  CHECK_MESSAGE(has("gate: dense\n"), steps);  // of the backward pass
+  CHECK_MESSAGE(has("dense/kernel"), steps);
+  CHECK_MESSAGE(has("dense_1/bias"), steps);
+  CHECK(step.text().find("; dense_1/kernel\n") != std::string::npos);
+}
+
 TEST_CASE("text says what each step does, how much it moves and where it lies; profile times it") {
   const Tensor x = ones({128, 64}), w = ones({64, 32});
   const Plan planned = plan([&](const Tensors& in) -> Tensors { return {tanh(matmul(in[0], w)) * 2.0}; }, {x});

@@ -187,11 +187,13 @@ class BackwardPass {
     if (!op.differentiable())
       throw Error(fmt::format("{} has no gradient, but a derivative through it is asked for", op.name()));
     Tensors gradients;
+    const PlaceLog* const log = PlaceLog::current();
+    const std::string layer = log ? log->of(node) : std::string();
     try {
+      const PlaceScope place(layer);
       gradients = op.gradient(node.arguments.get(), Call(node), g);
     } catch (const Error& error) {
       if (AnomalyScope* anomalies = AnomalyScope::current()) anomalies->happened_in_gradient_of(Tensor(&node));
-      const std::string layer = PlaceLog::current() ? PlaceLog::current()->of(node) : "";
       throw error.within(fmt::format("in the gradient of {}{}", op.name(),
                                      layer.empty() ? "" : fmt::format(" in layer \"{}\"", layer)));
     }

@@ -41,10 +41,8 @@ std::string step_label(const ModelStep& step) {
                          arguments.empty() || arguments.size() > 60 ? "" : "\n" + arguments, specs_text(step.outputs),
                          count ? "\n" + with_commas(count) + " parameters" : "");
     }
-    case ModelStep::Kind::op: {
-      const std::string arguments = arguments_text(*step.op, step.arguments.get());
-      return fmt::format("{}{}\n{}", step.name, arguments.empty() ? "" : "\n" + arguments, specs_text(step.outputs));
-    }
+    case ModelStep::Kind::op:
+      return call_label(step.name, *step.op, step.arguments.get(), specs_text(step.outputs));
     case ModelStep::Kind::constant:
       if (step.constant.rank() == 0) return fmt::format("{}", step.constant.at<double>(0));
       return "constant\n" + specs_text(step.outputs);

@@ -20,9 +20,8 @@ class PlanDrawing {
 
   std::string draw() {
     for (std::size_t index = 0; index < program_.steps.size(); ++index) draw_step(index);
-    for (std::size_t k = 0; k < program_.outputs.size(); ++k) lead(program_.outputs[k], fmt::format("output {}", k));
-    for (const Program::Update& update : program_.updates)
-      lead(update.value, fmt::format("new \"{}\"", update.parameter.name()));
+    for (std::size_t k = 0; k < program_.outputs.size(); ++k) lead(program_.outputs[k], program_.output_names[k]);
+    for (const Program::Update& update : program_.updates) lead(update.value, fmt::format("new \"{}\"", update.name));
     return writer_.text();
   }
 
@@ -63,12 +62,11 @@ class PlanDrawing {
       writer_.open(fmt::format("step {}: {} rows in blocks of {}", index, step.rows, machine_.block_rows(index)),
                    DotStyle::layer);
     calls([&](const PlannedCall& call) {
-      const std::string arguments = arguments_text(*call.op, call.arguments.get());
       const Place& place = machine_.layout().places[call.output];
       const std::string where = place.kind == Place::Kind::arena ? fmt::format("\narena + {}", place.offset) : "";
+      const Spec& spec = program_.spec(call.output);
       nodes_[call.output] = writer_.node(
-          fmt::format("{}{}\n{}{}", call.op->name(), arguments.empty() ? "" : "\n" + arguments,
-                      spec_text(program_.spec(call.output).shape, program_.spec(call.output).dtype), where),
+          call_label(call.op->name(), *call.op, call.arguments.get(), spec_text(spec.shape, spec.dtype) + where),
           DotStyle::op);
     });
     if (step.rows) writer_.close();

@@ -20,8 +20,7 @@ std::string node_label(const Node& node) {
   if (const LayerCallArguments* call = layer_call_of(node))
     return fmt::format("{}\n{}", call->call->layer->type(), spec);
   if (node.op) {
-    const std::string arguments = arguments_text(*node.op, node.arguments.get());
-    return fmt::format("{}{}\n{}", node.op->name(), arguments.empty() ? "" : "\n" + arguments, spec);
+    return call_label(node.op->name(), *node.op, node.arguments.get(), spec);
   }
   if (!node.is(Node::kSymbol) && node.data && node.shape.rank() == 0)
     return dispatch(node.dtype,
@@ -43,6 +42,20 @@ std::string RecordDrawing::label_of(const Node& node) const {
   const LeafArguments* leaf = node.leaf();
   const auto path = leaf ? paths_.find(leaf->parameter) : paths_.end();
   return path == paths_.end() ? node_label(node) : path->second + "\n" + spec_text(node.shape, node.dtype);
+}
+
+std::string call_label(const std::string& title, const Op& op, const Arguments* arguments, const std::string& rest) {
+  constexpr std::size_t kLongest = 24;
+  std::string text = arguments_text(op, arguments);
+  for (const auto& [name, value] : op.attributes(arguments)) {
+    const auto* said = std::get_if<std::string>(&value);
+    if (!said || said->size() <= kLongest) continue;
+    std::size_t end = kLongest;
+    while (end > 0 && (static_cast<unsigned char>((*said)[end]) & 0xC0) == 0x80) --end;  // no part of a character
+    if (const std::size_t at = text.find(*said); at != std::string::npos)
+      text.replace(at, said->size(), said->substr(0, end) + "…");
+  }
+  return title + (text.empty() ? "" : "\n" + text) + "\n" + rest;
 }
 
 void RecordDrawing::draw(const Tensors& outputs, DotStyle ops, bool dashed) {

@@ -16,6 +16,9 @@ namespace twopass {
 
 /// "(None, 20) f32".
 std::string spec_text(const Shape& shape, DType dtype);
+/// "clip\nlow=0, high=2\n(None, 20) f32": a title, the arguments that are not the defaults, and the rest; of a text
+/// that is an argument the first 24 bytes, in whole characters.
+std::string call_label(const std::string& title, const Op& op, const Arguments* arguments, const std::string& rest);
 
 /// Draws the record behind tensors, each node once.
 class RecordDrawing {

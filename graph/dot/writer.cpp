@@ -116,10 +116,13 @@ void DotWriter::edge(std::size_t from, std::size_t to, std::string_view label, b
 
 void DotWriter::open(std::string_view title, DotStyle style) {
   const Colours colour = colours(style);
-  body_ += fmt::format("{}subgraph \"cluster_{}\" {{\n", indent(), frames_++);
+  body_ += fmt::format("{}subgraph \"cluster_{}\" {{\n", indent(), frames_);
   ++depth_;
-  body_ += fmt::format("{}graph [label={}, labeljust=l, style=\"rounded,filled\", fillcolor=\"{}\", color=\"{}\"]\n",
-                       indent(), dot_quoted(title), colour.fill, colour.line);
+  body_ += fmt::format("{}graph [style=\"rounded,filled\", fillcolor=\"{}\", color=\"{}\"]\n", indent(), colour.fill,
+                       colour.line);
+  // A node of its own: arrows go round nodes, but through labels of frames.
+  body_ += fmt::format("{}t{} [label={}, shape=plaintext, style=\"\", fontsize=12, margin=0, width=0, height=0.2]\n",
+                       indent(), frames_++, dot_quoted(title));
 }
 
 void DotWriter::close() {

@@ -20,7 +20,7 @@ class DotWriter {
   /// The number of a new node.
   std::size_t node(std::string_view label, DotStyle style);
   void edge(std::size_t from, std::size_t to, std::string_view label = "", bool dashed = false);
-  /// Nodes made until the matching close stand in a frame with a title; frames nest.
+  /// Nodes made until the matching close stand in a frame with a title, t0, t1, …; frames nest.
   void open(std::string_view title, DotStyle style);
   void close();
   /// The whole text.

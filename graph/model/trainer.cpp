@@ -243,7 +243,16 @@ Tensors Trainer::step_inputs(const Batch& batch) const {
 }
 
 Plan Trainer::step_plan(const Batch& batch) const {
-  return plan([&](const Tensors& symbols) { return traced_step(symbols); }, step_inputs(batch));
+  const auto& outputs = body_.graph.output_names;
+  PlanOptions options{.input_names = body_.graph.input_names, .output_names = {"loss"}};
+  for (const std::string& name : outputs) {
+    options.input_names.push_back(name + " targets");
+    options.output_names.push_back(name + " loss");
+  }
+  if (batch.weights.defined()) options.input_names.push_back("sample weights");
+  for (const char* name : {"steps done", "learning rate", "number of the update"}) options.input_names.push_back(name);
+  for (const Watched& watched : metrics_) options.output_names.push_back(watched.name);
+  return plan([&](const Tensors& symbols) { return traced_step(symbols); }, step_inputs(batch), options);
 }
 
 void Trainer::train_step(const Batch& batch, Tally& tally) {

@@ -40,7 +40,7 @@ Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& optio
       throw Error(fmt::format("plan: there is no pass \"{}\"", name));
   std::vector<Spec> specs;
   for (const Tensor& input : inputs) specs.push_back({input.shape(), input.dtype()});
-  Program program = trace(f, specs);
+  Program program = trace(f, specs, options);
   std::vector<Plan::Stage> stages;
   const auto without = [&](const char* name) {
     return std::find(options.without.begin(), options.without.end(), name) != options.without.end();
@@ -140,8 +140,8 @@ Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&
   if (check) check(results);
   const auto& updates = own.machine.program().updates;
   if (not_finite < updates.size())
-    throw Error(fmt::format("the new value of parameter \"{}\" is not finite; nothing was changed",
-                            updates[not_finite].parameter.name()));
+    throw Error(
+        fmt::format("the new value of parameter \"{}\" is not finite; nothing was changed", updates[not_finite].name));
   own.commit();
   return results;
 }

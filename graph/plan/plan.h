@@ -19,6 +19,9 @@ struct PlanOptions {
   std::vector<std::string> without = {};
   /// Keep the program as it was after each pass, for `stages`.
   bool keep_stages = false;
+  /// What texts and pictures call inputs and outputs in place of "input 0" and "output 0".
+  std::vector<std::string> input_names = {};
+  std::vector<std::string> output_names = {};
 };
 
 /// A traced function. Copies are the same plan. Runs neither allocate nor record; two threads that run one plan take
@@ -33,6 +36,7 @@ class Plan {
   /// What one step took.
   struct StepTime {
     std::string calls;
+    std::string places;  // layers that the calls belong to, and parameters that they update: "dense, dense_1/kernel"
     double milliseconds;
     double work;         // floating-point operations
     std::int64_t bytes;  // read and written

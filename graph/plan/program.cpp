@@ -69,8 +69,7 @@ std::string Program::text() const {
                           values[k].spec.shape.text(), source_text(values[k]));
   for (const PlannedCall& call : calls) text += this->text(call) + "\n";
   for (const ValueId output : outputs) text += fmt::format("gives %{}\n", output);
-  for (const Update& update : updates)
-    text += fmt::format("sets \"{}\" to %{}\n", update.parameter.name(), update.value);
+  for (const Update& update : updates) text += fmt::format("sets \"{}\" to %{}\n", update.name, update.value);
   return text;
 }
 

@@ -29,6 +29,7 @@ struct PlannedCall {
   ArgumentsPointer arguments;
   std::vector<ValueId> inputs;
   ValueId output;
+  std::string place = {};  // the layer that it belongs to, or the parameter that it updates; empty where there is none
 };
 
 /// Consecutive calls that run together: one call on whole tensors, or several that go through `rows` rows block by
@@ -42,12 +43,14 @@ struct Program {
   struct Update {
     Parameter parameter;
     ValueId value;
+    std::string name;
   };
   std::vector<Value> values;
   std::vector<PlannedCall> calls;  // inputs come before their users
   std::vector<Step> steps;         // empty until calls are grouped: then every call is in one
   std::vector<ValueId> inputs;
   std::vector<ValueId> outputs;
+  std::vector<std::string> output_names;
   std::vector<Update> updates;
 
   const Spec& spec(ValueId value) const { return values[value].spec; }

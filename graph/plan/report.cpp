@@ -64,6 +64,15 @@ std::string calls_text(const Program& program, const Step& step) {
   return text;
 }
 
+std::string places_text(const Program& program, const Step& step) {
+  std::vector<std::string> places;
+  for (std::size_t k = step.first; k < step.first + step.count; ++k)
+    if (const std::string& place = program.calls[k].place;
+        !place.empty() && std::find(places.begin(), places.end(), place) == places.end())
+      places.push_back(place);
+  return fmt::format("{}", fmt::join(places, ", "));
+}
+
 }  // namespace
 
 std::string Plan::text() const {
@@ -80,7 +89,8 @@ std::string Plan::text() const {
     if (const std::size_t coded = machine.coded_calls(index))
       text += fmt::format(", {} as machine code",
                           coded == step.count ? "all calls" : fmt::format("{} of {} calls", coded, step.count));
-    text += "\n";
+    const std::string places = places_text(program, step);
+    text += places.empty() ? "\n" : fmt::format("; {}\n", places);
     for (std::size_t k = step.first; k < step.first + step.count; ++k)
       text += fmt::format("      {}  @ {}\n", program.text(program.calls[k]),
                           place_text(machine.layout().places[program.calls[k].output]));
@@ -114,8 +124,9 @@ std::vector<Plan::StepTime> Plan::profile(const Tensors& inputs, int runs) const
   std::vector<StepTime> profile;
   for (std::size_t k = 0; k < program.steps.size(); ++k) {
     std::sort(times[k].begin(), times[k].end());
-    profile.push_back({calls_text(program, program.steps[k]), times[k][times[k].size() / 2] * 1e3,
-                       work_of(program, program.steps[k]), bytes_of(own.machine, program.steps[k])});
+    profile.push_back({calls_text(program, program.steps[k]), places_text(program, program.steps[k]),
+                       times[k][times[k].size() / 2] * 1e3, work_of(program, program.steps[k]),
+                       bytes_of(own.machine, program.steps[k])});
   }
   return profile;
 }

@@ -10,8 +10,9 @@ namespace twopass {
 
 namespace planning {
 
-/// Runs `f` once on symbols of these shapes. Refuses what reads elements of a symbol, as the program would do so too.
-Program trace(const PlanFunction& f, const std::vector<Spec>& inputs);
+/// Runs `f` once on symbols of these shapes; `options` may name inputs and outputs. Refuses what reads elements of a
+/// symbol, as the program would do so too.
+Program trace(const PlanFunction& f, const std::vector<Spec>& inputs, const PlanOptions& options);
 
 }  // namespace planning
 }  // namespace twopass

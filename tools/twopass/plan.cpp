@@ -35,10 +35,11 @@ void print_plan(const Recipe& recipe, std::int64_t batch_size, std::uint64_t see
     return;
   }
   double total = 0;
-  fmt::print("{:>10} {:>9} {:>8}  {}\n", "µs", "GFLOP/s", "GB/s", "step");
+  fmt::print("{:>10} {:>9} {:>8}  {}\n", "µs", "GFLOP/s", "GB/s", "step; layers");
   for (const Plan::StepTime& step : plan.profile()) {
-    fmt::print("{:10.2f} {:9.2f} {:8.2f}  {}\n", step.milliseconds * 1e3, step.work / step.milliseconds * 1e-6,
-               static_cast<double>(step.bytes) / step.milliseconds * 1e-6, step.calls);
+    fmt::print("{:10.2f} {:9.2f} {:8.2f}  {}{}{}\n", step.milliseconds * 1e3, step.work / step.milliseconds * 1e-6,
+               static_cast<double>(step.bytes) / step.milliseconds * 1e-6, step.calls, step.places.empty() ? "" : "; ",
+               step.places);
     total += step.milliseconds;
   }
   fmt::print("{:10.2f} µs for all {} steps; arena {} bytes\n", total * 1e3, plan.steps(), plan.arena_bytes());
