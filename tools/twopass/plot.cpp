@@ -4,10 +4,13 @@
 #include <sys/wait.h>
 #include <twopass/core/csv.h>
 #include <twopass/core/error.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 
 using namespace twopass;
 
@@ -27,6 +30,11 @@ std::string terminal(const std::string& out, int width, int height) {
 }
 
 void run_gnuplot(const std::string& script, const std::string& out) {
+  // Where gnuplot can't write its file, it writes to the terminal.
+  const std::size_t slash = out.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : out.substr(0, slash + 1);
+  if (::access(folder.c_str(), W_OK) != 0)
+    throw Error(fmt::format("plot: {} can't be written: {}: {}", out, folder, std::strerror(errno)));
   std::FILE* pipe = popen("gnuplot", "w");  // the script goes through the pipe: nothing of it reaches the shell
   if (!pipe) throw Error("plot: gnuplot can't be started");
   const bool written = std::fwrite(script.data(), 1, script.size(), pipe) == script.size();
@@ -63,8 +71,8 @@ void plot_history(const std::string& csv, const std::string& out) {
   // Ticks at whole epochs, ten at most.
   script += fmt::format(
       "set grid lc rgb '#dddddd'\nset key top right opaque\nset xlabel 'epoch'\nset xtics nomirror {}\nset ytics "
-      "nomirror\nset border 3\nset offsets {}\n",
-      (rows + 9) / 10, rows == 1 ? "0.5,0.5,0,0" : "0,0,0,0");
+      "nomirror\nset border 3\n{}\n",
+      (rows + 9) / 10, rows == 1 ? "set xrange [0.5:1.5]" : "");
   script += fmt::format("set multiplot layout 1,{}\n", losses.empty() || others.empty() ? 1 : 2);
   if (!losses.empty()) script += "set ylabel 'loss'\n" + losses + "\n";
   if (!others.empty()) script += "set ylabel 'metric'\nset key bottom right\n" + others + "\n";
