@@ -31,7 +31,7 @@ Tensors ModelBody::planned(const std::string& kind, const Tensors& tensors, cons
     try {
       return (*plan)(tensors);
     } catch (const Error&) {
-      // A plan knows no layers; nothing has changed.
+      // A plan's errors name no layers; nothing has changed.
     }
   }
   return f(tensors);

@@ -268,7 +268,7 @@ void Trainer::train_step(const Batch& batch, Tally& tally) {
       found = plan->run(tensors, [&](const Tensors& outputs) { check_loss(outputs[0]); });
       body_.compiled->optimizer.count_update();
     } catch (const Error&) {
-      // A plan knows no layers: the same step op by op says where it is refused. Nothing has changed.
+      // A plan's errors name no layers: the same step op by op says where it is refused. Nothing has changed.
     }
   }
   if (!found) found = eager_step(batch);
