@@ -10,14 +10,13 @@ std::atomic<std::uint64_t> taken{0};
 
 std::atomic<std::size_t> most_places{0};  // that were ever taken at a time
 
-// Trivially destructible, as memory may be given back while a thread's other variables end.
-constexpr std::size_t kNone = 64;
-thread_local constinit std::size_t own_place = kNone;
+}  // namespace
 
 // The place of a thread while it lives. Taking it acquires what its last owner wrote there.
-struct Place {
+class CounterPlace {
+ public:
   std::size_t number = kPlaces;
-  Place() {
+  CounterPlace() {
     std::uint64_t seen = taken.load();
     for (std::size_t k = 0; k < kPlaces && number == kPlaces;)
       if (seen >> k & 1)
@@ -27,21 +26,16 @@ struct Place {
     std::size_t most = most_places.load();
     while (number < kPlaces && most < number + 1 && !most_places.compare_exchange_weak(most, number + 1)) continue;
   }
-  ~Place() {
-    own_place = kPlaces;  // shared, from here on
+  ~CounterPlace() {
+    Counter::own_place_ = kPlaces;  // shared, from here on
     if (number < kPlaces) taken.fetch_and(~(std::uint64_t{1} << number));
   }
 };
 
-}  // namespace
-
-std::size_t Counter::thread_place() noexcept {
-  if (own_place == kNone) {
-    static_assert(kShared == kPlaces);
-    static thread_local Place place;
-    own_place = place.number;
-  }
-  return own_place;
+std::size_t Counter::take_place() noexcept {
+  static_assert(kShared == kPlaces);
+  static thread_local CounterPlace place;
+  return own_place_ = place.number;
 }
 
 std::int64_t Counter::value() const noexcept {

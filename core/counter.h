@@ -24,7 +24,13 @@ class Counter {
  private:
   // Threads beyond the places, and those that are ending, share the last one.
   static constexpr std::size_t kShared = 63;
-  static std::size_t thread_place() noexcept;
+  static constexpr std::size_t kNone = 64;
+  static std::size_t thread_place() noexcept { return own_place_ == kNone ? take_place() : own_place_; }
+  static std::size_t take_place() noexcept;
+
+  friend class CounterPlace;
+  // Trivially destructible, as memory may be given back while a thread's other variables end.
+  static inline thread_local constinit std::size_t own_place_ = kNone;
 
   struct alignas(64) Sum {
     std::atomic<std::int64_t> sum{0};

@@ -54,12 +54,12 @@ void Node::drop_handle() noexcept {
     if (counts_.compare_exchange_weak(now, now - kHandle - kReference, std::memory_order_acq_rel,
                                       std::memory_order_acquire))
       return;
-  if ((counts_.fetch_sub(kHandle, std::memory_order_acq_rel) & kHandles) == kHandle && !is(kKeepsOutput)) {
-    // Nobody can ask for the value any more; the record may be needed still.
+  if (!is(kKeepsOutput)) {
+    // This is the only handle: nobody can ask for the value any more, while the record may be needed still.
     buffer.reset();
     data = nullptr;
   }
-  drop_reference();
+  if (counts_.fetch_sub(kHandle + kReference, std::memory_order_acq_rel) == kHandle + kReference) destroy(this);
 }
 
 void Node::drop_reference() noexcept {

@@ -72,6 +72,11 @@ void run_elementwise(RunKernel kernel, const void* context, Inputs in, const Out
   if (n == 0) return;
   if (in.size() > kMostInputs) throw Error("an elementwise op takes at most four inputs");
   const DType dtype = in.back().dtype;  // of where(condition, a, b) that of the values
+  if (n == 1) {                         // as in graphs of scalars: nothing to be spread, nor to be shared out
+    std::array<Operand, kMostInputs> operands;
+    for (std::size_t k = 0; k < in.size(); ++k) operands[k] = {in[k].bytes, false};
+    return kernel(context, {operands.data(), in.size()}, out.bytes, 1, dtype);
+  }
   bool flat = true;
   for (const View& each : in) flat = flat && (each.elements() == 1 || each.elements() == n);
   if (flat) {

@@ -68,7 +68,7 @@ class Writer : public Xbyak::CodeGenerator {
       L(masks_);
       for (int k = 0; k < 16; ++k) dd(k < 8 ? 0xFFFFFFFF : 0);
     }
-    ready();
+    ready(PROTECT_RW);
   }
 
  private:
@@ -549,12 +549,25 @@ class Writer : public Xbyak::CodeGenerator {
   Xbyak::Label masks_;
 };
 
+// Whether the system lets a process write code: some are set up not to.
+bool code_allowed() {
+  try {
+    Xbyak::CodeGenerator probe(Xbyak::DEFAULT_MAX_CODE_SIZE, Xbyak::DontSetProtectRWE);
+    probe.ret();
+    probe.setProtectModeRE();
+    return true;
+  } catch (const Xbyak::Error&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 Processor processor() {
   static const Processor found = [] {
     using Cpu = Xbyak::util::Cpu;
     const Cpu cpu;
+    if (!code_allowed()) return Processor::none;
     if (cpu.has(Cpu::tAVX512F) && cpu.has(Cpu::tAVX512VL) && cpu.has(Cpu::tAVX512DQ) && cpu.has(Cpu::tBMI2))
       return Processor::avx512;
     return cpu.has(Cpu::tAVX2) ? Processor::avx2 : Processor::none;
