@@ -9,7 +9,7 @@
 namespace twopass {
 
 struct Plan::Body {
-  Body(planning::Program program, planning::Processor processor) : machine(std::move(program), processor) {}
+  Body(planning::Program program, planning::Processor processor);
 
   void bind_inputs(const Tensors& inputs);
   void bind_parameters();
@@ -20,6 +20,7 @@ struct Plan::Body {
 
   std::mutex mutex;
   planning::Machine machine;
+  std::vector<planning::ValueId> parameters;  // those that calls read
   std::vector<Stage> stages;
   std::vector<Tensor> held;     // parameters' values while they are read
   std::vector<Tensor> outputs;  // of the last run

@@ -63,6 +63,11 @@ Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& optio
   return Plan(body);
 }
 
+Plan::Body::Body(Program program, Processor processor) : machine(std::move(program), processor) {
+  for (ValueId id = 0; id < machine.program().values.size(); ++id)
+    if (machine.program().values[id].kind == Value::Kind::parameter) parameters.push_back(id);
+}
+
 void Plan::Body::bind_inputs(const Tensors& inputs) {
   const Program& program = machine.program();
   if (inputs.size() != program.inputs.size())
@@ -79,10 +84,8 @@ void Plan::Body::bind_inputs(const Tensors& inputs) {
 
 void Plan::Body::bind_parameters() {
   held.clear();
-  for (ValueId id = 0; id < machine.program().values.size(); ++id) {
-    const Value& value = machine.program().values[id];
-    if (value.kind != Value::Kind::parameter) continue;
-    held.push_back(value.parameter.value());
+  for (const ValueId id : parameters) {
+    held.push_back(machine.program().values[id].parameter.value());
     machine.bind(id, held.back().node().data);
   }
 }
