@@ -79,6 +79,21 @@ Tensors affine_gradient(const NoArgs&, const Call& call, const Tensor& g) {
   return gradients;
 }
 
+// dy = act'(y) (dx w + x dw + db)
+template <FusedActivation kActivation>
+Tensor affine_tangent(const NoArgs&, const Call& call, const Tensors& t) {
+  const Tensor db = call.size() == 3 ? t[2] : Tensor();
+  Tensor h;
+  if (t[0].defined()) h = affine(t[0], call.input(1), db);
+  if (t[1].defined() && !h.defined())
+    h = affine(call.input(0), t[1], db);
+  else if (t[1].defined() && h.rank() > 1)
+    h = multiply_add(h, call.input(0), t[1]);
+  else if (t[1].defined())
+    h = h + affine(call.input(0), t[1], {});
+  return bent<kActivation>(call, h.defined() ? h : broadcast_to(db, call.output_shape()));
+}
+
 using Examples = std::vector<OpRecord<>::Example>;
 
 // Sums away from relu's kink, once all above and once all below it.
@@ -115,6 +130,7 @@ const TypedOp<NoArgs>& affine_op(const char* name, const char* doc, const Exampl
       .absorb = kActivation == FusedActivation::linear ? affine_absorb : nullptr,
       .keeps = Keep::first | Keep::second | (kActivation == FusedActivation::linear ? Keep::none : Keep::output),
       .gradient = affine_gradient<kActivation>,
+      .tangent = affine_tangent<kActivation>,
       .samples = affine_samples<kActivation>(),
       .examples = examples,
       .refuses = {{{},

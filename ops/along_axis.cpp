@@ -77,6 +77,7 @@ const TypedOp<TakeArgs>& take_along_axis_op() {
         const int axis = call.shape(0).axis(args.axis);
         return {scatter_along_axis(g, call.input(1), call.shape(0)[axis], axis), Tensor()};
       },
+      .linear = Linear::jointly,
       .samples = {{{1}, {sample::uniform({3, 4}), sample::integers({3, 6}, -4, 4)}},
                   {{0}, {sample::uniform({3, 2}), sample::integers({2, 2}, 0, 3)}}},
       .examples = {{{}, {{{1, 2, 3}, {4, 5, 6}}, tensor({{2, 0}, {-1, -1}})}, {{3, 1}, {6, 6}}},
@@ -120,6 +121,7 @@ const TypedOp<ScatterArgs>& scatter_along_axis_op() {
       .gradient = [](const ScatterArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {take_along_axis(g, call.input(1), static_cast<int>(args.axis)), Tensor()};
       },
+      .linear = Linear::jointly,
       .samples = {{{1, 4}, {sample::uniform({3, 6}), sample::integers({3, 6}, -4, 4)}},
                   {{0, 3}, {sample::uniform({2, 2}), sample::integers({2, 2}, 0, 3)}}},
       .examples = {{{-1, 3}, {{{1, 2, 4}}, tensor({{2, 0, -1}})}, {{2, 0, 5}}}},

@@ -131,6 +131,7 @@ const TypedOp<AverageArgs>& average_op() {
       .gradient = [](const AverageArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {apply(spread_op(), SpreadArgs{args, {call.shape(0)[2], call.shape(0)[3]}}, {g})};
       },
+      .linear = Linear::jointly,
       .samples = {{{}, {sample::uniform({2, 2, 4, 5})}},
                   {{.window = {3, 2}, .strides = {1, 2}, .padding = {1, 0, 0, 1}}, {sample::uniform({1, 2, 3, 4})}},
                   {{.padding = {1, 1, 1, 1}, .count_padding = true}, {sample::uniform({1, 1, 2, 4})}},
@@ -166,6 +167,7 @@ const TypedOp<SpreadArgs>& spread_op() {
       .gradient = [](const SpreadArgs& args, const Call&, const Tensor& h) -> Tensors {
         return {apply(average_op(), AverageArgs(args), {h})};
       },
+      .linear = Linear::jointly,
       .samples = {{{}, {sample::uniform({2, 1, 1, 1})}},
                   {{{.window = {3, 2}, .strides = {1, 2}, .padding = {1, 0, 0, 1}}, {3, 4}},
                    {sample::uniform({1, 2, 2, 2})}}},

@@ -20,6 +20,14 @@ std::int64_t quotient(std::int64_t a, std::int64_t b) {
 
 Tensor win_share(const Tensor& a, const Tensor& b);
 
+// y = a b:  dy = b da + a db
+Tensor product_tangent(const NoArgs&, const Call& call, const Tensors& t) {
+  const Tensor y = t[0].defined() ? strong_mul(t[0], call.input(1)) : Tensor();
+  if (!t[1].defined()) return y;
+  const Tensor by_b = strong_mul(t[1], call.input(0));
+  return y.defined() ? y + by_b : by_b;
+}
+
 }  // namespace
 
 const TypedOp<>& add_op() {
@@ -43,6 +51,7 @@ const TypedOp<>& add_op() {
       .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors {
         return {g, g};
       },
+      .linear = Linear::jointly,
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 3})}},
                   {.inputs = {sample::uniform({2, 1}), sample::uniform({3})}}},
       .examples = {{.inputs = {{1, 2}, {0.5, -1}}, .output = {1.5, 1}}},
@@ -74,6 +83,7 @@ const TypedOp<>& sub_op() {
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
         return {call.wants(0) ? g : Tensor(), call.wants(1) ? neg(sum_to(g, call.shape(1))) : Tensor()};
       },
+      .linear = Linear::jointly,
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 3})}},
                   {.inputs = {sample::uniform({2, 1}), sample::uniform({3})}}},
       .examples = {{.inputs = {{1, 2}, {0.5, -1}}, .output = {0.5, 3}}},
@@ -107,6 +117,7 @@ const TypedOp<>& mul_op() {
         return {call.wants(0) ? strong_mul(g, call.input(1)) : Tensor(),
                 call.wants(1) ? strong_mul(g, call.input(0)) : Tensor()};
       },
+      .tangent = product_tangent,
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 3})}},
                   {.inputs = {sample::uniform({2, 1}), sample::uniform({3})}}},
       .examples = {{.inputs = {{1, 2}, {0.5, -1}}, .output = {0.5, -2}}},
@@ -136,6 +147,7 @@ const TypedOp<>& strong_mul_op() {
         return {call.wants(0) ? strong_mul(g, call.input(1)) : Tensor(),
                 call.wants(1) ? strong_mul(g, call.input(0)) : Tensor()};
       },
+      .tangent = product_tangent,
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::uniform({2, 3})}},
                   {.inputs = {sample::uniform({2, 1}), sample::uniform({3})}}},
       .examples = {{.inputs = {{0, 2}, {INFINITY, 3}}, .output = {0, 6}}},
@@ -173,6 +185,14 @@ const TypedOp<>& div_op() {
         else if (call.wants(1))
           gradients[1] = strong_mul(sum_to(strong_mul(g, call.output()), call.shape(1)), neg(r));
         return gradients;
+      },
+      // dy = (da - y db) / b
+      .tangent = [](const NoArgs&, const Call& call, const Tensors& t) -> Tensor {
+        const Tensor r = reciprocal(call.input(1));
+        Tensor y = t[0].defined() ? strong_mul(t[0], r) : Tensor();
+        if (!t[1].defined()) return y;
+        const Tensor by_b = strong_mul(t[1], call.output() * r);
+        return y.defined() ? y - by_b : neg(by_b);
       },
       .samples = {{.inputs = {sample::uniform({2, 3}), sample::positive({2, 3})}},
                   {.inputs = {sample::uniform({2, 1}), sample::positive({3})}}},

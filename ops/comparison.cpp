@@ -204,6 +204,7 @@ const TypedOp<>& where_op() {
         return {Tensor(), call.wants(1) ? where(condition, g, none) : Tensor(),
                 call.wants(2) ? where(condition, none, g) : Tensor()};
       },
+      .linear = Linear::jointly,
       .samples = {{.inputs = {sample::truths({2, 3}), sample::uniform({2, 3}), sample::uniform({3})}}},
       .examples = {{.inputs = {tensor({true, false}), {1.0, 2.0}, {3.0, 4.0}}, .output = {1.0, 4.0}}},
       .refuses = {{.inputs = {sample::uniform({2}), sample::uniform({2}), sample::uniform({2})},

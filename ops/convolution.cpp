@@ -8,6 +8,7 @@
 #include <twopass/ops/families.h>
 #include <twopass/ops/pooling.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
 
 namespace twopass {
 namespace {
@@ -129,6 +130,9 @@ void kernel_gradient_forward(const GradientArgs& args, Inputs in, Output out) {
   });
 }
 
+template <bool kRelu>
+const TypedOp<ConvolutionArgs>& convolution_op();
+
 // The three are one product of x, the kernel and g, each the derivative by one of them; so each one's gradients are
 // the other two.
 Tensor convolved(const GradientArgs& args, const Tensor& x, const Tensor& kernel);
@@ -148,6 +152,24 @@ Tensors convolution_gradient(const ConvolutionArgs& args, const Call& call, cons
   if (call.wants(1)) gradients[1] = kernel_gradient(with, call.input(0), h, kernel);
   if (call.size() == 3 && call.wants(2)) gradients[2] = sum(h, {0, 2, 3});
   return gradients;
+}
+
+// dy = dx * k + x * dk + db
+template <bool kRelu>
+Tensor convolution_tangent(const ConvolutionArgs& args, const Call& call, const Tensors& t) {
+  const Tensor db = call.size() == 3 ? t[2] : Tensor();
+  const auto convolve = [&](const Tensor& x, const Tensor& kernel, const Tensor& bias) {
+    return bias.defined() ? apply(convolution_op<false>(), args, {x, kernel, bias})
+                          : apply(convolution_op<false>(), args, {x, kernel});
+  };
+  Tensor h;
+  if (t[0].defined()) h = convolve(t[0], call.input(1), db);
+  if (t[1].defined()) {
+    const Tensor by_kernel = convolve(call.input(0), t[1], h.defined() ? Tensor() : db);
+    h = h.defined() ? h + by_kernel : by_kernel;
+  }
+  if (!h.defined()) h = broadcast_to(reshape(db, {1, db.shape()[0], 1, 1}), call.output_shape());
+  return kRelu ? gate(h, call.output()) : h;
 }
 
 using Samples = std::vector<OpRecord<ConvolutionArgs>::Sample>;
@@ -193,6 +215,7 @@ const TypedOp<ConvolutionArgs>& convolution_op() {
       .forward = convolution_forward<kRelu>,
       .keeps = Keep::first | Keep::second | (kRelu ? Keep::output : Keep::none),
       .gradient = convolution_gradient<kRelu>,
+      .tangent = convolution_tangent<kRelu>,
       .samples = convolution_samples<kRelu>(),
       .examples = convolution_examples<kRelu>(),
       .refuses = {{{},
@@ -231,6 +254,7 @@ const TypedOp<GradientArgs>& input_gradient_op() {
         return {call.wants(0) ? convolved(args, h, call.input(1)) : Tensor(),
                 call.wants(1) ? kernel_gradient(args, h, call.input(0), call.shape(1)) : Tensor()};
       },
+      .linear = Linear::each,
       .samples = {{{.size = {3, 4}}, {sample::uniform({2, 3, 2, 2}), sample::uniform({3, 2, 2, 3})}},
                   {{.strides = {2, 1}, .padding = {1, 0, 2, 1}, .dilation = {1, 2}, .size = {4, 3}},
                    {sample::uniform({1, 2, 2, 4}), sample::uniform({2, 2, 3, 2})}},
@@ -256,6 +280,7 @@ const TypedOp<GradientArgs>& kernel_gradient_op() {
         return {call.wants(0) ? input_gradient(args, call.input(1), h, call.shape(0)) : Tensor(),
                 call.wants(1) ? convolved(args, call.input(0), h) : Tensor()};
       },
+      .linear = Linear::each,
       .samples = {{{.size = {2, 3}}, {sample::uniform({2, 2, 3, 4}), sample::uniform({2, 3, 2, 2})}},
                   {{.strides = {2, 1}, .padding = {1, 0, 2, 1}, .dilation = {1, 2}, .size = {3, 2}},
                    {sample::uniform({1, 2, 4, 3}), sample::uniform({1, 2, 2, 4})}},

@@ -134,6 +134,15 @@ void sparse_slope_forward(const NoArgs&, Inputs in, Output out) {
 // The vector-Jacobian product of softmax with value p:  p (h - Σ h p)
 Tensor through_softmax(const Tensor& p, const Tensor& h) { return p * (h - sum(h * p, -1, keep_axis)); }
 
+Tensor dense_slope_tangent(const NoArgs&, const Call& call, const Tensors& t) {
+  const Tensor p = softmax(call.input(0));
+  const auto along = [](const Tensor& x) { return sum(x, -1, keep_axis); };
+  const Tensor by_x = t[0].defined() ? through_softmax(p, t[0]) * along(call.input(1)) : Tensor();
+  if (!t[1].defined()) return by_x;
+  const Tensor by_t = p * along(t[1]) - t[1];
+  return by_x.defined() ? by_x + by_t : by_t;
+}
+
 const TypedOp<NoArgs>& dense_slope_op() {
   static const TypedOp<NoArgs> op({
       .name = "softmax_cross_entropy_slope",
@@ -153,6 +162,8 @@ const TypedOp<NoArgs>& dense_slope_op() {
         if (call.wants(1)) gradients[1] = sum(g * p, -1, keep_axis) - g;
         return gradients;
       },
+      // dy = p (dx - Σ dx p) Σt + p Σdt - dt
+      .tangent = dense_slope_tangent,
       .samples = {{{}, {sample::uniform({3, 4}), sample::uniform({3, 4})}}},
       .examples = {{{}, {{{0, 0}}, {{1, 0}}}, {{-0.5, 0.5}}}},
       .refuses = {{{},
@@ -176,11 +187,22 @@ const TypedOp<NoArgs>& sparse_slope_op() {
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
         return {through_softmax(softmax(call.input(0)), g), {}};
       },
+      .tangent = [](const NoArgs&, const Call& call, const Tensors& t) -> Tensor {
+        return through_softmax(softmax(call.input(0)), t[0]);
+      },
       .samples = {{{}, {sample::uniform({3, 4}), sample::integers({3}, 0, 4)}}},
       .examples = {{{}, {{{0, 0}}, tensor({1})}, {{0.5, -0.5}}}},
       .refuses = {{{}, {sample::uniform({2, 3}), tensor({0, 3})}, "label 3 at index 1 is outside 0 … 2"}},
   });
   return op;
+}
+
+Tensor dense_tangent(const NoArgs&, const Call& call, const Tensors& t) {
+  const Tensor by_x =
+      t[0].defined() ? sum(apply(dense_slope_op(), {call.input(0), call.input(1)}) * t[0], -1) : Tensor();
+  if (!t[1].defined()) return by_x;
+  const Tensor by_t = sum(strong_mul(t[1], log_softmax(call.input(0))), -1);
+  return by_x.defined() ? by_x - by_t : neg(by_t);
 }
 
 const TypedOp<NoArgs>& dense_op() {
@@ -202,6 +224,8 @@ const TypedOp<NoArgs>& dense_op() {
         if (call.wants(1)) gradients[1] = strong_mul(neg(rows), log_softmax(call.input(0)));
         return gradients;
       },
+      // dy = Σ (softmax Σt - t) dlogits - Σ dt log_softmax
+      .tangent = dense_tangent,
       .samples = {{{}, {sample::uniform({3, 4}), sample::uniform({3, 4})}},
                   {{}, {sample::uniform({3}), sample::uniform({3})}},
                   {{}, {sample::uniform({2, 2, 3}), sample::positive({2, 2, 3})}}},
@@ -229,6 +253,10 @@ const TypedOp<NoArgs>& sparse_op() {
       // dlogits = g (softmax - one_hot)
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
         return {apply(sparse_slope_op(), {call.input(0), call.input(1)}) * per_row(g), {}};
+      },
+      // dy = Σ (softmax - one_hot) dlogits
+      .tangent = [](const NoArgs&, const Call& call, const Tensors& t) -> Tensor {
+        return sum(apply(sparse_slope_op(), {call.input(0), call.input(1)}) * t[0], -1);
       },
       .samples = {{{}, {sample::uniform({3, 4}), sample::integers({3}, 0, 4)}},
                   {{}, {sample::uniform({2, 2, 3}), sample::integers({2, 2}, 0, 3)}}},

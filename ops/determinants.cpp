@@ -77,6 +77,10 @@ const TypedOp<>& det_op() {
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
         return {for_each_element(g) * apply(cofactors_op(), {call.input(0)})};
       },
+      // dy = Σ cofactors(x) dx
+      .tangent = [](const NoArgs&, const Call& call, const Tensors& t) -> Tensor {
+        return sum(apply(cofactors_op(), {call.input(0)}) * t[0], {-2, -1});
+      },
       .samples = regular_samples(),
       .examples = {{{}, {{{1, 2}, {3, 4}}}, tensor(-2.0, f64)}, {{}, {{{1, 2}, {2, 4}}}, tensor(0.0, f64)}},
       .refuses = {{{}, {sample::uniform({2, 3})}, "not square: 2 rows but 3 columns"},
@@ -95,6 +99,10 @@ const TypedOp<>& logabsdet_op() {
       // dx = g x⁻ᵀ; refused where x is singular
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
         return {for_each_element(g) * matrix_transpose(inverse(call.input(0)))};
+      },
+      // dy = Σ x⁻ᵀ dx
+      .tangent = [](const NoArgs&, const Call& call, const Tensors& t) -> Tensor {
+        return sum(matrix_transpose(inverse(call.input(0))) * t[0], {-2, -1});
       },
       .samples = regular_samples(),
       .examples = {{{}, {{{1, 2}, {3, 4}}}, tensor(0.6931471805599453, f64)},

@@ -77,6 +77,7 @@ const TypedOp<DropoutArgs>& dropout_op() {
           },
       .keeps = Keep::second,
       .gradient = dropout_gradient,
+      .linear = Linear::jointly,
       .samples = {{{0.5, 7}, {sample::uniform({3, 5}), tensor(std::int64_t{3})}},
                   {{0, 7}, {sample::uniform({5}), tensor(std::int64_t{0})}}},
       // The block of counter 0 and key 0 is 6627e8d5 e169c58d bc57ac4c 9b00dbd8 (kat_vectors of Random123).

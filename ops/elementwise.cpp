@@ -48,6 +48,7 @@ const TypedOp<CastArgs>& cast_op() {
       .gradient = [](const CastArgs&, const Call& call, const Tensor& g) -> Tensors {
         return {is_floating(call.dtype(0)) ? cast(g, call.dtype(0)) : Tensor()};
       },
+      .linear = Linear::jointly,
       .samples = {{.args = {.dtype = f64}, .inputs = {sample::uniform({2, 3})}}},
       .examples = {{.args = {.dtype = i64}, .inputs = {{1.75, -1.75}}, .output = tensor({1, -1})}},
       .refuses = {{.args = {.dtype = i64}, .inputs = {tensor({1e30})}, .message = "is no i64"}},
@@ -98,6 +99,7 @@ const TypedOp<>& identity_op() {
       .alias = whole,
       // dx = g
       .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {g}; },
+      .linear = Linear::jointly,
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{1.0, 2.0}}, .output = {1.0, 2.0}}},
       .refuses = {{.inputs = {sample::Input(Tensor())}, .message = "undefined"}},

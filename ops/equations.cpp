@@ -58,6 +58,19 @@ Tensor matrix_gradient(const Tensor& db, const Tensor& y, bool transpose) {
   return neg(transpose ? matmul(y, db, {.transpose_b = true}) : matmul(db, y, {.transpose_b = true}));
 }
 
+// The right side db - da y (db - daᵀ y) that the tangent of a solution y solves.
+Tensor right_side(const Call& call, const Tensor& da, const Tensor& db, bool transpose) {
+  if (!da.defined()) return db;
+  const Tensor moved = matmul(da, call.output(), {.transpose_a = transpose});
+  return db.defined() ? db - moved : neg(moved);
+}
+
+// The triangle of x that counts.
+Tensor counting(const TriangularArgs& args, const Tensor& x) {
+  const int off = args.unit ? 1 : 0;
+  return args.upper ? triu(x, off) : tril(x, -off);
+}
+
 const TypedOp<>& inverse_op() {
   static const TypedOp<> op({
       .name = "inverse",
@@ -74,6 +87,10 @@ const TypedOp<>& inverse_op() {
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
         const Tensor y = call.output();
         return {neg(matmul(matmul(y, g, {.transpose_a = true}), y, {.transpose_b = true}))};
+      },
+      // dy = -y dx y
+      .tangent = [](const NoArgs&, const Call& call, const Tensors& t) -> Tensor {
+        return neg(matmul(matmul(call.output(), t[0]), call.output()));
       },
       .samples = {{{}, {tensor({{2.0, -0.3, 0.5}, {0.4, 1.5, -0.7}, {-0.2, 0.6, 1.1}}, f64)}},
                   {{}, {tensor({{{2.0, 1.0}, {0.5, 1.0}}, {{-1.0, 0.2}, {0.3, 0.9}}}, f64)}}},
@@ -103,6 +120,10 @@ const TypedOp<SolveArgs>& solve_op() {
       .gradient = [](const SolveArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const Tensor db = apply(solve_op(), SolveArgs{!args.transpose}, {call.input(0), g});
         return {call.wants(0) ? matrix_gradient(db, call.output(), args.transpose) : Tensor(), db};
+      },
+      // dy = a⁻¹ (db - da y)
+      .tangent = [](const SolveArgs& args, const Call& call, const Tensors& t) -> Tensor {
+        return apply(solve_op(), args, {call.input(0), right_side(call, t[0], t[1], args.transpose)});
       },
       .samples = {{{}, {tensor({{2.0, -0.3}, {0.4, 1.5}}, f64), sample::uniform({2, 3})}},
                   {{true},
@@ -136,8 +157,12 @@ const TypedOp<TriangularArgs>& triangular_solve_op() {
         const Tensor db = apply(triangular_solve_op(), TriangularArgs{args.upper, !args.transpose, args.unit}, {a, g});
         if (!call.wants(0)) return {Tensor(), db};
         const Tensor da = matrix_gradient(db, call.output(), args.transpose);
-        const int off = args.unit ? 1 : 0;
-        return {args.upper ? triu(da, off) : tril(da, -off), db};
+        return {counting(args, da), db};
+      },
+      // as solve's, of the triangle that counts
+      .tangent = [](const TriangularArgs& args, const Call& call, const Tensors& t) -> Tensor {
+        const Tensor da = t[0].defined() ? counting(args, t[0]) : Tensor();
+        return apply(triangular_solve_op(), args, {call.input(0), right_side(call, da, t[1], args.transpose)});
       },
       .samples = {{{}, {tensor({{2.0, -0.3}, {0.4, 1.5}}, f64), sample::uniform({2, 3})}},
                   {{true, true, false}, {tensor({{2.0, -0.3}, {0.4, 1.5}}, f64), sample::uniform({2, 3})}},

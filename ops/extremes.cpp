@@ -7,6 +7,7 @@
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/reduction_kernels.h>
+#include <twopass/ops/shaping.h>
 #include <twopass/ops/shaping_kernels.h>
 
 namespace twopass {
@@ -55,13 +56,25 @@ void extreme_forward(const ReduceArgs& args, Inputs in, Output out) {
   });
 }
 
-// dx = g / (number of winners) at the winners, 0 elsewhere; the winners are what equals y, or the NaNs
-Tensors extreme_gradient(const ReduceArgs& args, const Call& call, const Tensor& g) {
+// The winners are what equals y, or the NaNs; and how many there are.
+std::pair<Tensor, Tensor> winners(const ReduceArgs& args, const Call& call) {
   const Tensor x = stop_gradient(call.input(0));
   const Tensor y = kept(stop_gradient(call.output()), x.shape(), args.axes);
   const Tensor wins = logical_or(equal(x, y), not_equal(x, x));
-  const Tensor count = sum(cast(wins, g.dtype()), args.axes, keep_axis);
-  return {where(wins, div(kept(g, x.shape(), args.axes), count), scalar_like(0, g))};
+  return {wins, sum(cast(wins, x.dtype()), args.axes, keep_axis)};
+}
+
+// dx = g / (number of winners) at the winners, 0 elsewhere
+Tensors extreme_gradient(const ReduceArgs& args, const Call& call, const Tensor& g) {
+  const auto [wins, count] = winners(args, call);
+  return {where(wins, div(kept(g, call.shape(0), args.axes), count), scalar_like(0, g))};
+}
+
+// dy = the mean of dx over the winners
+Tensor extreme_tangent(const ReduceArgs& args, const Call& call, const Tensors& t) {
+  const auto [wins, count] = winners(args, call);
+  const Tensor total = sum(where(wins, t[0], scalar_like(0, t[0])), args.axes, keep_axis);
+  return reshape(div(total, count), call.output_shape());
 }
 
 const TypedOp<ReduceArgs>& max_op() {
@@ -73,6 +86,7 @@ const TypedOp<ReduceArgs>& max_op() {
       .rows = rows_apart<ReduceArgs>,
       .keeps = Keep::first | Keep::output,
       .gradient = extreme_gradient,
+      .tangent = extreme_tangent,
       .samples = {{{}, {sample::distinct({2, 3})}},
                   {{{0}, true}, {sample::distinct({3, 4})}},
                   {{{0, 2}, false}, {sample::distinct({2, 3, 2})}}},
@@ -92,6 +106,7 @@ const TypedOp<ReduceArgs>& min_op() {
       .rows = rows_apart<ReduceArgs>,
       .keeps = Keep::first | Keep::output,
       .gradient = extreme_gradient,
+      .tangent = extreme_tangent,
       .samples = {{{}, {sample::distinct({2, 3})}}, {{{1}, true}, {sample::distinct({3, 4})}}},
       .examples = {{{{1}, false}, {tensor({{1.0, 5.0}, {4.0, 3.0}}, f64)}, tensor({1.0, 3.0}, f64)}},
       .refuses = {{{}, {sample::uniform({0})}, "axis 0 has size 0"}},

@@ -87,6 +87,7 @@ const TypedOp<GatherArgs>& gather_op() {
         const int axis = call.shape(0).axis(args.axis);
         return {scatter_add(g, call.input(1), call.shape(0)[axis], axis), Tensor()};
       },
+      .linear = Linear::jointly,
       .samples = {{{0}, {sample::uniform({4, 2}), sample::integers({5}, -4, 4)}},
                   {{-1}, {sample::uniform({2, 3}), sample::integers({2, 2}, 0, 3)}},
                   {{-1}, {sample::uniform({2, 3}), sample::integers({4}, 0, 3)}}},
@@ -125,6 +126,7 @@ const TypedOp<ScatterArgs>& scatter_add_op() {
       .gradient = [](const ScatterArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {gather(g, call.input(1), static_cast<int>(args.axis)), Tensor()};
       },
+      .linear = Linear::jointly,
       .samples = {{{0, 4}, {sample::uniform({5, 2}), sample::integers({5}, 0, 4)}}},
       .examples = {{{0, 3}, {tensor({1.0, 2.0, 4.0}, f64), tensor({0, 2, 0})}, tensor({5.0, 0.0, 2.0}, f64)}},
       .refuses = {{{0, 2}, {sample::uniform({2}), tensor({0, 2})}, "index 2 at place 1 is outside -2…1"},

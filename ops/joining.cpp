@@ -86,6 +86,7 @@ const TypedOp<ConcatArgs>& concat_op() {
         }
         return parts;
       },
+      .linear = Linear::jointly,
       .samples = {{{0}, {sample::uniform({2, 3}), sample::uniform({1, 3})}},
                   {{-1}, {sample::uniform({2, 2}), sample::uniform({2, 0}), sample::uniform({2, 1})}}},
       .examples = {{{0}, {tensor({1.0}, f64), tensor({2.0, 3.0}, f64)}, tensor({1.0, 2.0, 3.0}, f64)}},
@@ -143,6 +144,10 @@ const TypedOp<PadArgs>& pad_op() {
             inside = slice(inside, axis, before, before + call.shape(0)[axis]);
         }
         return {inside};
+      },
+      // dy = dx in a border of zeros
+      .tangent = [](const PadArgs& args, const Call&, const Tensors& t) -> Tensor {
+        return apply(pad_op(), PadArgs{args.widths, 0}, {t[0]});
       },
       .samples = {{{{1, 2}, 0}, {sample::uniform({3})}}, {{{0, 1, 2, 0, 1, 1}, 0.5}, {sample::uniform({2, 2, 3})}}},
       .examples = {{{{1, 0, 0, 1}, 9}, {tensor({{1.0, 2.0}}, f64)}, tensor({{9.0, 9.0, 9.0}, {1.0, 2.0, 9.0}}, f64)}},

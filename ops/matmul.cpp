@@ -160,6 +160,7 @@ const TypedOp<MatmulArgs>& matmul_op() {
       .absorb = matmul_absorb,
       .keeps = Keep::first | Keep::second,
       .gradient = matmul_gradient,
+      .linear = Linear::each,
       .samples = {{{}, {sample::uniform({2, 3}), sample::uniform({3, 4})}},
                   {{true, false}, {sample::uniform({3, 2}), sample::uniform({3, 4})}},
                   {{false, true}, {sample::uniform({2, 3}), sample::uniform({4, 3})}},
@@ -218,6 +219,26 @@ Tensors multiply_add_gradient(const MatmulArgs& args, const Call& call, const Te
   return gradients;
 }
 
+// dy = dc + s (da b + a db) + ds a b
+Tensor multiply_add_tangent(const MatmulArgs& args, const Call& call, const Tensors& t) {
+  const Tensor a = call.input(1), b = call.input(2);
+  const Tensor s = call.size() == 4 ? call.input(3) : Tensor(), ds = call.size() == 4 ? t[3] : Tensor();
+  Tensor y = t[0];
+  const auto add_product = [&](const Tensor& left, const Tensor& right, const Tensor& scale) {
+    if (y.defined()) {
+      y = scale.defined() ? apply(multiply_add_op(), args, {y, left, right, scale})
+                          : apply(multiply_add_op(), args, {y, left, right});
+    } else {
+      y = product(left, right, args.transpose_a, args.transpose_b);
+      if (scale.defined()) y = y * scale;
+    }
+  };
+  if (t[1].defined()) add_product(t[1], b, s);
+  if (t[2].defined()) add_product(a, t[2], s);
+  if (ds.defined()) add_product(a, b, ds);
+  return y;
+}
+
 const TypedOp<MatmulArgs>& multiply_add_op() {
   constexpr Keep kFourth = static_cast<Keep>(16);
   static const TypedOp<MatmulArgs> op({
@@ -234,6 +255,7 @@ const TypedOp<MatmulArgs>& multiply_add_op() {
           },
       .keeps = Keep::second | Keep::third | kFourth,
       .gradient = multiply_add_gradient,
+      .tangent = multiply_add_tangent,
       .samples = {{{}, {sample::uniform({2, 4}), sample::uniform({2, 3}), sample::uniform({3, 4})}},
                   {{true, false},
                    {sample::uniform({2, 4}), sample::uniform({3, 2}), sample::uniform({3, 4}), sample::uniform({})}},

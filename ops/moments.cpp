@@ -61,6 +61,7 @@ const TypedOp<ReduceArgs>& mean_op() {
         const auto n = static_cast<double>(reduced_count(call.shape(0), args.axes));
         return {spread(g / n, call.shape(0), args.axes)};
       },
+      .linear = Linear::jointly,
       .samples = {{{}, {sample::uniform({2, 3})}}, {{{0}, true}, {sample::uniform({3, 4})}}},
       .examples = {{{{0}, false}, {tensor({{1.0, 2.0}, {3.0, 6.0}}, f64)}, tensor({2.0, 4.0}, f64)}},
       .refuses = {{{}, {sample::uniform({0})}, "nothing has no mean"}, {{}, {sample::integers({3}, 0, 5)}, "not i64"}},
@@ -109,6 +110,14 @@ double divisor_of(const VarArgs& args, const Call& call) {
   return static_cast<double>(reduced_count(call.shape(0), args.axes) - args.correction);
 }
 
+// x less its mean.
+Tensor centered(const VarArgs& args, const Call& call) {
+  const Tensor x = call.input(0);
+  return sub(x, mean(x, args.axes, keep_axis));
+}
+
+KeepAxis keeping(const VarArgs& args) { return args.keep ? keep_axis : KeepAxis::no; }
+
 const TypedOp<VarArgs>& var_op() {
   static const TypedOp<VarArgs> op({
       .name = "var",
@@ -120,9 +129,12 @@ const TypedOp<VarArgs>& var_op() {
       .keeps = Keep::first,
       // y = Σ (x - m)² / (n - c):  dx = 2 g (x - m) / (n - c)
       .gradient = [](const VarArgs& args, const Call& call, const Tensor& g) -> Tensors {
-        const Tensor x = call.input(0);
-        const Tensor scaled = kept(g, x.shape(), args.axes) * (2 / divisor_of(args, call));
-        return {mul(scaled, sub(x, mean(x, args.axes, keep_axis)))};
+        const Tensor scaled = kept(g, call.shape(0), args.axes) * (2 / divisor_of(args, call));
+        return {mul(scaled, centered(args, call))};
+      },
+      // dy = 2 Σ (x - m) dx / (n - c)
+      .tangent = [](const VarArgs& args, const Call& call, const Tensors& t) -> Tensor {
+        return sum(centered(args, call) * t[0], args.axes, keeping(args)) * (2 / divisor_of(args, call));
       },
       .samples = {{{}, {sample::uniform({4})}},
                   {{{1}, true, 1}, {sample::uniform({2, 3})}},
@@ -147,12 +159,17 @@ const TypedOp<VarArgs>& std_op() {
       .keeps = Keep::first | Keep::output,
       // y = sqrt(var):  dx = g (x - m) / ((n - c) y), 0 where y is 0
       .gradient = [](const VarArgs& args, const Call& call, const Tensor& g) -> Tensors {
-        const Tensor x = call.input(0);
         const Tensor y = call.output();
         const Tensor flat = equal(y, scalar_like(0, y));
         const Tensor scaled = where(flat, scalar_like(0, g), div(g, where(flat, scalar_like(1, y), y)));
-        const Tensor each = kept(scaled, x.shape(), args.axes) / divisor_of(args, call);
-        return {mul(each, sub(x, mean(x, args.axes, keep_axis)))};
+        const Tensor each = kept(scaled, call.shape(0), args.axes) / divisor_of(args, call);
+        return {mul(each, centered(args, call))};
+      },
+      // dy = Σ (x - m) dx / ((n - c) y), 0 where y is 0
+      .tangent = [](const VarArgs& args, const Call& call, const Tensors& t) -> Tensor {
+        const Tensor y = call.output(), total = sum(centered(args, call) * t[0], args.axes, keeping(args));
+        const Tensor none = scalar_like(0, y), flat = equal(y, none);
+        return where(flat, none, total / (where(flat, scalar_like(1, y), y) * divisor_of(args, call)));
       },
       .samples = {{{}, {sample::distinct({4})}}, {{{1}, true, 1}, {sample::distinct({2, 3})}}},
       .examples = {{{{}, false, 1}, {tensor({2.0, 4.0, 6.0}, f64)}, tensor(2.0, f64)}},
@@ -172,6 +189,16 @@ struct Exponentials : Adding<T> {
   const T* shifts;
   T load(T x, std::int64_t to) const { return std::exp(x - shifts[to]); }
 };
+
+// e^(x - m) / Σ e^(x - m) with m the maximum (0 where that is infinite); 0 where the sum is 0
+Tensor shares(const ReduceArgs& args, const Call& call) {
+  const Tensor x = call.input(0);
+  const Tensor most = stop_gradient(max(x, args.axes, keep_axis));
+  const Tensor finite = less(abs(most), scalar_like(std::numeric_limits<double>::infinity(), most));
+  const Tensor powers = exp(sub(x, where(finite, most, scalar_like(0, most))));
+  const Tensor total = sum(powers, args.axes, keep_axis);
+  return div(powers, where(equal(total, scalar_like(0, total)), scalar_like(1, total), total));
+}
 
 const TypedOp<ReduceArgs>& logsumexp_op() {
   static const TypedOp<ReduceArgs> op({
@@ -195,16 +222,15 @@ const TypedOp<ReduceArgs>& logsumexp_op() {
           },
       .rows = rows_apart<ReduceArgs>,
       .keeps = Keep::first,
-      // dx = g e^(x - m) / Σ e^(x - m) with m the maximum (0 where that is infinite); 0 where the sum is 0
+      // dx = g e^(x - m) / Σ e^(x - m)
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
-        const Tensor x = call.input(0);
-        if (!x.shape().open() && x.elements() == 0) return {zeros(x.shape(), x.dtype())};
-        const Tensor most = stop_gradient(max(x, args.axes, keep_axis));
-        const Tensor finite = less(abs(most), scalar_like(std::numeric_limits<double>::infinity(), most));
-        const Tensor powers = exp(sub(x, where(finite, most, scalar_like(0, most))));
-        const Tensor total = sum(powers, args.axes, keep_axis);
-        const Tensor divisor = where(equal(total, scalar_like(0, total)), scalar_like(1, total), total);
-        return {mul(kept(g, x.shape(), args.axes), div(powers, divisor))};
+        if (!call.shape(0).open() && call.shape(0).elements() == 0) return {zeros(call.shape(0), call.dtype(0))};
+        return {mul(kept(g, call.shape(0), args.axes), shares(args, call))};
+      },
+      // dy = Σ dx e^(x - m) / Σ e^(x - m)
+      .tangent = [](const ReduceArgs& args, const Call& call, const Tensors& t) -> Tensor {
+        if (!call.shape(0).open() && call.shape(0).elements() == 0) return {};
+        return sum(t[0] * shares(args, call), args.axes, args.keep ? keep_axis : KeepAxis::no);
       },
       .samples = {{{}, {sample::uniform({4})}},
                   {{{0}, true}, {sample::uniform({3, 2})}},

@@ -36,13 +36,19 @@ constexpr bool keeps_input(Keep keep, std::size_t k) {
   return static_cast<unsigned>(keep) >> (k < 14 ? k + 1 : 15) & 1;
 }
 
-/// A recorded call, as its gradient sees it.
+/// How tangents pass through an op that is linear: through the op itself. no: not so. jointly: in all floating inputs
+/// at once, the others standing, ẏ = f(ȧ, ḃ). each: in each input while the others stand, ẏ = f(ȧ, b) + f(a, ḃ).
+enum class Linear : std::uint8_t { no, jointly, each };
+
+/// A recorded call, as its gradient and its tangent see it.
 class Call {
  public:
   explicit Call(Node& node) : node_(node) {}
+  /// One of which only these inputs' gradients are wanted: bit k for input k.
+  Call(Node& node, std::uint64_t wanted) : node_(node), wanted_(wanted) {}
   std::size_t size() const { return node_.input_count; }
   /// Whether anybody wants the gradient of input k; an undefined Tensor may be returned where not.
-  bool wants(std::size_t k) const { return edge(k)->is(Node::kRecorded); }
+  bool wants(std::size_t k) const { return edge(k)->is(Node::kRecorded) && (k >= 64 || (wanted_ >> k & 1)); }
   const Shape& shape(std::size_t k) const { return edge(k)->shape; }
   DType dtype(std::size_t k) const { return edge(k)->dtype; }
   const Shape& output_shape() const { return node_.shape; }
@@ -53,6 +59,7 @@ class Call {
  private:
   Node* edge(std::size_t k) const { return node_.edges()[k].node(); }
   Node& node_;
+  std::uint64_t wanted_ = ~std::uint64_t{0};
 };
 
 class Op;
@@ -100,6 +107,9 @@ class Op {
     bool broadcasts = false;
     bool elementwise = false;
     bool differentiable = false;
+    Linear linear = Linear::no;
+    /// Whether the record has a rule for tangents.
+    bool tangent = false;
     /// Whether the output may lie in the first input's memory.
     bool aliases = false;
     /// The input that the output may be written over, or -1. An elementwise op may write over any of its size.
@@ -117,6 +127,8 @@ class Op {
   bool broadcasts() const { return facts_.broadcasts; }
   bool elementwise() const { return facts_.elementwise; }
   bool differentiable() const { return facts_.differentiable; }
+  Linear linear() const { return facts_.linear; }
+  bool has_tangent() const { return facts_.tangent; }
   bool aliases() const { return facts_.aliases; }
   int in_place() const { return facts_.in_place; }
   const std::vector<Sample>& samples() const { return samples_; }
@@ -138,6 +150,8 @@ class Op {
   /// For ops that only look at their first input's memory: where in it the output begins, in elements.
   virtual std::optional<std::int64_t> alias(const Arguments* arguments, const Shape& input) const = 0;
   virtual Tensors gradient(const Arguments* arguments, const Call& call, const Tensor& g) const = 0;
+  /// The record's rule for tangents, where it has one.
+  virtual Tensor tangent(const Arguments* arguments, const Call& call, const Tensors& tangents) const = 0;
   virtual Attributes attributes(const Arguments* arguments) const = 0;
   /// Those of a call that says nothing.
   virtual Attributes defaults() const = 0;
@@ -199,6 +213,11 @@ struct OpRecord {
   Keep keeps = Keep::none;
   /// A gradient per input (undefined: none, zero), of the input's shape, or of the output's where the op broadcasts.
   Tensors (*gradient)(const Args& args, const Call& call, const Tensor& g) = nullptr;
+  /// For derivatives in forward mode, all from what `keeps` says. Where neither is said the tangent comes from the
+  /// gradient: element by element, or as its transpose.
+  Linear linear = Linear::no;
+  /// The tangent of the output (undefined: zero), of its shape, from those of the inputs, of which one is defined.
+  Tensor (*tangent)(const Args& args, const Call& call, const Tensors& tangents) = nullptr;
   std::vector<Sample> samples = {};
   std::vector<Example> examples = {};
   std::vector<Refusal> refuses = {};
@@ -220,6 +239,8 @@ class TypedOp : public Op {
             .broadcasts = record.broadcasts,
             .elementwise = record.run != nullptr,
             .differentiable = record.gradient != nullptr,
+            .linear = record.linear,
+            .tangent = record.tangent != nullptr,
             .aliases = record.alias != nullptr,
             .in_place = record.in_place}),
         record_(std::move(record)) {
@@ -264,6 +285,9 @@ class TypedOp : public Op {
   }
   Tensors gradient(const Arguments* arguments, const Call& call, const Tensor& g) const override {
     return record_.gradient(unboxed<Args>(arguments), call, g);
+  }
+  Tensor tangent(const Arguments* arguments, const Call& call, const Tensors& tangents) const override {
+    return record_.tangent(unboxed<Args>(arguments), call, tangents);
   }
   Attributes attributes(const Arguments* arguments) const override { return attributes_of(unboxed<Args>(arguments)); }
   Attributes defaults() const override { return attributes_of(Args{}); }

@@ -239,6 +239,9 @@ const TypedOp<PoolArgs>& pick_op() {
       .gradient = [](const PoolArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {Tensor(), call.wants(1) ? apply(pool_gradient_op(), args, {call.input(0), g}) : Tensor()};
       },
+      .tangent = [](const PoolArgs& args, const Call& call, const Tensors& t) -> Tensor {
+        return t[1].defined() ? apply(pick_op(), args, {call.input(0), t[1]}) : Tensor();
+      },
       .samples = {{{}, {sample::distinct({2, 1, 4, 4}), sample::uniform({2, 1, 4, 4})}}},
       .examples = {{{}, {image({{1, 4}, {3, 2}}), image({{5, 6}, {7, 8}})}, image({{6}})}},
       .refuses = {{{},
@@ -258,6 +261,9 @@ const TypedOp<PoolArgs>& pool_gradient_op() {
       .keeps = Keep::first,
       .gradient = [](const PoolArgs& args, const Call& call, const Tensor& h) -> Tensors {
         return {Tensor(), call.wants(1) ? apply(pick_op(), args, {call.input(0), h}) : Tensor()};
+      },
+      .tangent = [](const PoolArgs& args, const Call& call, const Tensors& t) -> Tensor {
+        return t[1].defined() ? apply(pool_gradient_op(), args, {call.input(0), t[1]}) : Tensor();
       },
       .samples = {{{.window = {3, 2}, .strides = {1, 2}, .padding = {1, 0, 0, 1}},
                    {sample::distinct({1, 2, 3, 4}), sample::uniform({1, 2, 2, 2})}}},
@@ -282,6 +288,10 @@ const TypedOp<PoolArgs>& pool_op() {
       // dx = g where each window has its largest
       .gradient = [](const PoolArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {apply(pool_gradient_op(), args, {call.input(0), g})};
+      },
+      // dy = dx where each window has its largest
+      .tangent = [](const PoolArgs& args, const Call& call, const Tensors& t) -> Tensor {
+        return apply(pick_op(), args, {call.input(0), t[0]});
       },
       .samples = {{{}, {sample::distinct({2, 2, 4, 5})}},
                   {{.window = {3, 2}, .strides = {1, 2}, .padding = {1, 0, 0, 1}}, {sample::distinct({1, 2, 3, 4})}},

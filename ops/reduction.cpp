@@ -97,6 +97,7 @@ const TypedOp<ReduceArgs>& sum_op() {
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {spread(g, call.shape(0), args.axes)};
       },
+      .linear = Linear::jointly,
       .samples = {{{}, {sample::uniform({2, 3})}},
                   {{{0}, true}, {sample::uniform({3, 4})}},
                   {{{0, -1}, false}, {sample::uniform({2, 3, 4})}}},

@@ -111,6 +111,7 @@ const TypedOp<ScanArgs>& cumsum_op() {
       .gradient = [](const ScanArgs& args, const Call&, const Tensor& g) -> Tensors {
         return {cumsum(g, static_cast<int>(args.axis), args.backward ? Scan::forward : Scan::backward)};
       },
+      .linear = Linear::jointly,
       .samples = {{{}, {sample::uniform({2, 5})}}, {{0, true}, {sample::uniform({3, 2})}}},
       .examples = {{{}, {{{1, 2, 3}, {4, 5, 6}}}, {{1, 3, 6}, {4, 9, 15}}},
                    {{0, true}, {{{1, 2}, {3, 4}}}, {{4, 6}, {3, 4}}},

@@ -92,6 +92,7 @@ const TypedOp<ReshapeArgs>& reshape_op() {
       .gradient = [](const ReshapeArgs&, const Call& call, const Tensor& g) -> Tensors {
         return {reshape(g, call.shape(0))};
       },
+      .linear = Linear::jointly,
       .samples = {{{{3, 2}}, {sample::uniform({2, 3})}}, {{{-1}}, {sample::uniform({2, 2})}}},
       .examples = {{{{2, -1}}, {tensor({1.0, 2.0, 3.0, 4.0}, f64)}, tensor({{1.0, 2.0}, {3.0, 4.0}}, f64)}},
       .refuses = {{{{4}}, {sample::uniform({2, 3})}, "6 elements do not fill (4,), which has 4"},
@@ -114,6 +115,7 @@ const TypedOp<AxisArgs>& flatten_op() {
       .gradient = [](const AxisArgs&, const Call& call, const Tensor& g) -> Tensors {
         return {reshape(g, call.shape(0))};
       },
+      .linear = Linear::jointly,
       .samples = {{{1}, {sample::uniform({2, 3, 2})}}},
       .examples = {{{0}, {tensor({{1.0, 2.0}, {3.0, 4.0}}, f64)}, tensor({1.0, 2.0, 3.0, 4.0}, f64)}},
       .refuses = {{{3}, {sample::uniform({2, 3})}, "axis 3 is out of range for rank 2"}},
@@ -133,6 +135,7 @@ const TypedOp<AxisArgs>& expand_dims_op() {
       .gradient = [](const AxisArgs& args, const Call&, const Tensor& g) -> Tensors {
         return {squeeze(g, static_cast<int>(args.axis))};
       },
+      .linear = Linear::jointly,
       .samples = {{{1}, {sample::uniform({2, 3})}}, {{-1}, {sample::uniform({2})}}},
       .examples = {{{0}, {tensor({1.0, 2.0}, f64)}, tensor({{1.0, 2.0}}, f64)}},
       .refuses = {{{4}, {sample::uniform({2, 3})}, "axis 4 is out of range for rank 3"}},
@@ -157,6 +160,7 @@ const TypedOp<AxisArgs>& squeeze_op() {
       .gradient = [](const AxisArgs& args, const Call&, const Tensor& g) -> Tensors {
         return {expand_dims(g, static_cast<int>(args.axis))};
       },
+      .linear = Linear::jointly,
       .samples = {{{1}, {sample::uniform({2, 1, 3})}}, {{-2}, {sample::uniform({2, 1, 3})}}},
       .examples = {{{0}, {tensor({{1.0, 2.0}}, f64)}, tensor({1.0, 2.0}, f64)}},
       .refuses = {{{0}, {sample::uniform({2, 3})}, "axis 0 has size 2 and not size 1"}},
@@ -186,6 +190,7 @@ const TypedOp<OrderArgs>& transpose_op() {
           back[static_cast<std::size_t>(order[k])] = static_cast<std::int64_t>(k);
         return {transpose(g, back)};
       },
+      .linear = Linear::jointly,
       .samples = {{{}, {sample::uniform({2, 3})}}, {{{1, 2, 0}}, {sample::uniform({2, 3, 4})}}},
       .examples = {{{},
                     {tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}}, f64)},
@@ -226,6 +231,7 @@ const TypedOp<ReshapeArgs>& broadcast_to_op() {
       .broadcasts = true,
       // dx = g, which the engine sums back
       .gradient = [](const ReshapeArgs&, const Call&, const Tensor& g) -> Tensors { return {g}; },
+      .linear = Linear::jointly,
       .samples = {{{{2, 3}}, {sample::uniform({3})}},
                   {{{2, 3, 2}}, {sample::uniform({2, 1, 2})}},
                   {{{2, 2}}, {sample::uniform({})}}},

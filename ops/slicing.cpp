@@ -102,6 +102,7 @@ const TypedOp<SliceArgs>& slice_op() {
         const Range range = range_of(size, args.start, args.stop, args.step);
         return {unslice(g, axis, range.start, range.count > 1 ? args.step : 1, size)};
       },
+      .linear = Linear::jointly,
       .samples = {{{1, 1, 3, 1}, {sample::uniform({2, 4})}},
                   {{-1, 0, 5, 2}, {sample::uniform({2, 5})}},
                   {{0, -1, -6, -2}, {sample::uniform({5, 2})}},
@@ -131,6 +132,7 @@ const TypedOp<RowsArgs>& rows_op() {
         const std::int64_t size = call.shape(0)[0];
         return {unslice(g, 0, range_of(size, args.start, args.stop, 1).start, 1, size)};
       },
+      .linear = Linear::jointly,
       .samples = {{{1, 3}, {sample::uniform({4, 2})}}, {{2, 2}, {sample::uniform({4, 2})}}},
       .examples = {{{-2, 9}, {tensor({1.0, 2.0, 3.0}, f64)}, tensor({2.0, 3.0}, f64)}},
       .refuses = {{{0, 1}, {sample::uniform({})}, "axis 0 is out of range for rank 0"}},
@@ -179,6 +181,7 @@ const TypedOp<UnsliceArgs>& unslice_op() {
         if (count == 0) return {slice(g, static_cast<int>(args.axis), 0, 0)};
         return {slice(g, static_cast<int>(args.axis), args.start, stop < 0 ? -args.size - 1 : stop, args.step)};
       },
+      .linear = Linear::jointly,
       .samples = {{{0, 1, 2, 6}, {sample::uniform({3, 2})}}, {{1, 3, -1, 4}, {sample::uniform({2, 4})}}},
       .examples = {{{0, 1, 2, 5}, {tensor({1.0, 2.0}, f64)}, tensor({0.0, 1.0, 0.0, 2.0, 0.0}, f64)}},
       .refuses = {{{0, 1, 2, 5}, {sample::uniform({3})}, "3 elements from 1 in steps of 2 do not lie in a size of 5"}},

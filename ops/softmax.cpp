@@ -116,6 +116,15 @@ void softmax_gradient_forward(const SoftmaxArgs& args, Inputs in, Output out) {
   });
 }
 
+Tensor softmax_gradient_tangent(const SoftmaxArgs& args, const Call& call, const Tensors& t) {
+  const Tensor g = call.input(0), y = call.input(1);
+  const auto along = [&](const Tensor& x) { return sum(x, static_cast<int>(args.axis), keep_axis); };
+  const Tensor by_g = t[0].defined() ? softmax_gradient(t[0], y, args) : Tensor();
+  if (!t[1].defined()) return by_g;
+  const Tensor by_y = t[1] * (g - along(g * y)) - y * along(g * t[1]);
+  return by_g.defined() ? by_g + by_y : by_y;
+}
+
 const TypedOp<SoftmaxArgs>& softmax_gradient_op() {
   static const TypedOp<SoftmaxArgs> op({
       .name = "softmax_gradient",
@@ -138,6 +147,8 @@ const TypedOp<SoftmaxArgs>& softmax_gradient_op() {
         if (call.wants(1)) gradients[1] = h * (g - along(g * y)) - g * along(h * y);
         return gradients;
       },
+      // df = y (dg - Σ dg y) + dy (g - s) - y Σ g dy
+      .tangent = softmax_gradient_tangent,
       .samples = {{{}, {sample::uniform({3, 4}), sample::positive({3, 4})}},
                   {{0}, {sample::uniform({3, 2}), sample::positive({3, 2})}},
                   {{1}, {sample::uniform({2, 3, 2}), sample::positive({2, 3, 2})}}},
@@ -164,6 +175,10 @@ const TypedOp<SoftmaxArgs>& softmax_op() {
       .gradient = [](const SoftmaxArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {softmax_gradient(g, call.output(), args)};
       },
+      // dy = y (dx - Σ dx y): the Jacobian is symmetric
+      .tangent = [](const SoftmaxArgs& args, const Call& call, const Tensors& t) -> Tensor {
+        return softmax_gradient(t[0], call.output(), args);
+      },
       .samples = {{{}, {sample::uniform({3, 4})}},
                   {{0}, {sample::uniform({3, 2})}},
                   {{1}, {sample::uniform({2, 3, 2})}}},
@@ -188,6 +203,10 @@ const TypedOp<SoftmaxArgs>& log_softmax_op() {
       // dx = g - e^y Σ g
       .gradient = [](const SoftmaxArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {g - exp(call.output()) * sum(g, static_cast<int>(args.axis), keep_axis)};
+      },
+      // dy = dx - Σ e^y dx
+      .tangent = [](const SoftmaxArgs& args, const Call& call, const Tensors& t) -> Tensor {
+        return t[0] - sum(exp(call.output()) * t[0], static_cast<int>(args.axis), keep_axis);
       },
       .samples = {{{}, {sample::uniform({3, 4})}},
                   {{0}, {sample::uniform({3, 2})}},

@@ -59,6 +59,14 @@ void standardize_forward(const StandardizeArgs& args, Inputs in, Output out) {
   });
 }
 
+// r (g - mean(g) - y mean(g y)) with r = 1 / sqrt(variance + epsilon) and means over the axes
+Tensor passed(const StandardizeArgs& args, const Call& call, const Tensor& g) {
+  const Tensor x = call.input(0), y = call.output();
+  if (!x.shape().open() && x.elements() == 0) return g;
+  const Tensor r = rsqrt(var(x, args.axes, keep_axis) + args.epsilon);
+  return r * (g - mean(g, args.axes, keep_axis) - y * mean(g * y, args.axes, keep_axis));
+}
+
 const TypedOp<StandardizeArgs>& standardize_op() {
   static const TypedOp<StandardizeArgs> op({
       .name = "standardize",
@@ -71,12 +79,12 @@ const TypedOp<StandardizeArgs>& standardize_op() {
       .forward = standardize_forward,
       .rows = rows_apart<StandardizeArgs>,
       .keeps = Keep::first | Keep::output,
-      // with r = 1 / sqrt(variance + epsilon) and means over the axes:  dx = r (g - mean(g) - y mean(g y))
       .gradient = [](const StandardizeArgs& args, const Call& call, const Tensor& g) -> Tensors {
-        const Tensor x = call.input(0), y = call.output();
-        if (!x.shape().open() && x.elements() == 0) return {g};
-        const Tensor r = rsqrt(var(x, args.axes, keep_axis) + args.epsilon);
-        return {r * (g - mean(g, args.axes, keep_axis) - y * mean(g * y, args.axes, keep_axis))};
+        return {passed(args, call, g)};
+      },
+      // the Jacobian is symmetric
+      .tangent = [](const StandardizeArgs& args, const Call& call, const Tensors& t) -> Tensor {
+        return passed(args, call, t[0]);
       },
       .samples = {{{{1}, 1e-3}, {sample::uniform({3, 4})}},
                   {{{0, 2}, 1e-3}, {sample::uniform({2, 3, 2})}},

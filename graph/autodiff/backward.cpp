@@ -8,13 +8,12 @@
 #include <utility>
 
 #include <twopass/core/error.h>
-#include <twopass/core/place.h>
 #include <twopass/graph/autodiff/node_map.h>
-#include <twopass/ops/anomaly.h>
+#include <twopass/graph/autodiff/rule.h>
+#include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/op.h>
-#include <twopass/ops/reduction.h>
 
 namespace twopass {
 
@@ -36,26 +35,6 @@ struct Gradients::Found {
 };
 
 namespace {
-
-// What a rule returned must be what its inputs can take.
-Tensor checked(const Op& op, const Node& input, std::size_t k, Tensor gradient) {
-  if (gradient.dtype() != input.dtype)
-    throw Error(fmt::format("the gradient of {} returned {} for input {}, which is {}", op.name(),
-                            name_of(gradient.dtype()), k, name_of(input.dtype)));
-  if (gradient.shape() == input.shape) return gradient;
-  bool fits = op.broadcasts();
-  if (fits) {
-    try {
-      fits = broadcast(gradient.shape(), input.shape) == gradient.shape();
-    } catch (const Error&) {
-      fits = false;
-    }
-  }
-  if (!fits)
-    throw Error(fmt::format("the gradient of {} returned shape {} for input {} of shape {}", op.name(),
-                            gradient.shape().text(), k, input.shape.text()));
-  return sum_to(gradient, input.shape);
-}
 
 Tensor seed_of_pass(const Tensor& y, const Tensor& seed) {
   if (!y.recorded())
@@ -92,23 +71,8 @@ class BackwardPass {
       wanted_.insert(&x.node(), 0);
       oldest = std::min(oldest, x.node().number);
     }
-    // Everything behind y that is not older, then, oldest first, whether an input leads on.
-    std::vector<Node*> behind{&y}, open{&y};
-    NodeMap seen;
-    seen.insert(&y, 0);
-    while (!open.empty()) {
-      Node* node = open.back();
-      open.pop_back();
-      for (const Node::Edge& edge : node->edges()) {
-        Node* input = edge.node();
-        if (!input->is(Node::kRecorded) || input->number < oldest || seen.find(input)) continue;
-        seen.insert(input, 0);
-        behind.push_back(input);
-        open.push_back(input);
-      }
-    }
-    std::sort(behind.begin(), behind.end(), [](const Node* a, const Node* b) { return a->number < b->number; });
-    for (Node* node : behind) {
+    // Oldest first: whether an input leads on.
+    for (Node* node : recorded_behind({&y}, oldest)) {
       bool leads = wanted_.find(node) != nullptr;
       for (const Node::Edge& edge : node->edges()) leads = leads || leading_.find(edge.node()) != nullptr;
       if (leads) leading_.insert(node, 0);
@@ -186,25 +150,12 @@ class BackwardPass {
     if (!wanted) return;
     if (!op.differentiable())
       throw Error(fmt::format("{} has no gradient, but a derivative through it is asked for", op.name()));
-    Tensors gradients;
-    const PlaceLog* const log = PlaceLog::current();
-    const std::string layer = log ? log->of(node) : std::string();
-    try {
-      const PlaceScope place(layer);
-      gradients = op.gradient(node.arguments.get(), Call(node), g);
-    } catch (const Error& error) {
-      if (AnomalyScope* anomalies = AnomalyScope::current()) anomalies->happened_in_gradient_of(Tensor(&node));
-      throw error.within(fmt::format("in the gradient of {}{}", op.name(),
-                                     layer.empty() ? "" : fmt::format(" in layer \"{}\"", layer)));
-    }
+    Tensors gradients = gradients_of(node, Call(node), g);
     const auto edges = node.edges();
-    if (gradients.size() != edges.size())
-      throw Error(fmt::format("the gradient of {} returned {} gradients for {} inputs", op.name(), gradients.size(),
-                              edges.size()));
     for (std::size_t k = 0; k < edges.size(); ++k) {
       Node* input = edges[k].node();
       if (!gradients[k].defined() || !matters(input)) continue;
-      meet(NodeReference(input), checked(op, *input, k, std::move(gradients[k])));
+      meet(NodeReference(input), checked_gradient(op, *input, k, std::move(gradients[k])));
     }
   }
 

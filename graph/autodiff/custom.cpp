@@ -7,6 +7,7 @@
 #include <twopass/core/parameter.h>
 #include <twopass/core/parameter_reads.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/forward.h>
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/op.h>
@@ -78,29 +79,49 @@ Tensor point(const Tensor& x, bool record) {
   return record && x.recorded() ? identity(x) : variable(detach(x));
 }
 
+// f computed again: what it is differentiated for, f's inputs and what it used beside them, and what it gives.
+struct Again {
+  Tensors of;
+  Tensor y;
+};
+Again again(const Checkpoint& checkpoint, const Call& call, bool record) {
+  Again result;
+  for (std::size_t k = 0; k < call.size(); ++k)
+    result.of.push_back(k < checkpoint.inputs ? point(call.input(k), record) : call.input(k));
+  const Substitution values(checkpoint.parameters, checkpoint.values);
+  result.y =
+      checkpoint.f(Tensors(result.of.begin(), result.of.begin() + static_cast<std::ptrdiff_t>(checkpoint.inputs)));
+  return result;
+}
+
 Tensors checkpoint_rule(const Checkpoint& checkpoint, const Call& call, const Tensor& g) {
   const bool record = recording();
   const RecordingScope on(true);
-  Tensors points, of;
+  const Again found = again(checkpoint, call, record);
+  Tensors all(call.size()), of;
   std::vector<std::size_t> numbers;
-  const auto want = [&](const Tensor& x, std::size_t k) {
-    if (!x.recorded() || !call.wants(k)) return;
-    of.push_back(x);
-    numbers.push_back(k);
-  };
   for (std::size_t k = 0; k < call.size(); ++k) {
-    const bool own = k < checkpoint.inputs;
-    const Tensor x = own ? point(call.input(k), record) : call.input(k);
-    if (own) points.push_back(x);
-    want(x, k);
+    if (!found.of[k].recorded() || !call.wants(k)) continue;
+    of.push_back(found.of[k]);
+    numbers.push_back(k);
   }
-  const Substitution values(checkpoint.parameters, checkpoint.values);
-  const Tensor y = checkpoint.f(points);
-  Tensors all(call.size());
-  if (!y.recorded()) return all;
-  const Tensors found = gradients(y, of, {.seed = g, .record = record, .beyond = false});
-  for (std::size_t k = 0; k < found.size(); ++k) all[numbers[k]] = found[k];
+  if (!found.y.recorded()) return all;
+  const Tensors each = gradients(found.y, of, {.seed = g, .record = record, .beyond = false});
+  for (std::size_t k = 0; k < each.size(); ++k) all[numbers[k]] = each[k];
   return all;
+}
+
+Tensor checkpoint_tangent(const Checkpoint& checkpoint, const Call& call, const Tensors& t) {
+  const bool record = recording();
+  const RecordingScope on(true);
+  const Again found = again(checkpoint, call, record);
+  Tensors of, along;
+  for (std::size_t k = 0; k < t.size(); ++k) {
+    if (!t[k].defined()) continue;
+    of.push_back(found.of[k]);
+    along.push_back(t[k]);
+  }
+  return tangents({found.y}, of, along, {.record = record})[0];
 }
 
 const TypedOp<Checkpoint>& checkpoint_op() {
@@ -115,7 +136,8 @@ const TypedOp<Checkpoint>& checkpoint_op() {
                                              std::copy_n(y.node().data, y.node().bytes(), out.bytes);
                                            },
                                        .keeps = Keep::input,
-                                       .gradient = checkpoint_rule});
+                                       .gradient = checkpoint_rule,
+                                       .tangent = checkpoint_tangent});
   return op;
 }
 

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/forward.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 
@@ -107,6 +109,13 @@ void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, doub
       bound * size(u) * (2 * size(back) + 3 * size(back_w)) + bound * 1e-30);
 
   check_alone(f, inputs, v, back, bound, options, report);
+  const double large = size(u) * size(back);
+  const Tensors directions = as_variables(u);
+  const Tensors ahead = tangents(outputs, of, directions, {.record = order > 1, .missing = Missing::undefined});
+  const bool goes_forward = std::all_of(ahead.begin(), ahead.end(), [](const Tensor& y) { return y.defined(); });
+  if (goes_forward && finite({size(ahead)}))
+    add(report, "<v, J u> = <J' v, u>, J u in forward mode", product(v, ahead), product(back, u),
+        bound * (size(v) * size(ahead) + large) + bound * 1e-30);
   if (order < 2) return;
   const Tensors seeds = as_variables(v);
   // The gradient as a function of its seed is linear; its own transpose applied to u is J u.
@@ -114,13 +123,20 @@ void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, doub
   const Tensors forward = pulled(recorded, u, seeds, false);
   if (finite({size(forward)}))
     add(report, "<v, J u> = <J' v, u>", product(v, forward), product(back, u),
-        bound * (size(v) * size(forward) + size(back) * size(u)) + bound * 1e-30);
+        bound * (size(v) * size(forward) + large) + bound * 1e-30);
 
   const Tensors other = drawn_like(of, options.seed, "other u");
   const Tensors hessian_u = pulled(recorded, u, of, false), hessian_other = pulled(recorded, other, of, false);
   if (finite({size(hessian_u), size(hessian_other)}))
     add(report, "symmetry of second derivatives", product(other, hessian_u), product(u, hessian_other),
         bound * (size(other) * size(hessian_u) + size(u) * size(hessian_other)) + bound * 1e-30);
+  if (!goes_forward || !finite({size(ahead), size(hessian_u)})) return;
+  // v' J u once more, from J u: its derivatives for x and for u are those of the gradient.
+  const Tensors bent = pulled(ahead, v, of, false), straight = pulled(ahead, v, directions, false);
+  add(report, "the derivative of J u in forward mode for x", product(other, bent), product(other, hessian_u),
+      bound * size(other) * (size(bent) + size(hessian_u)) + bound * 1e-30);
+  add(report, "the derivative of J u in forward mode for u", product(other, straight), product(other, back),
+      bound * size(other) * (size(straight) + size(back)) + bound * 1e-30);
 }
 
 }  // namespace twopass

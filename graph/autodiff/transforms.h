@@ -1,22 +1,26 @@
 // Derivatives of functions as functions. Functions take a Tensor and return one; derivatives nest to any order.
 #pragma once
+#include <concepts>
 #include <cstddef>
 #include <functional>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <twopass/core/tensor.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/forward.h>
 
 namespace twopass {
 
 using Function = std::function<Tensor(const Tensor&)>;
+using FunctionOfMany = std::function<Tensor(const Tensors&)>;
 
 /// f(x) and its gradient, for f with one output element; recorded exactly if x is.
 std::pair<Tensor, Tensor> value_and_gradient(const Function& f, const Tensor& x);
 
 /// f(inputs) and its gradient for each of them; recorded exactly if one is. Refuses inputs that are not floating.
-std::pair<Tensor, Tensors> value_and_gradients(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs);
+std::pair<Tensor, Tensors> value_and_gradients(const FunctionOfMany& f, const Tensors& inputs);
 
 /// The function that gives f's value and gradient at x; of several tensors, f(a, b) or f(Tensors), the gradient for
 /// each.
@@ -45,13 +49,30 @@ auto grad(F f) {
 
 /// f(x) and vᵀ J, J the Jacobian of f at x; v has f(x)'s shape.
 std::pair<Tensor, Tensor> vjp(const Function& f, const Tensor& x, const Tensor& v);
-/// J v, v of x's shape, by two reverse passes (the second differentiates the first for its seed).
+/// J v, v of x's shape, in forward mode (see `tangents`): about the cost of f itself beside f. Recorded exactly if x or
+/// v is.
 Tensor jvp(const Function& f, const Tensor& x, const Tensor& v);
-/// H v, H the Hessian of f at x, f with one output element, v of x's shape.
+/// H v, H the Hessian of f at x, f with one output element, v of x's shape: the gradient in forward mode.
 Tensor hvp(const Function& f, const Tensor& x, const Tensor& v);
-/// d f(x)_i / d x_j: of shape f(x).shape + x.shape; by rows, or by columns where x has far fewer elements than f(x).
+/// d f(x)_i / d x_j: of shape f(x).shape + x.shape. f is evaluated once, and its one record gives all columns in
+/// forward mode where x has no more elements than f(x), else all rows in reverse mode. Where there are many and x is
+/// not recorded, one pass is traced as a plan with the unit vector as its input, and run for each.
 Tensor jacobian(const Function& f, const Tensor& x);
-/// d² f / dx_i dx_j: of shape x.shape + x.shape, for f with one output element.
+/// d² f / dx_i dx_j: of shape x.shape + x.shape, for f with one output element: the gradient's Jacobian, by columns.
 Tensor hessian(const Function& f, const Tensor& x);
+
+/// The same for functions of several tensors, with a derivative for each: vjp(f, Tensors{a, b}, v).
+template <std::same_as<Tensors> T>
+std::pair<Tensor, Tensors> vjp(const FunctionOfMany& f, const T& x, const Tensor& v);
+/// The sum of J v over the inputs: where all move at once.
+template <std::same_as<Tensors> T>
+Tensor jvp(const FunctionOfMany& f, const T& x, const T& v);
+template <std::same_as<Tensors> T>
+Tensors hvp(const FunctionOfMany& f, const T& x, const T& v);
+template <std::same_as<Tensors> T>
+Tensors jacobian(const FunctionOfMany& f, const T& x);
+/// d² f / dx_i dx_j at [i][j].
+template <std::same_as<Tensors> T>
+std::vector<Tensors> hessian(const FunctionOfMany& f, const T& x);
 
 }  // namespace twopass

@@ -32,4 +32,25 @@ inline std::vector<Node*> nodes_behind(const Tensors& outputs, std::uint64_t sta
   return found;
 }
 
+/// The recorded nodes that `roots` were computed from, themselves included, without those older than number `oldest`,
+/// in the order of making.
+inline std::vector<Node*> recorded_behind(const std::vector<Node*>& roots, std::uint64_t oldest) {
+  std::vector<Node*> found, open;
+  NodeMap seen;
+  const auto meet = [&](Node* node) {
+    if (!node->is(Node::kRecorded) || node->number < oldest || seen.find(node)) return;
+    seen.insert(node, 0);
+    found.push_back(node);
+    open.push_back(node);
+  };
+  for (Node* root : roots) meet(root);
+  while (!open.empty()) {
+    Node* node = open.back();
+    open.pop_back();
+    for (const Node::Edge& edge : node->edges()) meet(edge.node());
+  }
+  std::sort(found.begin(), found.end(), [](const Node* a, const Node* b) { return a->number < b->number; });
+  return found;
+}
+
 }  // namespace twopass

@@ -49,6 +49,7 @@ class LayerCallOp : public Op {
   std::optional<Absorbed> absorb(const Arguments*, const Consumer&) const override { return std::nullopt; }
   std::optional<std::int64_t> alias(const Arguments*, const Shape&) const override { return std::nullopt; }
   Tensors gradient(const Arguments*, const Call&, const Tensor&) const override { refuse(); }
+  Tensor tangent(const Arguments*, const Call&, const Tensors&) const override { refuse(); }
   Attributes attributes(const Arguments*) const override { return {}; }
   Attributes defaults() const override { return {}; }
   ArgumentsPointer arguments(const Attributes&) const override { refuse(); }

@@ -27,9 +27,17 @@ std::string kept(Keep keep) {
   return text;
 }
 
+std::string forward_rule(const Op& op) {
+  if (op.has_tangent()) return "a rule of its own";
+  if (op.linear() == Linear::jointly) return "itself on the tangents: it is linear";
+  if (op.linear() == Linear::each) return "itself on each tangent in turn: it is linear in each input";
+  return op.elementwise() ? "its gradient, element by element" : "the transpose of its gradient";
+}
+
 void print_op(const Op& op) {
   fmt::print("\n### {}\n\n{}\n\n", op.name(), op.doc());
   fmt::print("- gradient: {}\n", op.differentiable() ? "yes; keeps " + kept(op.keeps()) : "none");
+  if (op.differentiable()) fmt::print("- forward mode: {}\n", forward_rule(op));
   if (!op.samples().empty()) {
     const std::string arguments = text_of(op.attributes(op.samples()[0].arguments.get()));
     if (!arguments.empty()) fmt::print("- arguments, as in a sample: `{}`\n", arguments);

@@ -1,0 +1,388 @@
+// Forward mode: every record's rule for tangents, and the transforms that stand on them.
+#include <doctest/doctest.h>
+#include <twopass/core/error.h>
+#include <twopass/core/memory.h>
+#include <twopass/core/random.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/custom.h>
+#include <twopass/graph/autodiff/forward.h>
+#include <twopass/graph/autodiff/gradcheck.h>
+#include <twopass/graph/autodiff/transforms.h>
+#include <twopass/graph/plan/plan.h>
+#include <twopass/ops/convolution.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/norm.h>
+#include <twopass/ops/op.h>
+#include <twopass/ops/products.h>
+#include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
+#include <twopass/ops/softmax.h>
+#include <twopass/ops/sorting.h>
+
+#include <cmath>
+
+using namespace twopass;
+using doctest::Approx;
+
+namespace {
+
+Tensor number(double x) { return tensor(x, f64); }
+
+double dot(const Tensor& a, const Tensor& b) { return sum(a * b).item<double>(); }
+double size(const Tensor& a) { return std::sqrt(dot(a, a)); }
+
+void same(const Tensor& a, const Tensor& b, double relative = 1e-12) {
+  REQUIRE(a.shape() == b.shape());
+  for (std::int64_t k = 0; k < a.elements(); ++k)
+    CHECK(a.at<double>(k) == Approx(b.at<double>(k)).epsilon(relative).scale(1));
+}
+
+// x², with a rule for tangents, whose gradient counts how often it is asked.
+int gradients_asked = 0;
+OpRecord<> square_record() {
+  return {.name = "test_square",
+          .doc = "x².",
+          .shape = same_floating,
+          .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return x * x; }); },
+          .keeps = Keep::first,
+          .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+            ++gradients_asked;
+            return {call.input(0) * g * 2.0};
+          },
+          .tangent = [](const NoArgs&, const Call& call, const Tensors& t) { return call.input(0) * t[0] * 2.0; },
+          .samples = {{.inputs = {sample::uniform({3})}}}};
+}
+
+// 3 x by a record whose gradient uses what has none.
+const TypedOp<>& opaque_op() {
+  static const TypedOp<> op(
+      {.name = "test_opaque",
+       .doc = "3 x.",
+       .shape = same_floating,
+       .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return 3 * x; }); }});
+  return op;
+}
+const TypedOp<>& first_order_op() {
+  static const TypedOp<> op(
+      {.name = "test_first_order",
+       .doc = "3 x.",
+       .shape = same_floating,
+       .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return 3 * x; }); },
+       .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {apply(opaque_op(), {g})}; }});
+  return op;
+}
+
+// Uses every kind of rule: fused and plain products, reductions, shapes, elementwise ops, and ones without a rule.
+Tensor network(const Tensor& x) {
+  const Tensor w = Random(5).normal({4, 4}, f64), b = Random(6).normal({4}, f64);
+  Tensor h = affine(x, w, b, FusedActivation::tanh);
+  h = matmul(h, transpose(h)) + sum(exp(h * 0.1), -1, keep_axis);
+  h = softmax(h) * prod(1.0 + square(h) * 0.1, -1, keep_axis) - max(h, 0);
+  return concat({h, slice(h, 1, 0, 1)}, 1) / (1.0 + norm(h));
+}
+
+}  // namespace
+
+TEST_CASE("for every sample of every op J v is the transpose of the gradient, and so are its own derivatives") {
+  for (const Op* op : all_ops()) {
+    if (!op->differentiable()) continue;
+    for (std::size_t number = 0; number < op->samples().size(); ++number) {
+      const Op::Sample& sample = op->samples()[number];
+      Random random(seed_of(11, op->name()));
+      Tensors inputs, of, along, others;
+      for (const auto& input : sample.inputs) {
+        inputs.push_back(input.draw(random, f64));
+        if (!is_floating(inputs.back().dtype())) continue;
+        of.push_back(inputs.back() = variable(inputs.back()));
+        along.push_back(variable(random.normal(of.back().shape(), f64)));
+        others.push_back(random.normal(of.back().shape(), f64));
+      }
+      const Tensor y = apply(*op, sample.arguments, inputs);
+      if (!y.recorded()) continue;
+      const Tensor w = variable(random.normal(y.shape(), f64));
+      INFO(op->name(), ", sample ", number);
+      const Tensor forward = tangents({y}, of, along, {.record = true})[0];
+      const Tensors back = gradients(y, of, {.seed = w, .record = true});
+      double total = 0, sizes = size(w) * size(forward);
+      for (std::size_t k = 0; k < of.size(); ++k) {
+        total += dot(back[k], along[k]);
+        sizes += size(back[k]) * size(along[k]);
+      }
+      CHECK(std::abs(dot(w, forward) - total) <= 1e-12 * sizes);
+      // wᵀ J v from both sides, differentiated for the inputs and for v.
+      const auto slopes = [&](const Tensor& product, const Tensors& for_these, const Tensors& against) {
+        double result = 0;
+        if (!product.recorded()) return result;
+        const Tensors found = gradients(product, for_these);
+        for (std::size_t k = 0; k < found.size(); ++k) result += dot(found[k], against[k]);
+        return result;
+      };
+      Tensor from_back = tensor(0.0, f64);
+      for (std::size_t k = 0; k < of.size(); ++k) from_back = from_back + sum(back[k] * along[k]);
+      const Tensor from_forward = sum(w * forward);
+      for (const Tensors& for_these : {of, along}) {
+        const double a = slopes(from_forward, for_these, others), b = slopes(from_back, for_these, others);
+        CHECK(a == Approx(b).epsilon(1e-10).scale(std::max(1.0, sizes)));
+      }
+    }
+  }
+}
+
+TEST_CASE("jvp gives the derivatives of calculus, nested to the fourth order and mixed with grad") {
+  const Tensor one = number(1);
+  const auto d = [&](auto f) { return [f, one](const Tensor& x) { return jvp(f, x, one); }; };
+  const auto sine = [](const Tensor& x) { return sin(x); };
+  CHECK(d(d(d(d(sine))))(number(0.7)).item<double>() == Approx(std::sin(0.7)).epsilon(1e-12));
+  CHECK(d(grad(d(grad(sine))))(number(0.7)).item<double>() == Approx(std::sin(0.7)).epsilon(1e-12));
+  CHECK(grad(d(grad(d(sine))))(number(0.7)).item<double>() == Approx(std::sin(0.7)).epsilon(1e-12));
+  // (x⁵)'''' = 120 x, through products, powers, divisions and a matrix product.
+  const auto fifth = [](const Tensor& x) {
+    return reshape(matmul(reshape(x * x, {1, 1}), reshape(pow(x, 4.0) / x, {1, 1})), {});
+  };
+  CHECK(d(d(d(d(fifth))))(number(1.5)).item<double>() == Approx(180).epsilon(1e-12));
+  CHECK(d(d(grad(grad(fifth))))(number(1.5)).item<double>() == Approx(180).epsilon(1e-12));
+}
+
+TEST_CASE("jvp agrees with its transpose through every kind of rule, and calls no gradient where records have rules") {
+  const Tensor x = Random(1).normal({3, 4}, f64), v = Random(2).normal({3, 4}, f64);
+  const Tensor forward = jvp(network, x, v);
+  const Tensor w = Random(3).normal(forward.shape(), f64);
+  CHECK(dot(w, forward) == Approx(dot(vjp(network, x, w).second, v)).epsilon(1e-12));
+  const TypedOp<> op(square_record());
+  gradients_asked = 0;
+  const Tensor found = jvp([&](const Tensor& t) { return sum(apply(op, {apply(op, {t}) + t}) * 3.0); },
+                           tensor({1.0, 2.0}, f64), tensor({1.0, -1.0}, f64));
+  CHECK(found.item<double>() == Approx(3 * (2 * 2 * 3.0 - 2 * 6 * 5.0)));  // 3 Σ 2 (x² + x) (2 x + 1) v
+  CHECK(gradients_asked == 0);
+}
+
+TEST_CASE("a jvp is recorded exactly if the point or the direction is") {
+  const auto f = [](const Tensor& x) { return x * x * x; };
+  const Tensor x = tensor({1.0, 2.0}, f64), v = tensor({3.0, 5.0}, f64);
+  CHECK(!jvp(f, x, v).recorded());
+  const Tensor moving = variable(x), direction = variable(v);
+  CHECK(backward(sum(jvp(f, moving, v)))[moving].values<double>() == std::vector<double>{18, 60});       // 6 x v
+  CHECK(backward(sum(jvp(f, x, direction)))[direction].values<double>() == std::vector<double>{3, 12});  // 3 x²
+  CHECK(no_record([&] { return jvp(f, moving, v); }).recorded());
+}
+
+TEST_CASE("transforms of several arguments give a derivative for each") {
+  // f = Σ a² b: the gradient is (2 a b, a²), the Hessian has the blocks 2 b, 2 a and 0.
+  const FunctionOfMany f = [](const Tensors& x) { return sum(x[0] * x[0] * x[1]); };
+  const FunctionOfMany product = [](const Tensors& x) { return x[0] * x[1]; };
+  const Tensor a = tensor({1.0, 2.0}, f64), b = tensor({3.0, 5.0}, f64), v = tensor({1.0, -1.0}, f64);
+  const Tensors at{a, b}, along{v, b};
+  CHECK(jvp(product, at, along).values<double>() == std::vector<double>{6, 5});  // v b + a b
+  const auto [y, back] = vjp(product, at, v);
+  CHECK(y.values<double>() == std::vector<double>{3, 10});
+  CHECK(back[1].values<double>() == std::vector<double>{1, -2});
+  const Tensors curved = hvp(f, at, along);
+  CHECK(curved[0].values<double>() == std::vector<double>{12, 10});  // 2 b v + 2 a b
+  CHECK(curved[1].values<double>() == std::vector<double>{2, -4});   // 2 a v
+  const Tensors j = jacobian(product, at);
+  CHECK(j[0].values<double>() == std::vector<double>{3, 0, 0, 5});
+  CHECK(j[1].values<double>() == std::vector<double>{1, 0, 0, 2});
+  const auto h = hessian(f, at);
+  CHECK(h[0][0].values<double>() == std::vector<double>{6, 0, 0, 10});
+  CHECK(h[0][1].values<double>() == std::vector<double>{2, 0, 0, 4});
+  CHECK(h[1][0].values<double>() == std::vector<double>{2, 0, 0, 4});
+  CHECK(h[1][1].values<double>() == std::vector<double>{0, 0, 0, 0});
+  CHECK_THROWS_WITH_AS(jvp(product, at, Tensors{v}), doctest::Contains("v has 1 tensors but x has 2"), Error);
+  CHECK_THROWS_WITH_AS(hvp(f, at, Tensors{v, number(1)}), doctest::Contains("v is f64 () but x is f64 (2,)"), Error);
+}
+
+TEST_CASE("a Jacobian evaluates its function once, and by rows, by columns and planned it is the same") {
+  const Tensor x = Random(1).normal({3, 4}, f64);
+  int calls = 0;
+  const auto counted = [&](const Tensor& t) {
+    ++calls;
+    return network(t);
+  };
+  const Tensor columns = jacobian(counted, x);  // 12 columns, 12 rows
+  CHECK(calls == 1);
+  CHECK(columns.shape() == Shape{3, 4, 3, 4});
+  const auto wide = [&](const Tensor& t) { return slice(reshape(counted(t), {12}), 0, 0, 11); };
+  const Tensor rows = jacobian(wide, x);
+  CHECK(calls == 2);
+  same(rows, slice(reshape(columns, {12, 3, 4}), 0, 0, 11));
+  // By definition: each column is J e.
+  const Tensor unit = reshape(slice(eye(12, f64), 0, 5, 6), {3, 4});
+  same(jvp(network, x, unit), reshape(slice(reshape(columns, {12, 12}), 1, 5, 6), {3, 4}));
+  // Recorded, it is the same, and has a gradient: that of Σ J for f = x³ is 6 x.
+  same(jacobian(network, variable(x)), columns);
+  const Tensor moving = variable(arange(1, 13, 1, f64));
+  same(backward(sum(jacobian([](const Tensor& t) { return t * t * t; }, moving)))[moving], moving * 6.0);
+}
+
+TEST_CASE("a Jacobian through rules that read numbers, which no plan can trace, and through parameters is the same") {
+  const Parameter p(arange(1, 13, 1, f64));
+  const auto loud = custom_gradient([](const Tensors& x) { return square(x[0]); },
+                                    [](const Tensors& x, const Tensor&, const Tensor& g) -> Tensors {
+                                      return {g.at<double>(0) == 7 ? g : g * x[0] * 2.0};
+                                    });
+  const Tensor x = arange(0, 12, 1, f64), expected = eye(12, f64) * (x * p.tensor() * 2.0);
+  same(jacobian([&](const Tensor& t) { return loud({t}) * p.tensor(); }, x), expected);
+  same(jacobian([&](const Tensor& t) { return square(t) * p.tensor(); }, x), expected);
+  const auto wider = [&](const Tensor& t) { return slice(square(t) * p.tensor(), 0, 0, 11); };
+  same(jacobian(wider, x), slice(expected, 0, 0, 11));
+}
+
+TEST_CASE("a Hessian is symmetric and that of calculus") {
+  // Σ (x xᵀ)² / 4 = |x|⁴ / 4 has the Hessian |x|² 1 + 2 x xᵀ.
+  const auto quartic = [](const Tensor& x) { return sum(square(expand_dims(x, 1) * x)) * 0.25; };
+  const Tensor x = Random(4).normal({10}, f64);
+  const Tensor expected = eye(10, f64) * sum(square(x)) + 2.0 * expand_dims(x, 1) * x;
+  same(hessian(quartic, x), expected);
+  same(hvp(quartic, x, x), matmul(expected, x));
+}
+
+TEST_CASE("Jacobians of nothing, of constants and of empty tensors are zeros of their shape") {
+  const Tensor none = zeros({0, 3}, f64), x = ones({2}, f64);
+  CHECK(jacobian([](const Tensor& t) { return t * 2.0; }, none).shape() == Shape{0, 3, 0, 3});
+  CHECK(jacobian([&](const Tensor&) { return x; }, none).shape() == Shape{2, 0, 3});
+  CHECK(jacobian([&](const Tensor&) { return x; }, x).values<double>() == std::vector<double>{0, 0, 0, 0});
+  const auto h = hessian([](const Tensors& t) { return sum(square(t[0])) + sum(t[1]); }, Tensors{x, none});
+  CHECK(h[0][1].shape() == Shape{2, 0, 3});
+  CHECK(h[1][0].shape() == Shape{0, 3, 2});
+  CHECK(h[0][0].values<double>() == std::vector<double>{2, 0, 0, 2});
+  CHECK(jvp([&](const Tensor&) { return x; }, x, x).values<double>() == std::vector<double>{0, 0});
+}
+
+TEST_CASE("a planned jvp gives the bits of the eager one") {
+  const Tensor x = Random(1).normal({3, 4}, f64), v = Random(2).normal({3, 4}, f64);
+  const Plan planned = plan([](const Tensors& in) -> Tensors { return {jvp(network, in[0], in[1])}; }, {x, v});
+  same(planned({x, v})[0], jvp(network, x, v), 1e-15);
+  const auto loss = [](const Tensor& t) { return sum(square(network(t))); };
+  const Plan curvature = plan([&](const Tensors& in) -> Tensors { return {hvp(loss, in[0], in[1])}; }, {x, v});
+  same(curvature({x, v})[0], hvp(loss, x, v), 1e-14);
+}
+
+TEST_CASE("where a derivative does not exist forward mode says so, if the output depends on it") {
+  const Tensor x = tensor({1.0, 2.0}, f64), v = ones({2}, f64);
+  CHECK_THROWS_WITH_AS(jvp([](const Tensor& t) { return apply(opaque_op(), {t}) + t; }, x, v),
+                       doctest::Contains("test_opaque has no gradient"), Error);
+  // Nothing of it comes through a sign.
+  const Tensor found = jvp([](const Tensor& t) { return sign(apply(opaque_op(), {t})) * t; }, x, v);
+  CHECK(found.values<double>() == std::vector<double>{1, 1});
+  // One whose gradient cannot be differentiated has no columns: its Jacobian is found by rows.
+  const auto first_order = [](const Tensor& t) { return apply(first_order_op(), {t}); };
+  CHECK_THROWS_WITH_AS(jvp(first_order, x, v), doctest::Contains("test_opaque has no gradient"), Error);
+  CHECK(jacobian(first_order, x).values<double>() == std::vector<double>{3, 0, 0, 3});
+}
+
+TEST_CASE("an elementwise gradient that sums what was broadcast is transposed, not taken element by element") {
+  const auto record = [] {
+    return OpRecord<>{.name = "test_sub",
+                      .doc = "a - b.",
+                      .shape = [](const NoArgs&, const Specs& in) -> Spec {
+                        return {broadcast(in.shape(0), in.shape(1)), in.dtype(0)};
+                      },
+                      .run =
+                          [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType) {
+                            const double *a = in[0].data<double>(), *b = in[1].data<double>();
+                            for (std::int64_t k = 0; k < n; ++k)
+                              reinterpret_cast<double*>(out)[k] = a[in[0].splat ? 0 : k] - b[in[1].splat ? 0 : k];
+                          },
+                      .broadcasts = true,
+                      .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
+                        return {g, neg(sum_to(g, call.shape(1)))};
+                      }};
+  };
+  static const TypedOp<> op(record());
+  const Tensor a = variable(ones({2, 3}, f64)), b = variable(ones({3}, f64)), t = tensor({1.0, 2.0, 3.0}, f64);
+  const Tensor y = apply(op, {a, b});
+  CHECK(tangents({y}, {b}, {t})[0].values<double>() == std::vector<double>{-1, -2, -3, -1, -2, -3});
+}
+
+TEST_CASE("a wrong rule for tangents is found by gradcheck and blamed, at first and at second order") {
+  const auto checked = [](Tensor (*tangent)(const NoArgs&, const Call&, const Tensors&)) {
+    OpRecord<> record = square_record();
+    record.tangent = tangent;
+    const TypedOp<> op(std::move(record));
+    const auto f = [&](const Tensors& x) { return sum(exp(apply(op, {x[0]}) * 0.5)); };
+    const GradcheckReport report = gradcheck(f, {tensor({0.5, -1.0, 0.25}, f64)}, {.order = 2});
+    return std::pair(report.ok(), report.culprits().empty() ? "" : report.culprits()[0].op);
+  };
+  CHECK(checked(square_record().tangent) == std::pair(true, std::string()));
+  const std::pair found(false, std::string("test_square"));
+  CHECK(checked([](const NoArgs&, const Call& call, const Tensors& t) { return call.input(0) * t[0] * 2.0002; }) ==
+        found);
+  CHECK(checked([](const NoArgs&, const Call&, const Tensors&) { return Tensor(); }) == found);
+  // Right in value, wrong in how it depends on the point or on the direction.
+  CHECK(checked([](const NoArgs&, const Call& call, const Tensors& t) { return detach(call.input(0)) * t[0] * 2.0; }) ==
+        found);
+  CHECK(checked([](const NoArgs&, const Call& call, const Tensors& t) { return call.input(0) * detach(t[0]) * 2.0; }) ==
+        found);
+}
+
+TEST_CASE("errors of rules for tangents name the op") {
+  OpRecord<> record = square_record();
+  record.tangent = [](const NoArgs&, const Call&, const Tensors& t) { return sum(t[0]); };
+  const TypedOp<> wrong(std::move(record));
+  const Tensor x = ones({3}, f64);
+  CHECK_THROWS_WITH_AS(jvp([&](const Tensor& t) { return apply(wrong, {t}); }, x, x),
+                       doctest::Contains("the tangent of test_square is f64 () but its output f64 (3,)"), Error);
+  record = square_record();
+  record.keeps = Keep::none;
+  const TypedOp<> forgetful(std::move(record));
+  CHECK_THROWS_WITH_AS(jvp([&](const Tensor& t) { return sum(apply(forgetful, {t * 2.0})); }, x, x),
+                       doctest::Contains("in the tangent of test_square"), Error);
+  CHECK_THROWS_WITH_AS(tangents({x}, {x}, {x}), doctest::Contains("a tensor of shape (3,) is not recorded"), Error);
+  const Tensor at = variable(x);
+  CHECK_THROWS_WITH_AS(tangents({at}, {at}, {}), doctest::Contains("1 tensors but 0 directions"), Error);
+  CHECK_THROWS_WITH_AS(tangents({at}, {at}, {number(1)}), doctest::Contains("direction 0 is f64 () but its tensor"),
+                       Error);
+}
+
+TEST_CASE("several outputs have their tangents from one pass, and each tensor moves as given") {
+  const Tensor x = variable(tensor({1.0, 2.0}, f64));
+  const Tensor square = x * x, cube = square * x, other = variable(x) * 2.0;
+  const Tensor v = tensor({1.0, 1.0}, f64), still = zeros({2}, f64);
+  const Tensors found = tangents({square, cube, other, x}, {x}, {v});
+  CHECK(found[0].values<double>() == std::vector<double>{2, 4});
+  CHECK(found[1].values<double>() == std::vector<double>{3, 12});
+  CHECK(found[2].values<double>() == std::vector<double>{0, 0});
+  CHECK(found[3].values<double>() == std::vector<double>{1, 1});
+  // x² held still: d(x² x) = x² dx.
+  CHECK(tangents({cube}, {x, square}, {v, still})[0].values<double>() == std::vector<double>{1, 4});
+}
+
+TEST_CASE("checkpoints and functions with gradients of their own go forward too") {
+  const auto f = [](const Tensor& a, const Tensor& b) { return exp(sin(a) * b) * a; };
+  const Tensor a = tensor({0.5, -0.25}, f64), b = tensor({1.0, 0.75}, f64), v = tensor({2.0, 3.0}, f64);
+  const FunctionOfMany plain = [&](const Tensors& x) { return f(x[0], x[1]); };
+  const FunctionOfMany again = [&](const Tensors& x) { return checkpoint(f, x[0], x[1]); };
+  // What a checkpoint catches moves as well: caught is computed from b, and both are used inside.
+  const FunctionOfMany catching = [&](const Tensors& x) {
+    const Tensor caught = x[1] * x[1];
+    return checkpoint([&](const Tensor& t) { return f(t, caught) * x[1]; }, x[0]);
+  };
+  const FunctionOfMany plainly = [&](const Tensors& x) { return f(x[0], x[1] * x[1]) * x[1]; };
+  const Tensors at{a, b}, along{v, a};
+  same(jvp(again, at, along), jvp(plain, at, along));
+  same(jvp(catching, at, along), jvp(plainly, at, along));
+  const auto twice = [&](const FunctionOfMany& g) {
+    return jvp([&](const Tensors& x) { return jvp(g, x, along); }, at, along);
+  };
+  same(twice(catching), twice(plainly));
+  const auto straight = custom_gradient([](const Tensors& x) { return x[0] - sin(x[0]); },
+                                        [](const Tensors&, const Tensor&, const Tensor& g) -> Tensors { return {g}; });
+  CHECK(jvp([&](const Tensor& x) { return straight({x}); }, a, v).values<double>() == v.values<double>());
+}
+
+TEST_CASE("forward mode through a long chain needs no recursion and keeps few tangents") {
+  constexpr std::int64_t kElements = 10'000, kBytes = kElements * 8;
+  const auto chain = [](const Tensor& x, int length) {
+    Tensor y = x;
+    for (int k = 0; k < length; ++k) y = y * 1.0;
+    return y;
+  };
+  const Tensor x = variable(number(0)), wide = variable(zeros({kElements}, f64));
+  CHECK(tangents({chain(x, 200'000)}, {x}, {number(3)})[0].item<double>() == 3);
+  const Tensor y = chain(wide, 100), v = ones({kElements}, f64);
+  const std::int64_t before = memory::live_bytes();
+  memory::reset_peak();
+  CHECK(tangents({y}, {wide}, {v})[0].at<double>(0) == 1);
+  CHECK(memory::peak_bytes() - before < 10 * kBytes);
+}
