@@ -8,8 +8,9 @@
 #include <twopass/graph/autodiff/forward.h>
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/autodiff/transforms.h>
+#include <twopass/graph/layers/layers.h>
+#include <twopass/graph/model/model.h>
 #include <twopass/graph/plan/plan.h>
-#include <twopass/ops/convolution.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/norm.h>
@@ -18,7 +19,6 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/softmax.h>
-#include <twopass/ops/sorting.h>
 
 #include <cmath>
 
@@ -256,6 +256,30 @@ TEST_CASE("a planned jvp gives the bits of the eager one") {
   const auto loss = [](const Tensor& t) { return sum(square(network(t))); };
   const Plan curvature = plan([&](const Tensors& in) -> Tensors { return {hvp(loss, in[0], in[1])}; }, {x, v});
   same(curvature({x, v})[0], hvp(loss, x, v), 1e-14);
+}
+
+TEST_CASE("a planned Jacobian and a planned Hessian are the eager ones") {
+  const Tensor x = Random(1).normal({12}, f64);
+  const auto f = [](const Tensor& t) { return tanh(t) * sum(square(t)); };
+  const auto loss = [&](const Tensor& t) { return sum(f(t)); };
+  const Plan planned = plan(
+      [&](const Tensors& in) -> Tensors {
+        return {jacobian(f, in[0]), hessian(loss, in[0])};
+      },
+      {x});
+  const Tensors found = planned({x});
+  same(found[0], jacobian(f, x), 1e-15);
+  same(found[1], hessian(loss, x), 1e-15);
+}
+
+TEST_CASE("a model may hold a jvp of its symbols: their open batch stays open") {
+  const auto f = [](const Tensor& x) { return x * tanh(x) + sum(x, -1, keep_axis); };
+  const Tensor x = input({3}, "x"), v = input({3}, "v");
+  const Tensor y = jvp(f, x, v);
+  CHECK(y.shape() == Shape{kOpen, 3});
+  Model model({x, v}, y);
+  const Tensor a = Random(1).normal({2, 3}), b = Random(2).normal({2, 3});
+  CHECK(model.predict({a, b}).values<float>() == jvp(f, a, b).values<float>());
 }
 
 TEST_CASE("where a derivative does not exist forward mode says so, if the output depends on it") {

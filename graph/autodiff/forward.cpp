@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -99,8 +100,11 @@ class ForwardPass {
     slots_.resize(nodes_.size());
     for (std::size_t place = 0; place < nodes_.size(); ++place) {
       places_.insert(nodes_[place], static_cast<std::uint32_t>(place));
-      for (const Node::Edge& edge : nodes_[place]->edges())
-        if (Slot* input = slot_of(edge.node())) input->last_use = place;
+      for (const Node::Edge& edge : nodes_[place]->edges()) {
+        Slot* const input = slot_of(edge.node());  // older, so that its place is known
+        if (input) input->last_use = place;
+        inputs_.push_back(input);
+      }
     }
     for (const Tensor& y : outputs)
       if (Slot* slot = slot_of(&y.node())) slot->last_use = nodes_.size();
@@ -112,7 +116,11 @@ class ForwardPass {
   }
 
   Tensors run(Missing missing) {
-    for (std::size_t place = 0; place < nodes_.size(); ++place) visit(place);
+    std::span<Slot* const> inputs = inputs_;
+    for (std::size_t place = 0; place < nodes_.size(); ++place) {
+      visit(place, inputs.first(nodes_[place]->input_count));
+      inputs = inputs.subspan(nodes_[place]->input_count);
+    }
     Tensors result;
     for (const Tensor& y : outputs_) {
       const Slot* slot = slot_of(&y.node());
@@ -137,25 +145,22 @@ class ForwardPass {
     return place ? &slots_[*place] : nullptr;
   }
 
-  void visit(std::size_t place) {
-    Node& node = *nodes_[place];
-    Slot& slot = slots_[place];
-    if (!slot.given) hand_on(node, slot);
-    for (const Node::Edge& edge : node.edges())
-      if (Slot* input = slot_of(edge.node()); input && input->last_use == place) input->tangent = Tensor();
+  void visit(std::size_t place, std::span<Slot* const> inputs) {
+    if (!slots_[place].given) hand_on(*nodes_[place], inputs, slots_[place]);
+    for (Slot* input : inputs)
+      if (input && input->last_use == place) input->tangent = Tensor();
   }
 
-  void hand_on(Node& node, Slot& slot) {
-    Tensors t(node.input_count);
-    bool moves = false;
-    for (std::size_t k = 0; k < t.size(); ++k) {
-      Slot* input = slot_of(node.edges()[k].node());
-      if (!input) continue;
-      if (input->missing && !slot.missing && passes(node, k)) slot.missing = input->missing;
-      t[k] = input->tangent;
-      moves = moves || t[k].defined();
-    }
-    if (moves && !slot.missing) slot.tangent = tangent_of(node, t, slot);
+  static bool moves(const Slot* input) { return input && input->tangent.defined(); }
+
+  void hand_on(Node& node, std::span<Slot* const> inputs, Slot& slot) {
+    for (std::size_t k = 0; k < inputs.size(); ++k)
+      if (inputs[k] && inputs[k]->missing && !slot.missing && passes(node, k)) slot.missing = inputs[k]->missing;
+    if (slot.missing || std::none_of(inputs.begin(), inputs.end(), moves)) return;
+    Tensors t(inputs.size());
+    for (std::size_t k = 0; k < inputs.size(); ++k)
+      if (moves(inputs[k])) t[k] = inputs[k]->tangent;
+    slot.tangent = tangent_of(node, t, slot);
   }
 
   // Whether derivatives for input k pass through a call.
@@ -213,6 +218,7 @@ class ForwardPass {
   std::vector<Node*> nodes_;
   NodeMap places_;
   std::vector<Slot> slots_;
+  std::vector<Slot*> inputs_;  // of all nodes, one after the other; none where no tangent comes from
 };
 
 }  // namespace

@@ -89,7 +89,7 @@ Tensor turned(const Tensor& columns, const Shape& y, const Shape& x) {
 }  // namespace
 
 template <std::same_as<Tensors> T>
-Tensors jacobian(const FunctionOfMany& f, const T& x) {
+Tensors jacobian(const FunctionOf<T>& f, const T& x) {
   const RecordingScope on(true);
   const Recorded record = recorded(f, x);
   const Tensor& y = record.y;
@@ -118,7 +118,7 @@ Tensors jacobian(const FunctionOfMany& f, const T& x) {
 }
 
 template <std::same_as<Tensors> T>
-std::vector<Tensors> hessian(const FunctionOfMany& f, const T& x) {
+std::vector<Tensors> hessian(const FunctionOf<T>& f, const T& x) {
   const RecordingScope on(true);
   const Recorded record = recorded(f, x);
   check_single("hessian", record.y);

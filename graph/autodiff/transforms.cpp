@@ -62,7 +62,7 @@ std::pair<Tensor, Tensors> value_and_gradients(const FunctionOfMany& f, const Te
 }
 
 template <std::same_as<Tensors> T>
-std::pair<Tensor, Tensors> vjp(const FunctionOfMany& f, const T& x, const Tensor& v) {
+std::pair<Tensor, Tensors> vjp(const FunctionOf<T>& f, const T& x, const Tensor& v) {
   const Recorded record = recorded(f, x);
   check_like("vjp", "f(x)", {v}, {record.y});
   Tensors found = record.pull(v, record.nested || v.recorded());
@@ -70,14 +70,14 @@ std::pair<Tensor, Tensors> vjp(const FunctionOfMany& f, const T& x, const Tensor
 }
 
 template <std::same_as<Tensors> T>
-Tensor jvp(const FunctionOfMany& f, const T& x, const T& v) {
+Tensor jvp(const FunctionOf<T>& f, const T& x, const T& v) {
   check_like("jvp", "x", v, x);
   const Recorded record = recorded(f, x);
   return tangents({record.y}, record.at, v, {.record = record.nested || any_recorded(v)})[0];
 }
 
 template <std::same_as<Tensors> T>
-Tensors hvp(const FunctionOfMany& f, const T& x, const T& v) {
+Tensors hvp(const FunctionOf<T>& f, const T& x, const T& v) {
   check_like("hvp", "x", v, x);
   const Recorded record = recorded(f, x);
   check_single("hvp", record.y);

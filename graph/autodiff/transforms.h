@@ -15,6 +15,9 @@ namespace twopass {
 
 using Function = std::function<Tensor(const Tensor&)>;
 using FunctionOfMany = std::function<Tensor(const Tensors&)>;
+/// One of these, T said by another argument: a generic lambda is not tried with the other.
+template <typename T>
+using FunctionOf = std::type_identity_t<std::function<Tensor(const T&)>>;
 
 /// f(x) and its gradient, for f with one output element; recorded exactly if x is.
 std::pair<Tensor, Tensor> value_and_gradient(const Function& f, const Tensor& x);
@@ -63,16 +66,16 @@ Tensor hessian(const Function& f, const Tensor& x);
 
 /// The same for functions of several tensors, with a derivative for each: vjp(f, Tensors{a, b}, v).
 template <std::same_as<Tensors> T>
-std::pair<Tensor, Tensors> vjp(const FunctionOfMany& f, const T& x, const Tensor& v);
+std::pair<Tensor, Tensors> vjp(const FunctionOf<T>& f, const T& x, const Tensor& v);
 /// The sum of J v over the inputs: where all move at once.
 template <std::same_as<Tensors> T>
-Tensor jvp(const FunctionOfMany& f, const T& x, const T& v);
+Tensor jvp(const FunctionOf<T>& f, const T& x, const T& v);
 template <std::same_as<Tensors> T>
-Tensors hvp(const FunctionOfMany& f, const T& x, const T& v);
+Tensors hvp(const FunctionOf<T>& f, const T& x, const T& v);
 template <std::same_as<Tensors> T>
-Tensors jacobian(const FunctionOfMany& f, const T& x);
+Tensors jacobian(const FunctionOf<T>& f, const T& x);
 /// d² f / dx_i dx_j at [i][j].
 template <std::same_as<Tensors> T>
-std::vector<Tensors> hessian(const FunctionOfMany& f, const T& x);
+std::vector<Tensors> hessian(const FunctionOf<T>& f, const T& x);
 
 }  // namespace twopass
