@@ -14,6 +14,7 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/norm.h>
+#include <twopass/ops/normalization.h>
 #include <twopass/ops/op.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
@@ -110,6 +111,16 @@ TEST_CASE("for every sample of every op J v is the transpose of the gradient, an
         sizes += size(back[k]) * size(along[k]);
       }
       CHECK(std::abs(dot(w, forward) - total) <= 1e-12 * sizes);
+      // Where some stand still, they might as well move by zero.
+      for (unsigned moving = 1; moving + 1 < 1U << of.size() && of.size() < 5; ++moving) {
+        Tensors some, their, all = along;
+        for (std::size_t k = 0; k < of.size(); ++k)
+          if (moving >> k & 1)
+            some.push_back(of[k]), their.push_back(along[k]);
+          else
+            all[k] = zeros(of[k].shape(), f64);
+        same(tangents({y}, some, their)[0], tangents({y}, of, all)[0], 1e-10);
+      }
       // wᵀ J v from both sides, differentiated for the inputs and for v.
       const auto slopes = [&](const Tensor& product, const Tensors& for_these, const Tensors& against) {
         double result = 0;
@@ -280,6 +291,25 @@ TEST_CASE("a model may hold a jvp of its symbols: their open batch stays open") 
   Model model({x, v}, y);
   const Tensor a = Random(1).normal({2, 3}), b = Random(2).normal({2, 3});
   CHECK(model.predict({a, b}).values<float>() == jvp(f, a, b).values<float>());
+}
+
+TEST_CASE("at ties, constants and poles, and of nothing, forward mode gives what gradients do") {
+  CHECK(jvp([](const Tensor& x) { return max(x); }, tensor({2.0, 2.0, 1.0}, f64), tensor({1.0, 3.0, 9.0}, f64))
+            .item<double>() == 2);
+  const Tensor flat = full({3}, 4, f64), v = tensor({1.0, 0.0, 2.0}, f64);
+  CHECK(jvp([](const Tensor& x) { return twopass::std(x); }, flat, v).item<double>() == 0);
+  CHECK(jvp([](const Tensor& x) { return norm(x); }, zeros({3}, f64), v).item<double>() == 0);
+  CHECK(jvp([](const Tensor& x) { return logsumexp(x); }, zeros({0}, f64), zeros({0}, f64)).item<double>() == 0);
+  CHECK(jvp([](const Tensor& x) { return standardize(x); }, zeros({0, 2}, f64), zeros({0, 2}, f64)).elements() == 0);
+  const double none = -INFINITY;
+  CHECK(
+      jvp([](const Tensor& x) { return logsumexp(x, 1); }, tensor({{none, none}, {none, 0.0}}, f64), ones({2, 2}, f64))
+          .values<double>() == std::vector<double>{0, 1});
+  // Where nothing moves, nothing comes, whatever the slope: x log x and 1 / x at 0.
+  const Tensor x = tensor({0.0, 1.0, 2.0}, f64), still = tensor({0.0, 1.0, 1.0}, f64);
+  CHECK(jvp([](const Tensor& t) { return t * log(t); }, x, still).values<double>() ==
+        std::vector<double>{0, 1, std::log(2.0) + 1});
+  CHECK(jvp([](const Tensor& t) { return 1.0 / t; }, x, still).values<double>() == std::vector<double>{0, -1, -0.25});
 }
 
 TEST_CASE("where a derivative does not exist forward mode says so, if the output depends on it") {

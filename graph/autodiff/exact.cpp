@@ -68,6 +68,10 @@ bool finite(std::initializer_list<double> sizes) {
   return true;
 }
 
+bool all_defined(const Tensors& tensors) {
+  return std::all_of(tensors.begin(), tensors.end(), [](const Tensor& x) { return x.defined(); });
+}
+
 // An op may leave out what nobody asks for; what is asked for must not depend on what else is.
 void check_alone(const ManyFunction& f, const Tensors& inputs, const Tensors& v, const Tensors& together, double bound,
                  const GradcheckOptions& options, GradcheckReport& report) {
@@ -79,12 +83,17 @@ void check_alone(const ManyFunction& f, const Tensors& inputs, const Tensors& v,
     Tensors at = inputs;
     for (Tensor& x : at) x = detach(x);
     at[k] = variable(at[k]);
-    const Tensors alone = pulled(floating(f(at)), v, {at[k]}, false);
+    const Tensors outputs = floating(f(at));
+    const Tensors alone = pulled(outputs, v, {at[k]}, false);
     const Tensors u = drawn_like(alone, options.seed, "u alone"), of_all = {together[number++]};
-    add(report,
-        fmt::format("the gradient for {} where no other is wanted",
-                    k < options.names.size() ? options.names[k] : fmt::format("input {}", k)),
-        product(alone, u), product(of_all, u), bound * size(u) * size(of_all) + bound * 1e-30);
+    const std::string name = k < options.names.size() ? options.names[k] : fmt::format("input {}", k);
+    add(report, fmt::format("the gradient for {} where no other is wanted", name), product(alone, u),
+        product(of_all, u), bound * size(u) * size(of_all) + bound * 1e-30);
+    const Tensors ahead = tangents(outputs, {at[k]}, u, {.missing = Missing::undefined});
+    if (all_defined(ahead) && finite({size(ahead)}))
+      add(report, fmt::format("<v, J u> = <J' v, u>, J u in forward mode where {} alone moves", name),
+          product(v, ahead), product(of_all, u),
+          bound * (size(v) * size(ahead) + size(u) * size(of_all)) + bound * 1e-30);
   }
 }
 
@@ -112,7 +121,7 @@ void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, doub
   const double large = size(u) * size(back);
   const Tensors directions = as_variables(u);
   const Tensors ahead = tangents(outputs, of, directions, {.record = order > 1, .missing = Missing::undefined});
-  const bool goes_forward = std::all_of(ahead.begin(), ahead.end(), [](const Tensor& y) { return y.defined(); });
+  const bool goes_forward = all_defined(ahead);
   if (goes_forward && finite({size(ahead)}))
     add(report, "<v, J u> = <J' v, u>, J u in forward mode", product(v, ahead), product(back, u),
         bound * (size(v) * size(ahead) + large) + bound * 1e-30);
