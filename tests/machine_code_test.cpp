@@ -21,11 +21,13 @@ bool equal_bits(const Tensor& a, const Tensor& b) {
 }
 
 // That machine code for both kinds of registers gives what kernels give, to the bit, and that there is some.
-void check_code(const PlanFunction& f, const Tensors& inputs) {
-  const Tensors wanted = plan(f, inputs, {.without = {"code"}})(inputs);
-  for (const std::vector<std::string>& without : {std::vector<std::string>{}, {"avx512"}}) {
-    CAPTURE(without.size());
-    const Plan planned = plan(f, inputs, {.without = without});
+void check_code(const PlanFunction& f, const Tensors& inputs, const std::vector<std::string>& left_out = {}) {
+  const auto planned_without = [&](std::vector<std::string> names) {
+    names.insert(names.end(), left_out.begin(), left_out.end());
+    return plan(f, inputs, {.without = names});
+  };
+  const Tensors wanted = planned_without({"code"})(inputs);
+  for (const Plan& planned : {planned_without({}), planned_without({"avx512"})}) {
     const bool coded = planned.text().find("as machine code") != std::string::npos;
     CHECK(coded == has_code());
     for (int run = 0; run < 2; ++run) {
@@ -144,17 +146,50 @@ TEST_CASE("steps of more calls than registers, or than a function has, are sever
       {random.uniform({64, 64}, f32, 1, 2), random.uniform({64, 64}, f32, 1, 2)});
 }
 
-TEST_CASE("an output that takes an input's memory is not written before the input was read") {
+TEST_CASE("sums of nothing but -0 are -0 in machine code, as in kernels") {
+  for (const std::int64_t n : {32, 640})
+    check_code([](const Tensors& in) -> Tensors { return {sum(in[0] * 1.0, 1)}; }, {full({4, n}, -0.0)});
+}
+
+TEST_CASE("an output that takes an input's memory is not written before a later loop has read the input") {
   Random random(9);
-  // d reads c, which dies there, one loop later than e, which is made first, may be written
+  const Tensor w = random.normal({64, 64});
   check_code(
-      [](const Tensors& in) -> Tensors {
-        Tensor h = matmul(in[0], in[1]);
-        for (int k = 0; k < 4; ++k) {
-          const Tensor d = h - mean(h, 1, keep_axis);
-          h = matmul(d / (sum(square(d), 1, keep_axis) + 1.0) + h, in[1]);
-        }
-        return {h};
+      [&](const Tensors& in) -> Tensors {
+        const Tensor h = matmul(in[0], w), shares = h / (sum(square(h), 1, keep_axis) + 1.0);
+        const Tensor more = h + 1.0;  // the last to read h, and ready one loop earlier than the shares
+        return {sum(shares * in[0], 1), matmul(more, w)};
       },
-      {random.normal({40, 64}), random.normal({64, 64})});
+      {random.normal({40, 64})}, {"order"});
+}
+
+TEST_CASE("machine code writes the elements that it is asked for and no others") {
+  using planning::MachineCode, planning::Processor, planning::Sweeps;
+  // y = x + x
+  for (const DType dtype : {f32, f64}) {
+    Sweeps sweeps;
+    sweeps.dtype = dtype;
+    Lanes lanes;
+    const Lane x = lanes.input(false);
+    lanes.add(x, x);
+    for (const Lanes::Line& line : lanes.lines()) sweeps.lines.push_back({line});
+    sweeps.lines[0].from = 0;
+    sweeps.lines[1].to = 1;
+    sweeps.parts = {{0, 0, true}, {1, 0, true}};
+    for (const Processor best : {Processor::avx2, Processor::avx512}) {
+      if (best > planning::processor()) continue;
+      MachineCode code(best);
+      const std::int64_t none[]{0, 0};
+      const int number = code.write(sweeps, none, {});
+      REQUIRE(number == 0);
+      code.finish();
+      for (std::int64_t n = 1; n < 70; ++n) {
+        CAPTURE(n);
+        const Tensor from = full({80}, 1.5, dtype), to = full({80}, 7.0, dtype);
+        std::byte* pointers[]{from.node().data, to.node().data};
+        code.function(number)(pointers, n);
+        for (std::int64_t k = 0; k < 80; ++k) CHECK(to.at<double>(k) == (k < n ? 3.0 : 7.0));
+      }
+    }
+  }
 }
