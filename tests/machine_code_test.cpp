@@ -160,7 +160,7 @@ TEST_CASE("an output that takes an input's memory is not written before a later 
         const Tensor more = h + 1.0;  // the last to read h, and ready one loop earlier than the shares
         return {sum(shares * in[0], 1), matmul(more, w)};
       },
-      {random.normal({40, 64})}, {"order"});
+      {random.normal({80, 64})}, {"order"});
 }
 
 TEST_CASE("machine code writes the elements that it is asked for and no others") {

@@ -75,9 +75,9 @@ TEST_CASE("what a step still reads is not written over, and calls of other rows 
   };
   const PlanFunction in_other_rows = [](const Tensors& in) -> Tensors {
     const Tensor scaled = in[0] * in[1];
-    return {tanh(reshape(scaled, {128, 32})) * in[2], scaled};
+    return {tanh(reshape(scaled, {1280, 32})) * in[2], scaled};
   };
-  const Tensors inputs{random.normal({64, 64}), random.normal({64, 1}), random.normal({128, 1})};
+  const Tensors inputs{random.normal({640, 64}), random.normal({640, 1}), random.normal({1280, 1})};
   for (const PlanFunction& f : {overwriting, in_other_rows})
     for (const std::vector<std::string>& without : {std::vector<std::string>{"order"}, {"order", "code"}}) {
       const Tensors eager = f(inputs), planned = plan(f, inputs, {.without = without})(inputs);
