@@ -24,9 +24,9 @@ struct PlanOptions {
   std::vector<std::string> output_names = {};
 };
 
-/// A traced function. Copies are the same plan. Runs record nothing, and after the first they take no memory for tensors
-/// from the system: what they need is laid out, and blocks of outputs that nobody holds any more are used again. Two
-/// threads that run one plan take turns.
+/// A traced function. Copies are the same plan. Runs record nothing, and after the first they take no memory for
+/// tensors from the system: what they need is laid out, and blocks of outputs that nobody holds any more are used
+/// again. Two threads that run one plan take turns.
 class Plan {
  public:
   /// A program's text after a pass.

@@ -48,8 +48,7 @@ class Building {
     for (const auto& [lane, part] : inputs_) at(lane).from = part;
     for (const auto& [lane, part] : outputs_) {
       // of two outputs that are one value, or of an output that is an input, one is a copy that nobody makes here
-      if (at(lane).to >= 0 || at(lane).what.kind == Kind::input || at(lane).what.kind == Kind::constant)
-        return std::nullopt;
+      if (at(lane).to >= 0 || at(lane).is(Kind::input) || at(lane).is(Kind::constant)) return std::nullopt;
       at(lane).to = part;
     }
     schedule();
@@ -112,18 +111,13 @@ class Building {
     if (line.what.a.defined()) f(static_cast<std::size_t>(line.what.a.number));
     if (line.what.b.defined()) f(static_cast<std::size_t>(line.what.b.number));
   }
-  // The loop in which a line reads its operands.
-  static std::int32_t reads_in(const Sweeps::Line& line) {
-    return line.what.kind == Kind::sum ? line.sweep - 1 : line.sweep;
-  }
-
   // Each line as early as its operands are there.
   void schedule() {
     for (Sweeps::Line& line : made_.lines) {
       for_operands(line, [&](std::size_t operand) { line.sweep = std::max(line.sweep, at(operand).sweep); });
-      if (line.what.kind == Kind::sum) ++line.sweep;
+      if (line.is(Kind::sum)) ++line.sweep;
       if (!line.what.row) made_.count = std::max(made_.count, line.sweep + 1);
-      if (line.what.kind == Kind::sum) made_.count = std::max(made_.count, line.sweep);
+      if (line.is(Kind::sum)) made_.count = std::max(made_.count, line.sweep);
     }
   }
 
@@ -132,12 +126,11 @@ class Building {
     std::vector<std::int32_t> used(made_.lines.size(), made_.count);
     for (std::size_t k = made_.lines.size(); k-- > 0;) {
       Sweeps::Line& line = at(k);
-      bool waits = !line.what.row && line.what.kind != Kind::input && line.to < 0 && used[k] < made_.count;
-      for_operands(line, [&](std::size_t operand) {
-        waits = waits && (at(operand).what.row || at(operand).what.kind == Kind::input);
-      });
+      bool waits = !line.what.row && !line.is(Kind::input) && line.to < 0 && used[k] < made_.count;
+      for_operands(
+          line, [&](std::size_t operand) { waits = waits && (at(operand).what.row || at(operand).is(Kind::input)); });
       if (waits) line.sweep = std::max(line.sweep, used[k]);
-      for_operands(line, [&](std::size_t operand) { used[operand] = std::min(used[operand], reads_in(line)); });
+      for_operands(line, [&](std::size_t operand) { used[operand] = std::min(used[operand], line.reads_in()); });
     }
   }
 
@@ -146,7 +139,7 @@ class Building {
     for (const Sweeps::Line& line : made_.lines)
       for_operands(line, [&](std::size_t operand) {
         Sweeps::Line& read = at(operand);
-        if (!read.what.row && read.what.kind != Kind::input && read.sweep < reads_in(line) && read.kept < 0)
+        if (!read.what.row && !read.is(Kind::input) && read.sweep < line.reads_in() && read.kept < 0)
           read.kept = made_.kept++;
       });
     return made_.kept <= 8;
@@ -161,7 +154,7 @@ class Building {
         if (at(k).from < 0 || !share(made_.parts[static_cast<std::size_t>(at(k).from)].value, output)) continue;
         for (const Sweeps::Line& reader : made_.lines)
           for_operands(reader, [&](std::size_t operand) {
-            late_ = late_ || (operand == k && reads_in(reader) > written.sweep);
+            late_ = late_ || (operand == k && reader.reads_in() > written.sweep);
           });
       }
     }

@@ -35,6 +35,9 @@ struct Sweeps {
     std::int32_t from = -1, to = -1;
     /// Where among the rows of memory that loops leave for later ones, or -1.
     std::int32_t kept = -1;
+    bool is(Lanes::Kind kind) const { return what.kind == kind; }
+    /// The loop in which it reads its operands.
+    std::int32_t reads_in() const { return is(Lanes::Kind::sum) ? sweep - 1 : sweep; }
   };
   DType dtype = f32;
   /// Of a row; 0: there is one, as long as its user says.

@@ -1,0 +1,55 @@
+// Vectors of elements in machine code, the same for f32 and f64, AVX2 and AVX-512. For the files of this folder that
+// are built where Xbyak is.
+#pragma once
+#include <xbyak/xbyak.h>
+
+#include <cstdint>
+
+#include <twopass/core/dtype.h>
+#include <twopass/graph/plan/machine_code.h>
+
+namespace twopass::planning {
+
+class VectorAssembler : public Xbyak::CodeGenerator {
+ public:
+  VectorAssembler(Processor processor, DType dtype);
+
+ protected:
+  using Xmm = Xbyak::Xmm;
+  using Address = Xbyak::Address;
+
+  /// Register k as a whole vector, and its lower half.
+  Xmm vector(int k) const { return Xmm(wide_ ? Xbyak::Operand::ZMM : Xbyak::Operand::YMM, k); }
+  static Xmm half(int k) { return Xmm(Xbyak::Operand::YMM, k); }
+
+  void load_scalar(const Xmm& to, const Address& from);
+  void store_scalar(const Address& to, const Xmm& from);
+  void broadcast(int to, const Address& from);
+  /// A whole vector, or, with `part`, the lanes that `begin_part` has chosen.
+  void load(const Xmm& to, const Address& from, bool part);
+  void store(const Address& to, const Xmm& from, bool part);
+  /// Chooses the first lanes, of as many bytes as rdx has; uses rax and the last vector of AVX2.
+  void begin_part();
+  /// What begin_part reads; behind the code.
+  void write_tables();
+
+  // Arithmetic on registers of any width.
+  void add_to(const Xmm& to, const Xmm& a, const Xbyak::Operand& b);
+  void sign_bits(const Xmm& to);
+  /// to = a and b as `kind` says; `spare` is written, too, and none of the four is another.
+  void compute(Lanes::Kind kind, const Xmm& to, const Xmm& a, const Xmm& b, const Xmm& spare);
+  /// Adds the lanes of a vector, halves at a time, into its first; writes `spare`.
+  void add_lanes(int vector, int spare);
+
+  const bool wide_, single_;
+  const int element_, vector_;  // bytes
+
+ private:
+  void zero(const Xmm& to);
+  template <typename Make>
+  void where(const Xmm& to, const Xmm& tested, int predicate, const Xmm& spare, const Make& make);
+
+  Xbyak::Label masks_;
+};
+
+}  // namespace twopass::planning
