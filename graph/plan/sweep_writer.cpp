@@ -16,7 +16,6 @@ using Xbyak::Reg64;
 constexpr std::int64_t kLeaf = 512;  // as ops/reduction_kernels.h adds
 constexpr std::int64_t kLanes = 32;
 constexpr std::int64_t kLine = 64;
-
 struct NoRegister {};
 
 // Writes one function; throws NoRegister where there are too few.
@@ -28,7 +27,7 @@ class Writer : VectorAssembler {
         sweeps_(sweeps),
         row_bytes_(row_bytes),
         ahead_(ahead),
-        slot_of_(sweeps.lines.size(), -1) {}
+        slot_of_(sweeps.lines.size(), 0) {}
 
   std::vector<std::uint8_t> write() {
     lay_out_frame();
@@ -46,7 +45,7 @@ class Writer : VectorAssembler {
     store_row_outputs();
     if (sweeps_.elements > 0) {
       for (std::size_t k = 0; k < sweeps_.parts.size(); ++k)
-        if (row_bytes_[k]) add(qword[rdi + 8 * static_cast<int>(k)], static_cast<std::uint32_t>(row_bytes_[k]));
+        if (row_bytes_[k]) add(qword[rdi + 8 * k], static_cast<std::uint32_t>(row_bytes_[k]));
       dec(rsi);
       jnz(row, T_NEAR);
     }
@@ -63,7 +62,7 @@ class Writer : VectorAssembler {
   // What a line's operands are in, and how long: one vector of a loop.
   struct Copy {
     std::unordered_map<std::int32_t, int> at;  // line -> register
-    int place;                                 // of the vector among those of one iteration
+    std::uint32_t place;                       // of the vector among those of one iteration
     bool part;                                 // of a vector only
   };
 
@@ -74,17 +73,17 @@ class Writer : VectorAssembler {
   Address slot(std::int32_t k) { return ptr[rsp + slot_of_[static_cast<std::size_t>(k)]]; }
 
   void lay_out_frame() {
-    int at = 0;
+    std::uint32_t at = 0;
     for (std::int32_t k = 0; k < lines(); ++k)
       if (line(k).what.row) slot_of_[static_cast<std::size_t>(k)] = std::exchange(at, at + 8);
     leaves_at_ = at;
     std::size_t sums = 0;
     for (std::int32_t sweep = 0; sweep < sweeps_.count; ++sweep) sums = std::max(sums, sums_of(sweep).size());
-    at += static_cast<int>(sums) * static_cast<int>(leaves()) * 8;
+    at += static_cast<std::uint32_t>(sums) * leaves() * 8;
     frame_ = (at + 63) / 64 * 64 + 8;
   }
 
-  std::int64_t leaves() const { return (sweeps_.elements + kLeaf - 1) / kLeaf; }
+  std::uint32_t leaves() const { return static_cast<std::uint32_t>((sweeps_.elements + kLeaf - 1) / kLeaf); }
 
   std::vector<std::int32_t> sums_of(std::int32_t sweep) const {
     std::vector<std::int32_t> sums;
@@ -104,7 +103,7 @@ class Writer : VectorAssembler {
     }
   }
 
-  Address pointer(std::int32_t part) { return qword[rdi + 8 * part]; }
+  Address pointer(std::int32_t part) { return qword[rdi + 8 * static_cast<std::size_t>(part)]; }
 
   void load_row_inputs() {
     for (std::int32_t k = 0; k < lines(); ++k) {
@@ -203,7 +202,7 @@ class Writer : VectorAssembler {
     return rows_.emplace(part, to).first->second;
   }
 
-  Address element(std::int32_t part, int place) { return ptr[row_at(part) + rcx + place * vector_]; }
+  Address element(std::int32_t part, std::uint32_t place) { return ptr[row_at(part) + rcx + place * vector_]; }
 
   int operand(std::int32_t k, Copy& copy) {
     if (const auto splat = splats_.find(k); splat != splats_.end()) return splat->second;
@@ -220,7 +219,7 @@ class Writer : VectorAssembler {
   }
 
   // The arithmetic of one vector. `sums` are the registers that the sums of this place are in, in order.
-  void write_vector(const std::vector<std::int32_t>& work, int place, bool part, const int* sums) {
+  void write_vector(const std::vector<std::int32_t>& work, std::uint32_t place, bool part, const int* sums) {
     Copy copy{{}, place, part};
     for (std::int32_t position = 0; position < static_cast<std::int32_t>(work.size()); ++position) {
       const std::int32_t k = work[static_cast<std::size_t>(position)];
@@ -249,14 +248,14 @@ class Writer : VectorAssembler {
       const auto row = rows_.find(each.part);
       if (row == rows_.end() || asked_.try_emplace(each.part, sweep_).first->second != sweep_) continue;
       for (std::int64_t line = 0; line < bytes; line += kLine) {
-        prefetcht1(ptr[row->second + rcx + static_cast<int>(each.bytes + line)]);
+        prefetcht1(ptr[row->second + rcx + static_cast<std::size_t>(each.bytes + line)]);
       }
     }
   }
 
   void write_loop(std::int32_t sweep, const std::vector<std::int32_t>& work) {
     sweep_ = sweep;
-    const int two = 2 * vector_;
+    const std::uint32_t two = 2 * vector_;
     const bool known = sweeps_.elements > 0;
     const std::int64_t bytes = sweeps_.elements * element_;
     xor_(ecx, ecx);
@@ -264,9 +263,9 @@ class Writer : VectorAssembler {
     // rdx: where the last whole pair, vector, element begins
     const auto below = [&](std::int64_t size) {
       if (known) {
-        mov(rdx, bytes - size);
+        mov(rdx, static_cast<std::uint64_t>(bytes - size));
       } else {
-        lea(rdx, ptr[rsi * element_ - static_cast<int>(size)]);
+        lea(rdx, ptr[rsi * static_cast<int>(element_) - static_cast<std::size_t>(size)]);
       }
     };
     if (!known || bytes >= two) {
@@ -302,10 +301,10 @@ class Writer : VectorAssembler {
   void write_summing_loop(std::int32_t sweep, const std::vector<std::int32_t>& work,
                           const std::vector<std::int32_t>& sums) {
     sweep_ = sweep;
-    const auto step = static_cast<int>(kLanes * element_);
-    const int copies = step / vector_;
+    const auto step = static_cast<std::uint32_t>(kLanes) * element_;
+    const std::uint32_t copies = step / vector_;
     std::vector<int> totals;  // of the first place, then of the second, …
-    for (std::size_t k = 0; k < sums.size() * static_cast<std::size_t>(copies); ++k) totals.push_back(take());
+    for (std::size_t k = 0; k < sums.size() * copies; ++k) totals.push_back(take());
     const std::int64_t bytes = sweeps_.elements * element_, leaf = kLeaf * element_;
     const std::int64_t whole = bytes / leaf, rest = bytes % leaf;
     const Reg64 leaf_to = taken(free_pointers_);
@@ -316,19 +315,19 @@ class Writer : VectorAssembler {
       Xbyak::Label loop;
       L(loop);
       write_ahead(step);
-      for (int place = 0; place < copies; ++place)
-        write_vector(work, place, false, totals.data() + place * static_cast<int>(sums.size()));
+      for (std::uint32_t place = 0; place < copies; ++place)
+        write_vector(work, place, false, totals.data() + place * sums.size());
       add(rcx, step);
       cmp(rcx, rdx);
       jl(loop, T_NEAR);
       for (std::size_t k = 0; k < sums.size(); ++k) {
         join(totals, sums.size(), k, copies);
-        store_scalar(ptr[leaf_to + static_cast<int>(k * static_cast<std::size_t>(leaves()) * 8)], Xmm(totals[k]));
+        store_scalar(ptr[leaf_to + k * leaves() * 8], Xmm(totals[k]));
       }
       add(leaf_to, 8);
     };
     if (whole > 0) {
-      mov(rdx, leaf);
+      mov(rdx, static_cast<std::uint64_t>(leaf));
       Xbyak::Label next;
       L(next);
       write_leaf();
@@ -339,11 +338,11 @@ class Writer : VectorAssembler {
       }
     }
     if (rest > 0) {
-      mov(rdx, bytes);
+      mov(rdx, static_cast<std::uint64_t>(bytes));
       write_leaf();
     }
     for (std::size_t k = 0; k < sums.size(); ++k) {
-      const int first = leaves_at_ + static_cast<int>(k * static_cast<std::size_t>(leaves()) * 8);
+      const std::uint32_t first = leaves_at_ + static_cast<std::uint32_t>(k) * leaves() * 8;
       join_leaves(first, sweeps_.elements);
       load_scalar(xmm0, ptr[rsp + first]);
       store_scalar(slot(sums[k]), xmm0);
@@ -351,10 +350,10 @@ class Writer : VectorAssembler {
   }
 
   // All lanes of a sum's registers into the first lane of the first, halves at a time.
-  void join(const std::vector<int>& totals, std::size_t sums, std::size_t k, int copies) {
-    const auto at = [&](int place) { return totals[static_cast<std::size_t>(place) * sums + k]; };
-    for (int width = copies / 2; width > 0; width /= 2)
-      for (int place = 0; place < width; ++place)
+  void join(const std::vector<int>& totals, std::size_t sums, std::size_t k, std::uint32_t copies) {
+    const auto at = [&](std::uint32_t place) { return totals[place * sums + k]; };
+    for (std::uint32_t width = copies / 2; width > 0; width /= 2)
+      for (std::uint32_t place = 0; place < width; ++place)
         add_to(vector(at(place)), vector(at(place)), vector(at(place + width)));
     const int upper = take();
     add_lanes(at(0), upper);
@@ -362,10 +361,10 @@ class Writer : VectorAssembler {
   }
 
   // The leaves' sums from `first` into the first one, by the tree of reduce_run.
-  void join_leaves(int first, std::int64_t elements) {
+  void join_leaves(std::uint32_t first, std::int64_t elements) {
     if (elements <= kLeaf) return;
     const std::int64_t left = (elements / 2 + kLeaf - 1) / kLeaf * kLeaf;
-    const int second = first + static_cast<int>(left / kLeaf * 8);
+    const std::uint32_t second = first + static_cast<std::uint32_t>(left / kLeaf * 8);
     join_leaves(first, left);
     join_leaves(second, elements - left);
     load_scalar(xmm0, ptr[rsp + first]);
@@ -376,8 +375,8 @@ class Writer : VectorAssembler {
   const Sweeps& sweeps_;
   std::span<const std::int64_t> row_bytes_;
   std::span<const Ahead> ahead_;
-  std::vector<int> slot_of_;
-  int leaves_at_ = 0, frame_ = 0;
+  std::vector<std::uint32_t> slot_of_;
+  std::uint32_t leaves_at_ = 0, frame_ = 0;
   std::int32_t sweep_ = 0;
   std::vector<int> free_;
   std::vector<Reg64> free_pointers_;

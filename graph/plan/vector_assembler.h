@@ -42,7 +42,7 @@ class VectorAssembler : public Xbyak::CodeGenerator {
   void add_lanes(int vector, int spare);
 
   const bool wide_, single_;
-  const int element_, vector_;  // bytes
+  const std::uint32_t element_, vector_;  // bytes
 
  private:
   void zero(const Xmm& to);
