@@ -56,8 +56,8 @@ TEST_CASE("every pass may be left out, and no bit changes") {
     return {exp(h) * 2.0 + sum(exp(h), 1, keep_axis), stop_gradient(h)};
   };
   const Tensors eager = f({x});
-  for (const char* name :
-       {"constants", "common", "broadcasts", "dead", "absorb", "views", "order", "tiles", "code", "avx512"}) {
+  for (const char* name : {"constants", "common", "broadcasts", "dead", "absorb", "views", "order", "tiles", "strands",
+                           "code", "avx512"}) {
     CAPTURE(name);
     const Tensors found = plan(f, {x}, {.without = {name}})({x});
     CHECK(equal_bits(found[0], eager[0]));
@@ -94,7 +94,7 @@ TEST_CASE("the program is shown after each pass") {
       },
       {x}, {.keep_stages = true});
   const auto stages = planned.stages();
-  REQUIRE(stages.size() == 9);
+  REQUIRE(stages.size() == 10);
   CHECK(stages[0].pass == "trace");
   CHECK(stages[0].text ==
         "%0 f32 (4, 3) = input 0\n%1 f32 (4, 3) = exp(%0)\n%2 f32 (4, 3) = exp(%0)\n"

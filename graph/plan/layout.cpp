@@ -20,14 +20,26 @@ std::int64_t aligned(std::int64_t bytes) { return (bytes + kAlign - 1) / kAlign 
 class Lives {
  public:
   explicit Lives(const Program& program)
-      : program_(program), made(program.values.size(), kNever), last(program.values.size(), 0) {
-    for (std::size_t step = 0; step < program.steps.size(); ++step)
-      for_calls(step, [&](std::size_t k) {
-        const PlannedCall& call = program.calls[k];
-        made[call.output] = step;
-        last[call.output] = std::max(last[call.output], step);
-        for (const ValueId input : call.inputs) last[program.root(input)] = std::max(last[program.root(input)], step);
-      });
+      : program_(program),
+        made(program.values.size(), kNever),
+        last(program.values.size(), 0),
+        strand(program.values.size(), 0),
+        torn(program.values.size(), false) {
+    std::size_t strands = 0;
+    for (std::size_t now = 0; now < program.moments.size(); ++now)
+      for (const Strand& each : program.moments[now].strands) {
+        ++strands;
+        for (std::size_t step = each.first; step < each.first + each.count; ++step) {
+          moment.push_back(now);
+          for_calls(step, [&](std::size_t k) {
+            const PlannedCall& call = program.calls[k];
+            made[call.output] = step;
+            meet(call.output, step, strands);
+            for (const ValueId input : call.inputs) meet(program.root(input), step, strands);
+          });
+        }
+      }
+    moment.push_back(program.moments.size());  // after all steps
   }
 
   template <typename F>
@@ -37,10 +49,20 @@ class Lives {
   }
 
  private:
+  void meet(ValueId value, std::size_t step, std::size_t in) {
+    const bool same_moment = strand[value] > 0 && moment[last[value]] == moment[step];
+    torn[value] = same_moment && (torn[value] || strand[value] != in);
+    last[value] = step;
+    strand[value] = in;
+  }
+
   const Program& program_;
 
  public:
   std::vector<std::size_t> made, last;
+  std::vector<std::size_t> moment;  // by step
+  std::vector<std::size_t> strand;  // by value: that of its last step, from 1
+  std::vector<bool> torn;           // by value: whether strands that run at once read it last
 };
 
 // Whether a call reads element k of an input, and no other, for element k of its output.
@@ -180,7 +202,8 @@ Layout lay_out(const Program& program) {
     if (program.values[id].kind != Value::Kind::computed && program.values[id].kind != Value::Kind::view)
       layout.places[id].kind = Place::Kind::outside;
 
-  std::vector<Interval> intervals;
+  std::vector<Interval> intervals;     // in moments
+  std::vector<std::size_t> last_step;  // by interval: that of the value that lies there now
   std::vector<std::size_t> interval_of(program.values.size(), kNever);
   for (std::size_t index = 0; index < program.steps.size(); ++index) {
     const Step& step = program.steps[index];
@@ -195,15 +218,19 @@ Layout lay_out(const Program& program) {
         for (const ValueId read : program.calls[j].inputs) {
           const ValueId input = program.root(read);
           const std::size_t taken = interval_of[input];
-          if (taken == kNever || intervals[taken].to != index || !may_write_over(program, step, k, input)) continue;
+          if (taken == kNever || last_step[taken] != index || lives.torn[input] ||
+              !may_write_over(program, step, k, input))
+            continue;
           interval_of[output] = taken;
-          intervals[taken].to = lives.last[output];
           break;
         }
       if (interval_of[output] == kNever) {
         interval_of[output] = intervals.size();
-        intervals.push_back({program.values[output].bytes(), index, lives.last[output]});
+        intervals.push_back({program.values[output].bytes(), lives.moment[index], 0});
+        last_step.push_back(0);
       }
+      last_step[interval_of[output]] = lives.last[output];
+      intervals[interval_of[output]].to = lives.moment[lives.last[output]];
     });
   }
   layout.arena_bytes = place_intervals(intervals);

@@ -6,6 +6,7 @@
 
 #include <twopass/core/finite.h>
 #include <twopass/core/threads.h>
+#include <twopass/ops/precision.h>
 
 namespace twopass::planning {
 namespace {
@@ -190,6 +191,21 @@ void Machine::run_step(std::size_t index) {
   }
 }
 
+void Machine::run_moment(const Moment& moment) {
+  const auto run_strand = [&](const Strand& strand) {
+    for (std::size_t step = strand.first; step < strand.first + strand.count; ++step) run_step(step);
+  };
+  if (moment.strands.size() == 1) return run_strand(moment.strands[0]);
+  const Precision precision = products_precision();  // which is this thread's
+  parallel_for(
+      static_cast<std::int64_t>(moment.strands.size()),
+      [&](std::int64_t k) {
+        const PrecisionScope scope(precision);
+        run_strand(moment.strands[static_cast<std::size_t>(k)]);
+      },
+      moment.wakes ? threads::Effort::large : threads::Effort::small);
+}
+
 std::size_t Machine::run() {
   std::vector<double> none;
   return run(none);
@@ -202,11 +218,9 @@ std::size_t Machine::run(std::vector<double>& seconds) {
     if (pointers_[value.base])
       pointers_[view] = pointers_[value.base] + value.offset * static_cast<std::int64_t>(size_of(value.spec.dtype));
   }
-  for (std::size_t index = 0; index < program_.steps.size(); ++index) {
-    if (seconds.empty()) {
-      run_step(index);
-      continue;
-    }
+  if (seconds.empty())
+    for (const Moment& moment : program_.moments) run_moment(moment);
+  for (std::size_t index = 0; index < seconds.size(); ++index) {
     const auto begin = std::chrono::steady_clock::now();
     run_step(index);
     seconds[index] += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

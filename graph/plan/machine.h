@@ -51,6 +51,7 @@ class Machine {
                 std::byte* memory) const;
   void run_block(const Step& step, const Ready& ready, std::int64_t block, std::byte* memory);
   void run_step(std::size_t index);
+  void run_moment(const Moment& moment);
   void check(const Program::Update& update, std::size_t number, const std::byte* from, std::int64_t bytes);
 
   Program program_;

@@ -14,6 +14,7 @@ std::span<const Pass> all_passes() {
       Pass{"views", "calls that only look at memory in another shape are no calls", resolve_views},
       Pass{"order", "what leaves least memory in use comes first", order_calls},
       Pass{"tiles", "calls that go row by row run together, block by block", group_tiles},
+      Pass{"strands", "small steps that do not read one another run at once", find_strands},
   };
   return kPasses;
 }

@@ -23,5 +23,6 @@ void order_calls(Program& program);
 void absorb_consumers(Program& program);
 void resolve_views(Program& program);
 void group_tiles(Program& program);
+void find_strands(Program& program);
 
 }  // namespace twopass::planning

@@ -27,8 +27,12 @@ bool made_outside(const Machine& machine, ValueId value) {
          machine.layout().places[value].kind == Place::Kind::outside;
 }
 
-void one_call_a_step(Program& program) {
-  for (std::size_t k = 0; k < program.calls.size(); ++k) program.steps.push_back({k, 1});
+// What passes that are left out would have done.
+void complete(Program& program) {
+  if (program.steps.empty())
+    for (std::size_t k = 0; k < program.calls.size(); ++k) program.steps.push_back({k, 1});
+  if (program.moments.empty())
+    for (std::size_t k = 0; k < program.steps.size(); ++k) program.moments.push_back({{{k, 1}}});
 }
 
 }  // namespace
@@ -54,7 +58,7 @@ Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& optio
     pass.run(program);
     keep_stage(pass.name);
   }
-  if (program.steps.empty()) one_call_a_step(program);
+  complete(program);
   const Processor code = without(kCodes[0])   ? Processor::none
                          : without(kCodes[1]) ? std::min(processor(), Processor::avx2)
                                               : processor();

@@ -15,7 +15,7 @@ using PlanFunction = std::function<Tensors(const Tensors&)>;
 
 struct PlanOptions {
   /// The names of passes to leave out: "constants", "common", "broadcasts", "dead", "order", "absorb", "views",
-  /// "tiles"; and "code", machine code for arithmetic on elements, or "avx512", such code for AVX-512.
+  /// "tiles", "strands"; and "code", machine code for arithmetic on elements, or "avx512", such code for AVX-512.
   std::vector<std::string> without = {};
   /// Keep the program as it was after each pass, for `stages`.
   bool keep_stages = false;
@@ -53,7 +53,8 @@ class Plan {
   /// For a person: each step with its kernels, shapes, bytes, floating-point operations and where its output lies.
   std::string text() const;
   std::vector<Stage> stages() const;
-  /// Medians of what each step takes, over some runs that change no parameter. Without inputs these are ones and zeros.
+  /// Medians of what each step takes, one after another, over some runs that change no parameter. Without inputs these
+  /// are ones and zeros.
   std::vector<StepTime> profile(const Tensors& inputs, int runs = 20) const;
   std::vector<StepTime> profile(int runs = 20) const;
 

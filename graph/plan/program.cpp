@@ -60,6 +60,16 @@ std::string Program::text(const PlannedCall& call) const {
   return text + (with.empty() || call.inputs.empty() ? "" : ", ") + with + ")";
 }
 
+std::vector<std::string> Program::strand_texts() const {
+  std::vector<std::string> texts;
+  for (const Moment& moment : moments)
+    for (std::size_t k = 0; k < moment.strands.size(); ++k)
+      texts.insert(
+          texts.end(), moment.strands[k].count,
+          moment.strands.size() == 1 ? "" : fmt::format(", strand {} of {} at once", k, moment.strands.size()));
+  return texts;
+}
+
 std::string Program::text() const {
   std::string text;
   const auto uses_of = uses();
@@ -67,7 +77,12 @@ std::string Program::text() const {
     if (values[k].kind != Value::Kind::computed && uses_of[k] > 0)
       text += fmt::format("%{} {} {} = {}\n", k, name_of(spec(static_cast<ValueId>(k)).dtype),
                           values[k].spec.shape.text(), source_text(values[k]));
-  for (const PlannedCall& call : calls) text += this->text(call) + "\n";
+  const auto strand_of = strand_texts();
+  std::size_t step = 0;
+  for (std::size_t k = 0; k < calls.size(); ++k) {
+    while (step < strand_of.size() && k >= steps[step].first + steps[step].count) ++step;
+    text += this->text(calls[k]) + (step < strand_of.size() ? strand_of[step] : "") + "\n";
+  }
   for (const ValueId output : outputs) text += fmt::format("gives %{}\n", output);
   for (const Update& update : updates) text += fmt::format("sets \"{}\" to %{}\n", update.name, update.value);
   return text;

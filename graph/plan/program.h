@@ -39,6 +39,17 @@ struct Step {
   std::int64_t rows = 0;  // 0: one call, whole
 };
 
+/// Steps that one thread runs one after another.
+struct Strand {
+  std::size_t first, count;
+};
+
+/// Consecutive strands that do not read one another: they may run at once.
+struct Moment {
+  std::vector<Strand> strands;
+  bool wakes = true;  // whether threads that sleep are woken for it
+};
+
 struct Program {
   struct Update {
     Parameter parameter;
@@ -48,6 +59,7 @@ struct Program {
   std::vector<Value> values;
   std::vector<PlannedCall> calls;  // inputs come before their users
   std::vector<Step> steps;         // empty until calls are grouped: then every call is in one
+  std::vector<Moment> moments;     // empty until strands are found: then every step is in one
   std::vector<ValueId> inputs;
   std::vector<ValueId> outputs;
   std::vector<std::string> output_names;
@@ -68,6 +80,8 @@ struct Program {
 
   /// "%7 f32 (128, 512) = affine_relu(%0, %1, %2)", a line for each input, call and output.
   std::string text() const;
+  /// By step: ", strand 2 of 8 at once", or nothing where it runs by itself.
+  std::vector<std::string> strand_texts() const;
   std::string text(const PlannedCall& call) const;
 };
 

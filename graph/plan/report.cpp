@@ -81,6 +81,7 @@ std::string Plan::text() const {
   std::string text = fmt::format("{} steps of {} calls; arena {}, {} live at most\n", program.steps.size(),
                                  program.calls.size(), scaled(static_cast<double>(arena_bytes()), "B"),
                                  scaled(static_cast<double>(least_arena_bytes()), "B"));
+  const auto strands = program.strand_texts();
   for (std::size_t index = 0; index < program.steps.size(); ++index) {
     const Step& step = program.steps[index];
     text += fmt::format("{:4}  {}, {}", index, scaled(work_of(program, step), "FLOP"),
@@ -90,7 +91,7 @@ std::string Plan::text() const {
       text += fmt::format(", {} as machine code",
                           coded == step.count ? "all calls" : fmt::format("{} of {} calls", coded, step.count));
     const std::string places = places_text(program, step);
-    text += places.empty() ? "\n" : fmt::format("; {}\n", places);
+    text += strands[index] + (places.empty() ? "\n" : fmt::format("; {}\n", places));
     for (std::size_t k = step.first; k < step.first + step.count; ++k)
       text += fmt::format("      {}  @ {}\n", program.text(program.calls[k]),
                           place_text(machine.layout().places[program.calls[k].output]));
