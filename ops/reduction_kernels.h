@@ -48,10 +48,12 @@ Fold fold(const View& x, const std::vector<std::int64_t>& axes);
 
 constexpr std::int64_t kLanes = 32;     // accumulators of a contiguous run
 constexpr std::int64_t kLeaf = 512;     // elements that the leaf of the tree adds one after another, kLanes apart
-constexpr std::int64_t kLeafRows = 16;  // rows that the leaf of the tree over rows adds one after another
-constexpr std::int64_t kStrip = 128;    // columns that are reduced together
-constexpr std::int64_t kTile = 32768;   // elements of one tile
-constexpr std::int64_t kWorthWaking = 131072;  // elements from which threads that sleep are woken
+constexpr std::int64_t kLeafRows = 16;  // rows, and then sums of rows, that the tree over rows joins one after another
+constexpr std::int64_t kTileRows = kLeafRows * kLeafRows;  // of a tile
+constexpr std::int64_t kStrip = 128;                       // columns that are reduced together
+constexpr std::int64_t kWideStrip = 1024;                  // where their results are one row alone
+constexpr std::int64_t kTile = 32768;                      // elements of one tile
+constexpr std::int64_t kWorthWaking = 131072;              // elements from which threads that sleep are woken
 
 // Joins lanes[0 … 2 Width - 1] into lanes[0], halves at a time.
 template <std::int64_t Width, typename Sum, typename F>
@@ -83,20 +85,36 @@ Sum reduce_run(const F& f, const T* x, std::int64_t n, std::int64_t to) {
   return result;
 }
 
+// Joins rows to `sums`, one after another.
+template <typename Sum, typename T, typename F>
+void join_rows(const F& f, const T* x, std::int64_t rows, std::int64_t stride, std::int64_t width, std::int64_t to,
+               Sum* sums) {
+  std::int64_t row = 0;
+  for (; row + 4 <= rows; row += 4) {
+    const T *a = x + row * stride, *b = a + stride, *c = b + stride, *d = c + stride;
+    for (std::int64_t k = 0; k < width; ++k)
+      sums[k] =
+          f.join(f.join(f.join(f.join(sums[k], f.load(a[k], to + k)), f.load(b[k], to + k)), f.load(c[k], to + k)),
+                 f.load(d[k], to + k));
+  }
+  for (; row < rows; ++row)
+    for (std::int64_t k = 0; k < width; ++k) sums[k] = f.join(sums[k], f.load(x[row * stride + k], to + k));
+}
+
+// A tree whose nodes join kLeafRows others one after another, from the first row on: so a part of kLeafRows rows, or of
+// a power of them, is a part of the tree wherever the rows are cut.
 template <typename Sum, typename T, typename F>
 void reduce_rows(const F& f, const T* x, std::int64_t rows, std::int64_t stride, std::int64_t width, std::int64_t to,
                  Sum* sums) {
-  if (rows > kLeafRows) {
-    const std::int64_t half = (rows / 2 + kLeafRows - 1) / kLeafRows * kLeafRows;
-    Sum right[kStrip];
-    reduce_rows(f, x, half, stride, width, to, sums);
-    reduce_rows(f, x + half * stride, rows - half, stride, width, to, right);
-    for (std::int64_t k = 0; k < width; ++k) sums[k] = f.join(sums[k], right[k]);
-    return;
-  }
   for (std::int64_t k = 0; k < width; ++k) sums[k] = f.zero();
-  for (std::int64_t row = 0; row < rows; ++row)
-    for (std::int64_t k = 0; k < width; ++k) sums[k] = f.join(sums[k], f.load(x[row * stride + k], to + k));
+  if (rows <= kLeafRows) return join_rows(f, x, rows, stride, width, to, sums);
+  std::int64_t each = kLeafRows;
+  while (each * kLeafRows < rows) each *= kLeafRows;
+  Sum part[kWideStrip];
+  for (std::int64_t first = 0; first < rows; first += each) {
+    reduce_rows(f, x + first * stride, std::min(each, rows - first), stride, width, to, part);
+    for (std::int64_t k = 0; k < width; ++k) sums[k] = f.join(sums[k], part[k]);
+  }
 }
 
 template <typename Sum, typename F>
@@ -131,9 +149,9 @@ void for_units(std::int64_t units, std::int64_t elements_each, const Body& body)
 template <typename Sum, typename T, typename F, typename Result, typename Done>
 void reduce(const F& f, const T* x, std::int64_t outer, std::int64_t count, std::int64_t inner, Result* out,
             const Done& done) {
-  const std::int64_t width = std::min(inner, kStrip);
+  const std::int64_t width = std::min(inner, kWideStrip);
   if (outer == 0 || inner == 0) return;
-  const std::int64_t rows = std::max(kLeafRows, kTile / width);  // along the reduced axis in one tile
+  const std::int64_t rows = inner == 1 ? kTile : kTileRows;  // along the reduced axis in one tile
   const std::int64_t tiles = count <= rows + rows / 2 ? 1 : (count + rows - 1) / rows;
   const std::int64_t strips = (inner + width - 1) / width;
   const Buffer memory = tiles > 1 ? Buffer(static_cast<std::size_t>(outer * tiles * inner) * sizeof(Sum)) : Buffer();
@@ -145,7 +163,7 @@ void reduce(const F& f, const T* x, std::int64_t outer, std::int64_t count, std:
     const std::int64_t column = strip * width, wide = std::min(width, inner - column);
     const std::int64_t first = tile * rows, high = tiles == 1 ? count : std::min(rows, count - first);
     const T* from = x + (o * count + first) * inner + column;
-    Sum sums[kStrip];
+    Sum sums[kWideStrip];
     if (inner == 1)
       sums[0] = reduce_run<Sum>(f, from, high, o);
     else
