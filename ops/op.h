@@ -114,6 +114,8 @@ class Op {
     bool aliases = false;
     /// The input that the output may be written over, or -1. An elementwise op may write over any of its size.
     int in_place = -1;
+    /// Rows of the first input that make one of the output: see OpRecord::gathers.
+    int gathers = 0;
   };
 
   explicit Op(Facts facts) : facts_(std::move(facts)) {}
@@ -131,6 +133,7 @@ class Op {
   bool has_tangent() const { return facts_.tangent; }
   bool aliases() const { return facts_.aliases; }
   int in_place() const { return facts_.in_place; }
+  int gathers() const { return facts_.gathers; }
   const std::vector<Sample>& samples() const { return samples_; }
   const std::vector<Example>& examples() const { return examples_; }
   const std::vector<Refusal>& refusals() const { return refusals_; }
@@ -147,6 +150,8 @@ class Op {
   /// Floating-point operations of a call.
   virtual double work(const Arguments* arguments, const Specs& inputs) const = 0;
   virtual std::optional<Absorbed> absorb(const Arguments* arguments, const Consumer& consumer) const = 0;
+  /// The op that this call may begin with: see OpRecord::begins.
+  virtual const Op* begins(const Arguments* arguments, const Specs& inputs) const = 0;
   /// For ops that only look at their first input's memory: where in it the output begins, in elements.
   virtual std::optional<std::int64_t> alias(const Arguments* arguments, const Shape& input) const = 0;
   virtual Tensors gradient(const Arguments* arguments, const Call& call, const Tensor& g) const = 0;
@@ -210,6 +215,13 @@ struct OpRecord {
   double (*work)(const Args& args, const Specs& in) = nullptr;
   /// For products: the call that does its one consumer's work too, if there is one.
   std::optional<Absorbed> (*absorb)(const Args& args, const Consumer& consumer) = nullptr;
+  /// n where row i of the output is made of rows n i to n i + n - 1 of the first input, one after another, so that
+  /// plans may come with them in several calls: what was made of the rows before is the second input then, in the
+  /// output's memory.
+  int gathers = 0;
+  /// For reductions over rows: an op with `gathers` and no arguments, if the call gives the same bits for what that op
+  /// makes of its input as for the input.
+  const Op* (*begins)(const Args& args, const Specs& in) = nullptr;
   Keep keeps = Keep::none;
   /// A gradient per input (undefined: none, zero), of the input's shape, or of the output's where the op broadcasts.
   Tensors (*gradient)(const Args& args, const Call& call, const Tensor& g) = nullptr;
@@ -242,7 +254,8 @@ class TypedOp : public Op {
             .linear = record.linear,
             .tangent = record.tangent != nullptr,
             .aliases = record.alias != nullptr,
-            .in_place = record.in_place}),
+            .in_place = record.in_place,
+            .gathers = record.gathers}),
         record_(std::move(record)) {
     for (auto& each : record_.samples) samples_.push_back({boxed(each.args), each.inputs});
     for (auto& each : record_.examples) examples_.push_back({boxed(each.args), each.inputs, each.output});
@@ -278,6 +291,9 @@ class TypedOp : public Op {
   }
   std::optional<Absorbed> absorb(const Arguments* arguments, const Consumer& consumer) const override {
     return record_.absorb ? record_.absorb(unboxed<Args>(arguments), consumer) : std::nullopt;
+  }
+  const Op* begins(const Arguments* arguments, const Specs& in) const override {
+    return record_.begins ? record_.begins(unboxed<Args>(arguments), in) : nullptr;
   }
   std::optional<std::int64_t> alias(const Arguments* arguments, const Shape& input) const override {
     if (!record_.alias) return std::nullopt;

@@ -7,6 +7,7 @@
 #include <twopass/ops/extremes.h>
 #include <twopass/ops/families.h>
 #include <twopass/ops/moments.h>
+#include <twopass/ops/partial_sums.h>
 #include <twopass/ops/reduction_kernels.h>
 #include <twopass/ops/shaping.h>
 
@@ -93,6 +94,11 @@ const TypedOp<ReduceArgs>& sum_op() {
       .lanes = [](const ReduceArgs& args, const Specs& in, Lanes& l,
                   std::span<const Lane> x) { return whole_rows(in.shape(0), args.axes) ? l.sum(x[0]) : Lane(); },
       .rows = rows_apart<ReduceArgs>,
+      .begins = [](const ReduceArgs& args, const Specs& in) -> const Op* {
+        const Shape& x = in.shape(0);
+        const bool first = args.axes.size() == 1 && x.axis(args.axes[0]) == 0;
+        return first && is_floating(in.dtype(0)) && x.elements() > x[0] ? &partial_sums_op() : nullptr;
+      },
       // y = Σ x:  dx = g, broadcast
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {spread(g, call.shape(0), args.axes)};
@@ -200,7 +206,8 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 
 std::vector<const Op*> reduction_ops() {
   std::vector<const Op*> ops{&sum_op(), &prod_op(), &any_op(), &all_op()};
-  for (const auto& more : {reduction::extreme_ops(), reduction::moment_ops(), norm_ops(), scan_ops()})
+  for (const auto& more :
+       {reduction::extreme_ops(), reduction::moment_ops(), reduction::partial_sum_ops(), norm_ops(), scan_ops()})
     ops.insert(ops.end(), more.begin(), more.end());
   return ops;
 }

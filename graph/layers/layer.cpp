@@ -47,6 +47,7 @@ class LayerCallOp : public Op {
   unsigned rows(const Arguments*, const Specs&) const override { return 0; }
   double work(const Arguments*, const Specs&) const override { return 0; }
   std::optional<Absorbed> absorb(const Arguments*, const Consumer&) const override { return std::nullopt; }
+  const Op* begins(const Arguments*, const Specs&) const override { return nullptr; }
   std::optional<std::int64_t> alias(const Arguments*, const Shape&) const override { return std::nullopt; }
   Tensors gradient(const Arguments*, const Call&, const Tensor&) const override { refuse(); }
   Tensor tangent(const Arguments*, const Call&, const Tensors&) const override { refuse(); }

@@ -1,6 +1,7 @@
 #include <twopass/graph/plan/blocks.h>
 
 #include <algorithm>
+#include <bit>
 #include <functional>
 #include <unordered_map>
 
@@ -38,13 +39,18 @@ class Cutting {
     const Shape& shape = program_.spec(call.output).shape;
     blocks_.elements += static_cast<double>(shape.elements());
     const auto specs = program_.specs(call);
-    const unsigned rows = call.op->elementwise() ? 0 : call.op->rows(call.arguments.get(), Specs(specs));
+    const int each = call.op->gathers();
+    const unsigned rows = each ? 1 : call.op->elementwise() ? 0 : call.op->rows(call.arguments.get(), Specs(specs));
     Blocks::Call made{&call,
                       call.op->elementwise(),
                       shape.elements() / step_.rows,
                       specs.empty() ? f32 : specs.back().dtype,
                       {},
                       {.value = call.output, .row_bytes = row_bytes(call.output)}};
+    if (each) {
+      made.output.each = each;
+      made.output.row_bytes = program_.values[call.output].bytes() / shape[0];
+    }
     for (const Spec& spec : specs)
       made.flat = made.flat && (spec.shape.elements() == shape.elements() || spec.shape.elements() == 1);
     for (std::size_t i = 0; i < call.inputs.size(); ++i) {
@@ -183,6 +189,14 @@ class Cutting {
     const std::int64_t live = most_live_bytes(intervals);
     std::int64_t rows = live > 0 ? std::max(kTileBytes / live, kLeastElements / widest) : kMostElements / widest;
     if (rows > 64) rows = rows / 64 * 64;
+    rows = std::max<std::int64_t>(rows, 1);
+    for (const Blocks::Call& call : blocks_.calls) {
+      const std::int64_t each = call.output.each;  // a block is a part of these, or has several whole
+      if (each == 1) continue;
+      rows = rows < each ? static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(rows)))
+                         : rows / each * each;
+      blocks_.together = std::max<std::int64_t>(1, each / rows);
+    }
     blocks_.rows = std::clamp<std::int64_t>(rows, 1, step_.rows);
     blocks_.count = (step_.rows + blocks_.rows - 1) / blocks_.rows;
     for (Interval& each : intervals) each.bytes *= blocks_.rows;
@@ -202,9 +216,10 @@ class Cutting {
   void set_shapes(Blocks::Operand& operand) const {
     const Shape& shape = program_.spec(operand.value).shape;
     operand.block = operand.tail = shape;
-    if (operand.row_bytes == 0 || shape.rank() == 0 || shape[0] != step_.rows) return;
-    operand.block = shape.with(0, blocks_.rows);
-    operand.tail = shape.with(0, step_.rows % blocks_.rows ? step_.rows % blocks_.rows : blocks_.rows);
+    if (operand.row_bytes == 0 || shape.rank() == 0 || (shape[0] != step_.rows && operand.each == 1)) return;
+    const auto part = [&](std::int64_t rows) { return shape.with(0, (rows + operand.each - 1) / operand.each); };
+    operand.block = part(blocks_.rows);
+    operand.tail = part(step_.rows % blocks_.rows ? step_.rows % blocks_.rows : blocks_.rows);
   }
 
   void find_streams() {
@@ -220,7 +235,7 @@ class Cutting {
         blocks_.streams.push_back({operand.value, operand.row_bytes, written});
       };
       for (const Blocks::Operand& input : call.inputs) stream(input, false);
-      stream(call.output, true);
+      if (call.output.each == 1) stream(call.output, true);
     }
     // Asking ahead pays where there is much to do between two requests; otherwise the processor asks for itself.
     if (bytes < kFarBytes || blocks_.calls.size() < 2 * blocks_.streams.size()) blocks_.streams.clear();

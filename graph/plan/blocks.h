@@ -15,6 +15,7 @@ struct Blocks {
     bool in_tile = false;         // in the block's own memory, at `offset`
     std::int64_t offset = 0;      // there
     std::int64_t row_bytes = 0;   // from one row to the next; 0 for what is read whole
+    std::int64_t each = 1;        // rows of the step that make one of it
     Shape block = {}, tail = {};  // the shape of a block's part and of the last, smaller block's
   };
   struct Call {
@@ -46,6 +47,7 @@ struct Blocks {
 
   std::int64_t rows = 0;  // of a block
   std::int64_t count = 0;
+  std::int64_t together = 1;    // blocks that one thread runs, in order: they make one row of something
   std::int64_t tile_bytes = 0;  // a block's own memory, without what code keeps
   std::int64_t memory_bytes = 0;
   double elements = 0;  // that all calls make

@@ -103,7 +103,7 @@ void Machine::fetch_part(const Step& step, const Blocks& blocks, std::int64_t bl
 }
 
 std::byte* Machine::place(const Blocks::Operand& operand, std::int64_t row, std::byte* memory) const {
-  return operand.in_tile ? memory + operand.offset : pointers_[operand.value] + row * operand.row_bytes;
+  return operand.in_tile ? memory + operand.offset : pointers_[operand.value] + row / operand.each * operand.row_bytes;
 }
 
 void Machine::run_code(const Blocks& blocks, const Blocks::Code& code, std::int64_t row, std::int64_t rows,
@@ -119,7 +119,7 @@ void Machine::run_call(const Blocks& blocks, const Blocks::Call& block_call, std
                        std::byte* memory) const {
   const PlannedCall& call = *block_call.call;
   std::byte* const out = place(block_call.output, row, memory);
-  const std::size_t count = call.inputs.size();
+  std::size_t count = call.inputs.size();
   if (block_call.flat) {
     std::array<Operand, kFewInputs> operands;
     for (std::size_t k = 0; k < count; ++k)
@@ -135,8 +135,9 @@ void Machine::run_call(const Blocks& blocks, const Blocks::Call& block_call, std
     const Blocks::Operand& input = block_call.inputs[k];
     views[k] = {place(input, row, memory), tail ? &input.tail : &input.block, program_.spec(input.value).dtype};
   }
-  call.op->forward(call.arguments.get(), Inputs(views, count),
-                   {out, tail ? &block_call.output.tail : &block_call.output.block, program_.spec(call.output).dtype});
+  const Output output{out, tail ? &block_call.output.tail : &block_call.output.block, program_.spec(call.output).dtype};
+  if (row % block_call.output.each) views[count++] = {out, output.of_shape, output.dtype};  // of the rows before
+  call.op->forward(call.arguments.get(), Inputs(views, count), output);
 }
 
 void Machine::run_block(const Step& step, const Ready& ready, std::int64_t block, std::byte* memory) {
@@ -165,7 +166,8 @@ void Machine::run_blocks(const Step& step, const Ready& ready) {
   };
   if (!ready.threads) return blocks(0, count);
   constexpr std::int64_t kTiles = 64;  // at most, so that each has several blocks where there are many
-  const std::int64_t each = (count + kTiles - 1) / kTiles;
+  const std::int64_t together = ready.blocks.together, least = (count + kTiles - 1) / kTiles,
+                     each = (least + together - 1) / together * together;
   parallel_for((count + each - 1) / each,
                [&](std::int64_t tile) { blocks(tile * each, std::min(count, (tile + 1) * each)); });
 }

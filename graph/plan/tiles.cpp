@@ -38,6 +38,10 @@ std::optional<Cut> elementwise_cut(const Program& program, const PlannedCall& ca
 
 std::optional<Cut> cut_of(const Program& program, const PlannedCall& call) {
   const Shape& output = program.spec(call.output).shape;
+  if (call.op->gathers()) {
+    const Shape& gathered = program.spec(call.inputs[0]).shape;
+    return call.inputs.size() == 1 ? std::optional(Cut{gathered[0], gathered.elements(), 1}) : std::nullopt;
+  }
   if (call.inputs.size() > kMostInputs || output.rank() == 0 || output.elements() < 2) return std::nullopt;
   std::optional<Cut> cut;
   if (call.op->elementwise()) {
@@ -60,18 +64,26 @@ struct Group {
 
 class Grouping {
  public:
-  explicit Grouping(Program& program) : program_(program), made_in_(program.values.size(), kOutside) {}
+  explicit Grouping(Program& program)
+      : program_(program), made_in_(program.values.size(), kOutside), gathered_(program.values.size(), false) {}
 
   void run() {
-    for (PlannedCall& call : program_.calls) place(std::move(call));
+    for (PlannedCall& call : program_.calls) {
+      begin(call);
+      place(std::move(call));
+    }
     program_.calls.clear();
     for (std::size_t index = 0; index < groups_.size(); ++index) {
       Group& group = groups_[index];
-      const bool joined = std::any_of(group.calls.begin(), group.calls.end(), [&](const PlannedCall& call) {
+      bool joined = std::any_of(group.calls.begin(), group.calls.end(), [&](const PlannedCall& call) {
         return std::any_of(call.inputs.begin(), call.inputs.end(), [&](ValueId input) {
           return made_in_[program_.root(input)] == static_cast<std::int64_t>(index);
         });
       });
+      // What gathers rows comes last, so that it does not stand between calls that are code together.
+      const auto gathering = std::stable_partition(group.calls.begin(), group.calls.end(),
+                                                   [](const PlannedCall& call) { return !call.op->gathers(); });
+      joined = joined || (group.calls.size() > 1 && gathering != group.calls.end());
       // Where nothing passes between them, each call by itself goes through memory once, too, and uses all threads.
       if (!joined) {
         for (PlannedCall& call : group.calls) {
@@ -89,8 +101,23 @@ class Grouping {
   static constexpr std::int64_t kOutside = -1;
   // Elements from which it is worth to read a tensor once for two calls that have nothing else in common.
   static constexpr std::int64_t kLarge = 4096;
+  // Elements that a second-level cache does not hold, so that a sum over their rows would fetch them again.
+  static constexpr std::int64_t kBegun = 512 << 10;
 
   bool split(const Cut& cut, std::size_t input) const { return cut.split >> input & 1; }
+
+  // Lets a sum over many rows begin in the step that makes or reads them: it goes on with what that gives.
+  void begin(PlannedCall& call) {
+    const std::vector<Spec> specs = program_.specs(call);
+    const Op* const op = call.op->begins(call.arguments.get(), Specs(specs));
+    if (!op || specs[0].shape.elements() < kBegun || !program_.whole(call.inputs[0])) return;
+    const auto made = static_cast<ValueId>(program_.values.size());
+    program_.values.push_back({.kind = Value::Kind::computed, .spec = op->shape(nullptr, Specs(specs))});
+    made_in_.push_back(kOutside);
+    gathered_.push_back(false);
+    place({.op = op, .arguments = {}, .inputs = {call.inputs[0]}, .output = made});
+    call.inputs[0] = made;
+  }
 
   // The rows that the group and the call have in common, or none: 0 where both are cut anywhere.
   std::optional<std::int64_t> common_rows(std::size_t index, const PlannedCall& call, const Cut& cut) const {
@@ -102,7 +129,7 @@ class Grouping {
     if (rows && (group.elements % rows || cut.elements % rows)) return std::nullopt;
     for (std::size_t k = 0; k < call.inputs.size(); ++k)
       if (made_in_[program_.root(call.inputs[k])] == static_cast<std::int64_t>(index) &&
-          !(split(cut, k) && program_.whole(call.inputs[k])))
+          (!split(cut, k) || !program_.whole(call.inputs[k]) || gathered_[program_.root(call.inputs[k])]))
         return std::nullopt;
     return rows;
   }
@@ -138,6 +165,7 @@ class Grouping {
 
   void add(std::size_t index, PlannedCall call, const std::optional<Cut>& cut) {
     made_in_[call.output] = static_cast<std::int64_t>(index);
+    gathered_[call.output] = call.op->gathers() > 0;
     if (cut)
       for (std::size_t k = 0; k < call.inputs.size(); ++k)
         if (split(*cut, k) && program_.spec(call.inputs[k]).shape.elements() >= kLarge)
@@ -147,7 +175,8 @@ class Grouping {
 
   Program& program_;
   std::vector<Group> groups_;
-  std::vector<std::int64_t> made_in_;                   // by value: its group
+  std::vector<std::int64_t> made_in_;  // by value: its group
+  std::vector<bool> gathered_;         // by value: whether its rows are made of several of the step each
   std::unordered_map<ValueId, std::size_t> readers_{};  // by value: the last group that reads it in parts
 };
 
