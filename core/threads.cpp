@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -80,9 +81,10 @@ struct Job {
   }
 };
 
-// Tiles are numbered through all jobs and never twice, so taking one is a single compare-and-swap, which fails for who
-// looked at an older job. A worker touches a job only while it holds a tile of it: the caller waits for tiles that were
-// begun, never for a worker that has not come.
+// Each thread has a stretch of a job's tiles and takes others' when its own are gone: so in one call after another it
+// meets the memory that its own cache has. Tiles are numbered through all jobs and never twice, so taking one is a
+// single compare-and-swap, which fails for who looked at an older job. A worker touches a job only while it holds a
+// tile of it: the caller waits for tiles that were begun, never for a worker that has not come.
 class Pool {
  public:
   // One job at a time; false where another is running.
@@ -90,14 +92,21 @@ class Pool {
     const std::unique_lock busy(busy_, std::try_to_lock);
     if (!busy) return false;
     helpers = hire(helpers);
-    job.first = next_.load(std::memory_order_relaxed);
-    const std::uint64_t end = job.first + static_cast<std::uint64_t>(job.tiles);
+    job.first = numbered_;
+    numbered_ += static_cast<std::uint64_t>(job.tiles);
+    const std::uint64_t end = numbered_;
     job_.store(&job, std::memory_order_relaxed);
     helpers_.store(helpers, std::memory_order_relaxed);
-    end_.store(end);
+    const int count = std::min(helpers + 1, kMostStretches);
+    stretch_count_.store(count, std::memory_order_relaxed);
+    for (int k = 0; k < count; ++k) {
+      // The beginning before the end: between them there is nothing to be taken.
+      stretches_[static_cast<std::size_t>(k)].next = job.first + static_cast<std::uint64_t>(job.tiles * k / count);
+      stretches_[static_cast<std::size_t>(k)].end = job.first + static_cast<std::uint64_t>(job.tiles * (k + 1) / count);
+    }
     if (effort == Effort::large)
       for (int k = 0; k < helpers; ++k) workers_[static_cast<std::size_t>(k)]->wake();
-    const std::uint64_t mine = work();
+    const std::uint64_t mine = work(0);
     if (done_.fetch_add(mine) + mine != end) wait_for(end);
     return true;
   }
@@ -150,27 +159,44 @@ class Pool {
   void serve(Worker& self, int index) {
     inside = true;
     const auto called = [&] {
-      return stop_.load(std::memory_order_relaxed) ||
-             (next_.load() < end_.load() && index < helpers_.load(std::memory_order_relaxed));
+      return stop_.load(std::memory_order_relaxed) || (index < helpers_.load(std::memory_order_relaxed) && any_tile());
     };
     while (!stop_) {
       // Threads that share a processor would only keep each other from working.
       if (!called() && (helpers_.load(std::memory_order_relaxed) >= processors_ || !spin_until(called)))
         self.sleep_until(called);
-      if (called()) work(&done_);
+      if (called()) work(index + 1, &done_);
     }
   }
 
-  // Takes tiles while there are any and counts them, each at once in `done` if that is given.
-  std::uint64_t work(std::atomic<std::uint64_t>* done = nullptr) {
+  struct alignas(64) Stretch {
+    std::atomic<std::uint64_t> next{0};  // the tile to be taken next
+    std::atomic<std::uint64_t> end{0};
+  };
+
+  bool any_tile() const {
+    const auto count = static_cast<std::size_t>(stretch_count_.load(std::memory_order_relaxed));
+    return std::any_of(stretches_.begin(), stretches_.begin() + count,
+                       [](const Stretch& each) { return each.next.load() < each.end.load(); });
+  }
+
+  // Takes tiles while there are any, first those of stretch `own`, and counts them, each at once in `done` if that is
+  // given.
+  std::uint64_t work(int own, std::atomic<std::uint64_t>* done = nullptr) {
+    const int count = stretch_count_.load(std::memory_order_relaxed);
+    std::uint64_t taken = 0;
+    for (int k = 0; k < count; ++k) taken += work(stretches_[static_cast<std::size_t>((own + k) % count)], done);
+    return taken;
+  }
+  std::uint64_t work(Stretch& stretch, std::atomic<std::uint64_t>* done) {
     std::uint64_t count = 0;
     for (;;) {
-      std::uint64_t tile = next_.load();
-      const std::uint64_t end = end_.load();
-      if (tile >= end) return count;
+      std::uint64_t tile = stretch.next.load();
+      if (tile >= stretch.end.load()) return count;
       Job* const job = job_.load(std::memory_order_relaxed);
-      if (!next_.compare_exchange_strong(tile, tile + 1)) continue;
+      if (!stretch.next.compare_exchange_strong(tile, tile + 1)) continue;
       if (denormals() != job->caller_denormals) set_denormals(job->caller_denormals);
+      const std::uint64_t end = job->first + static_cast<std::uint64_t>(job->tiles);
       job->run(static_cast<std::int64_t>(tile - job->first));
       ++count;
       if (done != nullptr && done->fetch_add(1) + 1 == end && waiting_.load()) {
@@ -189,9 +215,12 @@ class Pool {
     waiting_ = false;
   }
 
+  static constexpr int kMostStretches = 64;  // beyond, threads share them
+
   const int processors_ = processors();
-  alignas(64) std::atomic<std::uint64_t> next_{0};  // the tile to be taken next
-  alignas(64) std::atomic<std::uint64_t> end_{0};   // the end of the job's tiles
+  std::array<Stretch, kMostStretches> stretches_{};
+  std::uint64_t numbered_ = 0;  // tiles so far
+  alignas(64) std::atomic<int> stretch_count_{1};
   std::atomic<Job*> job_{nullptr};
   std::atomic<int> helpers_{0};
   std::atomic<bool> stop_{false};
