@@ -115,6 +115,7 @@ struct Extent3d {
   Extent plane = 1;
   Extent3d(std::int64_t all) : depth(all), plane(all) {}
   Extent3d(std::int64_t a_depth, std::int64_t rows, std::int64_t columns) : depth(a_depth), plane(rows, columns) {}
+  std::vector<std::int64_t> list() const { return {depth, plane.rows, plane.columns}; }
 };
 /// What is put around a volume: that of its planes, and so many in front and behind.
 class Padding3d {
@@ -125,9 +126,12 @@ class Padding3d {
   Padding3d(std::int64_t all) : plane_(all), front_(all), back_(all) {}
   Padding3d(std::int64_t front, std::int64_t back, const Padding& plane) : plane_(plane), front_(front), back_(back) {}
 
+  bool same() const { return plane_.same(); }
   const Padding& plane() const { return plane_; }
   std::int64_t front() const { return front_; }
   std::int64_t back() const { return back_; }
+  /// In front and behind, then those of planes.
+  std::vector<std::int64_t> widths() const;
 
  private:
   Padding plane_ = {};
@@ -174,6 +178,18 @@ struct Pool1dOptions {
 /// The same of sequences [n, c, t].
 Tensor max_pool1d(const Tensor& x, const Pool1dOptions& options = {});
 Tensor average_pool1d(const Tensor& x, const Pool1dOptions& options = {});
+
+struct Pool3dOptions {
+  Extent3d window = 2;
+  /// 0: as the window.
+  Extent3d strides = 0;
+  Padding3d padding = {};
+  bool channels_last = false;
+  bool count_padding = false;
+};
+/// The same of volumes [n, c, d, h, w]: a pool of each plane, then one along the depth. Only the batch may be open.
+Tensor max_pool3d(const Tensor& x, const Pool3dOptions& options = {});
+Tensor average_pool3d(const Tensor& x, const Pool3dOptions& options = {});
 
 /// Pools to `size` rows and columns: window k of m over n elements is those from ⌊k n / m⌋ to ⌈(k + 1) n / m⌉, as in
 /// PyTorch. Where m does not divide n, windows overlap, and ties of the largest share the gradient. Refuses open rows

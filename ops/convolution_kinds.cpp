@@ -83,6 +83,12 @@ Padding Padding1d::of_row(std::int64_t reach) const {
   return {0, 0, causal_ ? std::max<std::int64_t>(0, reach - 1) : before_, after_};
 }
 
+std::vector<std::int64_t> Padding3d::widths() const {
+  std::vector<std::int64_t> all{front_, back_};
+  all.insert(all.end(), plane_.widths().begin(), plane_.widths().end());
+  return all;
+}
+
 Tensor conv1d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const Conv1dOptions& options) {
   check_ranks("conv1d", x, kernel, 3);
   return channels_first(x, options.channels_last, [&](const Tensor& sequences) {
@@ -103,7 +109,7 @@ Tensor conv3d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const C
     if (sizes[2] == kOpen) throw Error("conv3d: the depth is open: it must be known");
     const std::int64_t window = kernel.shape()[2], step = options.strides.depth, spacing = options.dilation.depth;
     // Depth is the rows of an axis of its own.
-    const bool same = options.padding.plane().same();
+    const bool same = options.padding.same();
     const std::vector<std::int64_t> strides{step, 1}, dilation{spacing, 1};
     const std::vector<std::int64_t> around{options.padding.front(), options.padding.back(), 0, 0};
     const windows::Wish wish{strides, around, same, dilation};

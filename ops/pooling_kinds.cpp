@@ -1,4 +1,4 @@
-// Pools that are others', seen otherwise: of sequences, to a given size, of everything.
+// Pools that are others', seen otherwise: of sequences and volumes, to a given size, of everything.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,6 +25,33 @@ Tensor pool_row(const char* name, Tensor (*pool)(const Tensor&, const Pool2dOpti
                                          .padding = options.padding.of_row(options.window),
                                          .count_padding = options.count_padding});
     return squeeze(y, 2);
+  });
+}
+
+// The largest of the planes' largest is the volume's, and the first of them the first; as each axis has its own count
+// of what a window sees, the mean of the planes' means is the volume's too.
+Tensor pool_volume(const char* name, Tensor (*pool)(const Tensor&, const Pool2dOptions&), const Tensor& x,
+                   const Pool3dOptions& options) {
+  if (x.rank() != 5) throw Error(fmt::format("{}{}: x must have five axes", name, x.shape().text()));
+  return windows::channels_first(x, options.channels_last, [&](const Tensor& volumes) {
+    const Shape& size = volumes.shape();
+    if (std::find(size.begin() + 1, size.end(), kOpen) != size.end())
+      throw Error(fmt::format("{}{}: all but the batch must be known", name, x.shape().text()));
+    const Extent3d &window = options.window, &strides = options.strides;
+    const bool as_window = strides.depth == 0 && strides.plane.rows == 0 && strides.plane.columns == 0;
+    const Padding3d& padding = options.padding;
+    const Tensor planes = pool(reshape(volumes, {size[0], size[1] * size[2], size[3], size[4]}),
+                               {.window = window.plane,
+                                .strides = as_window ? window.plane : strides.plane,
+                                .padding = padding.plane(),
+                                .count_padding = options.count_padding});
+    const std::int64_t rows = planes.shape()[2], columns = planes.shape()[3];
+    const Tensor y = pool(reshape(planes, {size[0], size[1], size[2], rows * columns}),
+                          {.window = {window.depth, 1},
+                           .strides = {as_window ? window.depth : strides.depth, 1},
+                           .padding = padding.same() ? Padding("same") : Padding(padding.front(), padding.back(), 0, 0),
+                           .count_padding = options.count_padding});
+    return reshape(y, {size[0], size[1], y.shape()[2], rows, columns});
   });
 }
 
@@ -86,6 +113,13 @@ Tensor max_pool1d(const Tensor& x, const Pool1dOptions& options) {
 }
 Tensor average_pool1d(const Tensor& x, const Pool1dOptions& options) {
   return pool_row("average_pool1d", average_pool2d, x, options);
+}
+
+Tensor max_pool3d(const Tensor& x, const Pool3dOptions& options) {
+  return pool_volume("max_pool3d", max_pool2d, x, options);
+}
+Tensor average_pool3d(const Tensor& x, const Pool3dOptions& options) {
+  return pool_volume("average_pool3d", average_pool2d, x, options);
 }
 
 Tensor adaptive_max_pool2d(const Tensor& x, Extent size) {

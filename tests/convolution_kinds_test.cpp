@@ -2,6 +2,7 @@
 // and NumPy's, from the definitions.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <functional>
 #include <vector>
 
@@ -165,6 +166,52 @@ TEST_CASE("pools of sequences leave padding out of means, or count it") {
   check_ends(average_pool1d(x, options), {0.330346925569421, 0.5986657963812, -0.567503710319617, -0.369325728866609});
   CHECK(max_pool1d(x).shape() == Shape({1, 2, 3}));
   CHECK_THROWS_WITH_AS(max_pool1d(x, {.padding = "causal"}), Contains("no causal padding"), Error);
+}
+
+TEST_CASE("pools of volumes see windows of planes, rows and columns, and leave padding out of means or count it") {
+  const Tensor x = sines({2, 2, 4, 5, 3}, 0.1);
+  Pool3dOptions options{.window = {3, 2, 2}, .strides = {2, 1, 2}, .padding = {1, 0, {1, 0, 0, 1}}};
+  const Tensor y = average_pool3d(x, options);
+  CHECK(y.shape() == Shape({2, 2, 2, 5, 2}));
+  check_ends(y, {0.295041557296061, -0.0604278192163848, -0.00375122212742711, -0.0243864417781519},
+             {0.0104374239543724, 0.00375319300082761, -0.00997144451590241, -0.00536068182813596});
+  check_ends(max_pool3d(x, options), {0.891207360061435, 0.863209366648874, 0.891207360061435, 0.949124553647895},
+             {0.998682016618311, 0.927815748652288, 0.998682016618311, 0.983103502903942});
+  options.channels_last = true;
+  check_channels_last(y, average_pool3d(moveaxis(x, 1, -1), options));
+  options.channels_last = false;
+  options.count_padding = true;
+  check_ends(average_pool3d(x, options), {0.0983471857653536, -0.0100713032027308, -0.00250081475161807},
+             {0.0104374239543724, 0.00187659650041381, -0.00997144451590241, -0.00268034091406798});
+  const Pool3dOptions same{.window = {3, 2, 2}, .padding = "same"};
+  CHECK(max_pool3d(x, same).shape() == Shape({2, 2, 2, 3, 2}));
+  check_ends(max_pool3d(x, same), {0.891207360061435, 0.949124553647895, 0.777794161801093, 0.969889810845086},
+             {0.998682016618311, 0.927815748652288, 0.815202303825544, 0.332504869472909});
+  check_ends(average_pool3d(x, same), {-0.00375122212742711, -0.0243864417781519, 0.00231867921831103},
+             {-0.0120553527946082, 0.019288135530299, -0.210393040032205, -0.266691261651321});
+  check_gradients([&](const Tensors& in) { return square(max_pool3d(in[0], options)); }, {x});
+  check_gradients([&](const Tensors& in) { return square(average_pool3d(in[0], options)); }, {x});
+}
+
+TEST_CASE("N14: of a volume's ties the first in order takes the gradient, and NaN wins") {
+  const Tensor x = variable(from_values(Values{0, 1, 3, 2, 3, 0, 1, 3}, {1, 1, 2, 2, 2}));
+  const Tensor y = max_pool3d(x);
+  CHECK(y.values<double>() == Values{3});
+  CHECK(backward(sum(y))[x].values<double>() == Values{0, 0, 1, 0, 0, 0, 0, 0});
+  const double nan = std::nan("");
+  const Tensor z = variable(from_values(Values{0, 9, nan, 1}, {1, 1, 2, 1, 2}));
+  const Tensor most = max_pool3d(z, {.window = {2, 1, 2}});
+  CHECK(std::isnan(most.item<double>()));
+  CHECK(backward(sum(most))[z].values<double>() == Values{0, 0, 1, 0});
+}
+
+TEST_CASE("pools of volumes refuse what does not fit") {
+  CHECK_THROWS_WITH_AS(max_pool3d(ones({1, 2, 3, 4})), "max_pool3d(1, 2, 3, 4): x must have five axes", Error);
+  CHECK_THROWS_WITH_AS(average_pool3d(input({2, kOpen, 4, 4})), Contains("all but the batch must be known"), Error);
+  CHECK_THROWS_WITH_AS(max_pool3d(ones({1, 1, 4, 4, 4}), {.padding = {2, 0, Padding()}}),
+                       Contains("more than half the window"), Error);
+  CHECK(max_pool3d(input({2, 4, 4, 4})).shape() == Shape({kOpen, 2, 2, 2, 2}));
+  CHECK(average_pool3d(ones({0, 2, 4, 4, 4})).shape() == Shape({0, 2, 2, 2, 2}));
 }
 
 TEST_CASE("pools of images take channels last") {
