@@ -1,4 +1,4 @@
-// Layers beyond dense ones and images'. Numbers are NumPy's, from Keras's formulas.
+// Layers beyond dense ones. Numbers are NumPy's, from Keras's formulas.
 #include <doctest/doctest.h>
 
 #include <string>
@@ -83,6 +83,15 @@ std::vector<Model> models() {
     y = MaxPooling1D(2, {.strides = 1, .channels_last = true})(y);
     y = LSTM(2, {.go_backwards = true})(LayerNormalization({.axis = 1, .scale = false})(y));
     all.push_back(Model(x, Dense(2)(y), {.name = "sequences"}));
+  }
+  {
+    const Tensor x = input({2, 4, 5, 4}, "volume");
+    Tensor y = Conv3D(4, {2, 3, 2}, {.padding = "same", .groups = 2, .activation = "tanh"})(x);
+    y = AveragePooling3D(2, {.strides = {2, 1, 1}, .padding = {1, 0, {1, 1, 0, 1}}})(y);
+    y = Conv3D(3, 2, {.strides = {1, 2, 1}, .padding = {0, 1, "valid"}, .use_bias = false})(y);
+    y = MaxPooling3D({2, 1, 2}, {.strides = 1})(y);
+    y = Concatenate()({GlobalAveragePooling3D()(y), GlobalMaxPooling3D()(y)});
+    all.push_back(Model(x, Dense(2)(y), {.name = "volumes"}));
   }
   {
     const Tensor x = input({4, 6}, "features");
@@ -322,51 +331,4 @@ TEST_CASE("moving moments move once where a checkpoint computes the layer twice"
   backward(sum(square(y)));
   CHECK(layer.parameters()[2].value().values<double>() == Values{1, 2});
   CHECK(layer.parameters()[3].value().values<double>() == Values{1, 2.5});
-}
-
-TEST_CASE("layers of convolution take channels last, with the same weights") {
-  const auto same = [](const LayerHandle& first, const LayerHandle& last, const Tensor& x) {
-    const Tensor y = with_sines(first, {x}), moved = with_sines(last, {moveaxis(x, 1, -1)});
-    CHECK(moveaxis(moved, -1, 1).values<double>() == y.values<double>());
-  };
-  const Tensor images = sines({2, 4, 5, 6}, 0.1), sequences = sines({2, 4, 7}, 0.3);
-  same(Conv2D(6, {2, 3}, {.groups = 2, .activation = "relu"}),
-       Conv2D(6, {2, 3}, {.groups = 2, .activation = "relu", .channels_last = true}), images);
-  same(Conv1D(3, 2), Conv1D(3, 2, {.channels_last = true}), sequences);
-  same(DepthwiseConv2D(2), DepthwiseConv2D(2, {.channels_last = true}), images);
-  same(Conv2DTranspose(3, 2, {.strides = 2}), Conv2DTranspose(3, 2, {.strides = 2, .channels_last = true}), images);
-  same(MaxPooling2D(), MaxPooling2D(2, {.channels_last = true}), images);
-  CHECK(GlobalMaxPooling2D({.keepdims = true})(images).shape() == Shape({2, 4, 1, 1}));
-}
-
-TEST_CASE("a transposed convolution has Keras's sizes, and a depthwise one Keras's filters") {
-  const auto shape = [](const Conv2DTransposeOptions& options) {
-    return Conv2DTranspose(3, {2, 4}, options)(input({2, 5, 6})).shape();
-  };
-  // deconv_output_length of Keras: n stride + max(kernel - stride, 0), or n stride
-  CHECK(shape({}) == Shape({kOpen, 3, 6, 9}));
-  CHECK(shape({.strides = 3}) == Shape({kOpen, 3, 15, 19}));
-  CHECK(shape({.strides = 3, .padding = "same"}) == Shape({kOpen, 3, 15, 18}));
-  CHECK(shape({.strides = {3, 1}, .output_padding = {0, 0}}) == Shape({kOpen, 3, 14, 9}));
-  const DepthwiseConv2D depthwise(3, {.depth_multiplier = 2});
-  CHECK(depthwise(ones({1, 4, 5, 5})).shape() == Shape({1, 8, 3, 3}));
-  const float limit = 0.33333333f;  // sqrt(6 / (9 4 + 9 2))
-  CHECK(max(abs(depthwise.parameters()[0].value())).item<float>() <= limit);
-  CHECK(max(abs(depthwise.parameters()[0].value())).item<float>() > 0.9f * limit);
-}
-
-TEST_CASE("layers that files held before they knew channels last are read, and bad attributes refused") {
-  Attributes old{{"filters", std::int64_t{2}},
-                 {"kernel_size", std::vector<std::int64_t>{2, 2}},
-                 {"strides", std::vector<std::int64_t>{1, 1}},
-                 {"same", false},
-                 {"padding", std::vector<std::int64_t>{0, 0, 0, 0}},
-                 {"dilation_rate", std::vector<std::int64_t>{1, 1}},
-                 {"groups", std::int64_t{1}},
-                 {"activation", std::string("relu")},
-                 {"use_bias", true}};
-  CHECK(layer_from("Conv2D", old)->type() == "Conv2D");
-  old[1].second = std::vector<std::int64_t>{2};
-  CHECK_THROWS_WITH_AS(layer_from("Conv2D", old), Contains("\"kernel_size\" must have 2 numbers, not 1"), Error);
-  CHECK_THROWS_WITH_AS(register_layer("GRU", {}), Contains("there is a layer class \"GRU\" already"), Error);
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include <twopass/core/error.h>
 #include <twopass/graph/layers/families.h>
@@ -29,6 +30,10 @@ Initializer turned_depthwise(Initializer draw, std::int64_t multiplier) {
   };
 }
 
+FusedActivation fused(const ActivationFunction& activation) {
+  return activation.name() == "relu" ? FusedActivation::relu : FusedActivation::linear;
+}
+
 // What all layers of filters have.
 class FilterLayer : public Layer {
  public:
@@ -52,11 +57,10 @@ class FilterLayer : public Layer {
   bool savable() const override { return common_.activation.named(); }
 
  protected:
-  FusedActivation fused() const {
-    return common_.activation.name() == "relu" ? FusedActivation::relu : FusedActivation::linear;
+  // Of what was computed with the activation that is fused.
+  Tensor activated(const Tensor& y) const {
+    return fused(common_.activation) == FusedActivation::linear ? common_.activation(y) : y;
   }
-  // Of what was computed with fused().
-  Tensor activated(const Tensor& y) const { return fused() == FusedActivation::linear ? common_.activation(y) : y; }
   Tensor bias() const { return common_.use_bias ? bias_.tensor() : Tensor(); }
   // The number of channels of an input of so many axes.
   std::int64_t channels(const Shapes& inputs, int rank) const {
@@ -84,68 +88,80 @@ class FilterLayer : public Layer {
   Parameter kernel_, bias_;
 };
 
-class Conv2DLayer : public FilterLayer {
+// Layers whose filters see all channels of their group, in one function of x, kernel and bias.
+class ConvolutionLayer : public FilterLayer {
  public:
-  Conv2DLayer(std::int64_t filters, Extent kernel_size, const Conv2DOptions& with)
-      : FilterLayer({"Conv2D", "rows, columns", filters, with.activation, with.use_bias, with.kernel_initializer,
-                     with.bias_initializer, with.channels_last}),
-        kernel_size_(kernel_size),
-        options_{with.strides, with.padding, with.dilation_rate, with.groups, fused(), with.channels_last} {}
+  using Function = std::function<Tensor(const Tensor& x, const Tensor& kernel, const Tensor& bias)>;
+  ConvolutionLayer(Common common, std::vector<std::int64_t> window, std::int64_t groups, Attributes attributes,
+                   Function function)
+      : FilterLayer(std::move(common)),
+        window_(std::move(window)),
+        groups_(groups),
+        attributes_(std::move(attributes)),
+        function_(std::move(function)) {}
   void build(const Shapes& inputs) override {
-    const std::int64_t each = grouped(channels(inputs, 4), options_.groups);
-    kernel_ = add_weight("kernel", {common_.filters, each, kernel_size_.rows, kernel_size_.columns},
-                         turned(common_.kernel_initializer));
+    const std::int64_t each = grouped(channels(inputs, static_cast<int>(window_.size()) + 2), groups_);
+    std::vector<std::int64_t> sizes{common_.filters, each};
+    sizes.insert(sizes.end(), window_.begin(), window_.end());
+    kernel_ = add_weight("kernel", sizes, turned(common_.kernel_initializer));
     add_bias(common_.filters);
   }
   Tensors call(const Tensors& inputs, const CallContext&) override {
-    return {activated(conv2d(inputs[0], kernel_, bias(), options_))};
+    return {activated(function_(inputs[0], kernel_, bias()))};
   }
-  Attributes attributes() const override {
-    return with_common({{"filters", common_.filters},
-                        {"kernel_size", kernel_size_.list()},
-                        {"strides", options_.strides.list()},
-                        {"same", options_.padding.same()},
-                        {"padding", options_.padding.widths()},
-                        {"dilation_rate", options_.dilation.list()},
-                        {"groups", options_.groups}});
-  }
+  Attributes attributes() const override { return with_common(attributes_); }
 
  private:
-  Extent kernel_size_;
-  Conv2dOptions options_;
+  std::vector<std::int64_t> window_;
+  std::int64_t groups_;
+  Attributes attributes_;
+  Function function_;
 };
 
-class Conv1DLayer : public FilterLayer {
- public:
-  Conv1DLayer(std::int64_t filters, std::int64_t kernel_size, const Conv1DOptions& with)
-      : FilterLayer({"Conv1D", "steps", filters, with.activation, with.use_bias, with.kernel_initializer,
-                     with.bias_initializer, with.channels_last}),
-        kernel_size_(kernel_size),
-        options_{with.strides, with.padding, with.dilation_rate, with.groups, fused(), with.channels_last} {}
-  void build(const Shapes& inputs) override {
-    const std::int64_t each = grouped(channels(inputs, 3), options_.groups);
-    kernel_ = add_weight("kernel", {common_.filters, each, kernel_size_}, turned(common_.kernel_initializer));
-    add_bias(common_.filters);
-  }
-  Tensors call(const Tensors& inputs, const CallContext&) override {
-    return {activated(conv1d(inputs[0], kernel_, bias(), options_))};
-  }
-  Attributes attributes() const override {
-    const Padding1d& padding = options_.padding;
-    const char* const name = padding.same() ? "same" : padding.causal() ? "causal" : "";
-    return with_common({{"filters", common_.filters},
-                        {"kernel_size", kernel_size_},
-                        {"strides", options_.stride},
-                        {"named_padding", std::string(name)},
-                        {"padding", std::vector<std::int64_t>{padding.before(), padding.after()}},
-                        {"dilation_rate", options_.dilation},
-                        {"groups", options_.groups}});
-  }
+template <typename Options>
+FilterLayer::Common common(const char* type, const char* axes, std::int64_t filters, const Options& with) {
+  return {type,
+          axes,
+          filters,
+          with.activation,
+          with.use_bias,
+          with.kernel_initializer,
+          with.bias_initializer,
+          with.channels_last};
+}
 
- private:
-  std::int64_t kernel_size_;
-  Conv1dOptions options_;
-};
+LayerPointer convolution1d(std::int64_t filters, std::int64_t kernel_size, const Conv1DOptions& with) {
+  const Padding1d& padding = with.padding;
+  const char* const name = padding.same() ? "same" : padding.causal() ? "causal" : "";
+  const Attributes attributes{{"filters", filters},
+                              {"kernel_size", kernel_size},
+                              {"strides", with.strides},
+                              {"named_padding", std::string(name)},
+                              {"padding", std::vector<std::int64_t>{padding.before(), padding.after()}},
+                              {"dilation_rate", with.dilation_rate},
+                              {"groups", with.groups}};
+  const Conv1dOptions options{with.strides, with.padding,           with.dilation_rate,
+                              with.groups,  fused(with.activation), with.channels_last};
+  return named<ConvolutionLayer>(
+      with.name, common("Conv1D", "steps", filters, with), std::vector{kernel_size}, with.groups, attributes,
+      [=](const Tensor& x, const Tensor& kernel, const Tensor& b) { return conv1d(x, kernel, b, options); });
+}
+
+// Of images or volumes.
+template <typename Size, typename With, typename Options>
+LayerPointer convolution(const char* type, const char* axes,
+                         Tensor (*convolve)(const Tensor&, const Tensor&, const Tensor&, const Options&),
+                         std::int64_t filters, Size kernel_size, const With& with) {
+  const Attributes attributes{
+      {"filters", filters},          {"kernel_size", kernel_size.list()}, {"strides", with.strides.list()},
+      {"same", with.padding.same()}, {"padding", with.padding.widths()},  {"dilation_rate", with.dilation_rate.list()},
+      {"groups", with.groups}};
+  const Options options{with.strides, with.padding,           with.dilation_rate,
+                        with.groups,  fused(with.activation), with.channels_last};
+  return named<ConvolutionLayer>(
+      with.name, common(type, axes, filters, with), kernel_size.list(), with.groups, attributes,
+      [=](const Tensor& x, const Tensor& kernel, const Tensor& b) { return convolve(x, kernel, b, options); });
+}
 
 class DepthwiseConv2DLayer : public FilterLayer {
  public:
@@ -153,7 +169,7 @@ class DepthwiseConv2DLayer : public FilterLayer {
       : FilterLayer({"DepthwiseConv2D", "rows, columns", with.depth_multiplier, with.activation, with.use_bias,
                      with.depthwise_initializer, with.bias_initializer, with.channels_last}),
         kernel_size_(kernel_size),
-        options_{with.strides, with.padding, with.dilation_rate, 1, fused(), with.channels_last} {}
+        options_{with.strides, with.padding, with.dilation_rate, 1, fused(with.activation), with.channels_last} {}
   void build(const Shapes& inputs) override {
     const std::int64_t filters = checked_product(channels(inputs, 4), common_.filters);
     kernel_ = add_weight("kernel", {filters, 1, kernel_size_.rows, kernel_size_.columns},
@@ -244,6 +260,18 @@ LayerPointer conv1d_from(const Attributes& with) {
       .pointer();
 }
 
+LayerPointer conv3d_from(const Attributes& with) {
+  return Conv3D(integer(with, "filters"), extent3d(with, "kernel_size"),
+                {.strides = extent3d(with, "strides"),
+                 .padding = padding3d(with),
+                 .dilation_rate = extent3d(with, "dilation_rate"),
+                 .groups = integer(with, "groups"),
+                 .activation = text(with, "activation"),
+                 .use_bias = truth(with, "use_bias"),
+                 .channels_last = truth(with, "channels_last")})
+      .pointer();
+}
+
 LayerPointer depthwise_from(const Attributes& with) {
   return DepthwiseConv2D(extent(with, "kernel_size"), {.strides = extent(with, "strides"),
                                                        .padding = padding(with),
@@ -270,9 +298,11 @@ LayerPointer transpose_from(const Attributes& with) {
 }  // namespace
 
 Conv2D::Conv2D(std::int64_t filters, Extent kernel_size, const Conv2DOptions& options)
-    : LayerHandle(named<Conv2DLayer>(options.name, filters, kernel_size, options)) {}
+    : LayerHandle(convolution("Conv2D", "rows, columns", conv2d, filters, kernel_size, options)) {}
 Conv1D::Conv1D(std::int64_t filters, std::int64_t kernel_size, const Conv1DOptions& options)
-    : LayerHandle(named<Conv1DLayer>(options.name, filters, kernel_size, options)) {}
+    : LayerHandle(convolution1d(filters, kernel_size, options)) {}
+Conv3D::Conv3D(std::int64_t filters, Extent3d kernel_size, const Conv3DOptions& options)
+    : LayerHandle(convolution("Conv3D", "depth, rows, columns", conv3d, filters, kernel_size, options)) {}
 DepthwiseConv2D::DepthwiseConv2D(Extent kernel_size, const DepthwiseConv2DOptions& options)
     : LayerHandle(named<DepthwiseConv2DLayer>(options.name, kernel_size, options)) {}
 Conv2DTranspose::Conv2DTranspose(std::int64_t filters, Extent kernel_size, const Conv2DTransposeOptions& options)
@@ -281,6 +311,7 @@ Conv2DTranspose::Conv2DTranspose(std::int64_t filters, Extent kernel_size, const
 LayerMakers convolutional_layers() {
   return {{"Conv2D", conv2d_from},
           {"Conv1D", conv1d_from},
+          {"Conv3D", conv3d_from},
           {"DepthwiseConv2D", depthwise_from},
           {"Conv2DTranspose", transpose_from}};
 }

@@ -47,6 +47,25 @@ struct Conv1D : LayerHandle {
   Conv1D(std::int64_t filters, std::int64_t kernel_size, const Conv1DOptions& options = {});
 };
 
+struct Conv3DOptions {
+  Extent3d strides = 1;
+  /// "valid", "same", or a number of planes, rows and columns.
+  Padding3d padding = "valid";
+  Extent3d dilation_rate = 1;
+  std::int64_t groups = 1;
+  ActivationFunction activation = {};
+  bool use_bias = true;
+  /// Draws for Keras's shape [depth, rows, columns, channels / groups, filters].
+  Initializer kernel_initializer = glorot_uniform();
+  Initializer bias_initializer = zeros_initializer();
+  bool channels_last = false;
+  std::string name = {};
+};
+/// The same of volumes: [n, c, d, h, w] gives [n, filters, …]; kernel [filters, c / groups, depth, rows, columns].
+struct Conv3D : LayerHandle {
+  Conv3D(std::int64_t filters, Extent3d kernel_size, const Conv3DOptions& options = {});
+};
+
 struct DepthwiseConv2DOptions {
   Extent strides = 1;
   Padding padding = "valid";

@@ -47,10 +47,19 @@ Extent extent(const Attributes& with, const char* name) {
   const auto list = numbers(with, name, 2);
   return {list[0], list[1]};
 }
+Extent3d extent3d(const Attributes& with, const char* name) {
+  const auto list = numbers(with, name, 3);
+  return {list[0], list[1], list[2]};
+}
 Padding padding(const Attributes& with) {
   if (truth(with, "same")) return "same";
   const auto list = numbers(with, "padding", 4);
   return {list[0], list[1], list[2], list[3]};
+}
+Padding3d padding3d(const Attributes& with) {
+  if (truth(with, "same")) return "same";
+  const auto list = numbers(with, "padding", 6);
+  return {list[0], list[1], {list[2], list[3], list[4], list[5]}};
 }
 
 }  // namespace reading

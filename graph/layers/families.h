@@ -45,8 +45,10 @@ bool truth(const Attributes& with, const char* name);
 bool truth_or_false(const Attributes& with, const char* name);
 std::vector<std::int64_t> numbers(const Attributes& with, const char* name, std::size_t count);
 Extent extent(const Attributes& with, const char* name);
+Extent3d extent3d(const Attributes& with, const char* name);
 /// From "same" and "padding".
 Padding padding(const Attributes& with);
+Padding3d padding3d(const Attributes& with);
 
 }  // namespace reading
 }  // namespace twopass

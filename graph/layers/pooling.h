@@ -40,13 +40,28 @@ struct AveragePooling1D : LayerHandle {
   explicit AveragePooling1D(std::int64_t pool_size = 2, const Pooling1DOptions& options = {});
 };
 
+struct Pooling3DOptions {
+  /// 0: as the pool.
+  Extent3d strides = 0;
+  Padding3d padding = "valid";
+  bool channels_last = false;
+  std::string name = {};
+};
+/// The same of volumes [n, c, d, h, w].
+struct MaxPooling3D : LayerHandle {
+  explicit MaxPooling3D(Extent3d pool_size = 2, const Pooling3DOptions& options = {});
+};
+struct AveragePooling3D : LayerHandle {
+  explicit AveragePooling3D(Extent3d pool_size = 2, const Pooling3DOptions& options = {});
+};
+
 struct GlobalPoolingOptions {
   /// Whether the axes that were pooled stay, with size 1.
   bool keepdims = false;
   bool channels_last = false;
   std::string name = {};
 };
-/// The largest, the mean of each channel: images give [n, c], sequences too.
+/// The largest, the mean of each channel: images give [n, c], sequences and volumes too.
 struct GlobalMaxPooling2D : LayerHandle {
   explicit GlobalMaxPooling2D(const GlobalPoolingOptions& options = {});
 };
@@ -58,6 +73,12 @@ struct GlobalMaxPooling1D : LayerHandle {
 };
 struct GlobalAveragePooling1D : LayerHandle {
   explicit GlobalAveragePooling1D(const GlobalPoolingOptions& options = {});
+};
+struct GlobalMaxPooling3D : LayerHandle {
+  explicit GlobalMaxPooling3D(const GlobalPoolingOptions& options = {});
+};
+struct GlobalAveragePooling3D : LayerHandle {
+  explicit GlobalAveragePooling3D(const GlobalPoolingOptions& options = {});
 };
 
 }  // namespace twopass
