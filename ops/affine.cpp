@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <twopass/ops/branches.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/gemm.h>
 #include <twopass/ops/matmul.h>
@@ -128,6 +129,7 @@ const TypedOp<NoArgs>& affine_op(const char* name, const char* doc, const Exampl
       .forward = affine_forward<kActivation>,
       .work = affine_work,
       .absorb = kActivation == FusedActivation::linear ? affine_absorb : nullptr,
+      .branches = kActivation == FusedActivation::relu ? branches::of_relu<NoArgs> : nullptr,
       .keeps = Keep::first | Keep::second | (kActivation == FusedActivation::linear ? Keep::none : Keep::output),
       .gradient = affine_gradient<kActivation>,
       .tangent = affine_tangent<kActivation>,

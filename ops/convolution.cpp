@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <twopass/core/counted.h>
+#include <twopass/ops/branches.h>
 #include <twopass/ops/convolution_kernels.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/families.h>
@@ -213,6 +214,7 @@ const TypedOp<ConvolutionArgs>& convolution_op() {
                      "bias [filters] or none.",
       .shape = convolution_rule,
       .forward = convolution_forward<kRelu>,
+      .branches = kRelu ? branches::of_relu<ConvolutionArgs> : nullptr,
       .keeps = Keep::first | Keep::second | (kRelu ? Keep::output : Keep::none),
       .gradient = convolution_gradient<kRelu>,
       .tangent = convolution_tangent<kRelu>,

@@ -61,6 +61,18 @@ struct ClipArgs {
   double low = 0, high = 1;
   static constexpr auto fields = std::tuple{field("low", &ClipArgs::low), field("high", &ClipArgs::high)};
 };
+// A bound that no number reaches is none.
+Branches clip_branches(const ClipArgs& args, const Tensors& in, const Tensor&) {
+  Branches found{.count = 1, .taken = {}, .names = {"between its bounds"}};
+  const bool low = std::isfinite(args.low), high = std::isfinite(args.high);
+  if (low) found.names.push_back("below its bounds");
+  if (high) found.names.push_back("above its bounds");
+  found.count = static_cast<std::int64_t>(found.names.size());
+  for (const double x : in[0].values<double>())
+    found.taken.push_back(low && x < args.low ? 1 : high && x > args.high ? found.count - 1 : 0);
+  return found;
+}
+
 const TypedOp<ClipArgs>& clip_op() {
   static const TypedOp<ClipArgs> op({
       .name = "clip",
@@ -75,6 +87,7 @@ const TypedOp<ClipArgs>& clip_op() {
                   return raised > high ? high : raised;
                 });
           },
+      .branches = clip_branches,
       .keeps = Keep::first,
       // dx = g where low <= x <= high, else 0
       .gradient = [](const ClipArgs& args, const Call& call, const Tensor& g) -> Tensors {

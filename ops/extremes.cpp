@@ -77,6 +77,20 @@ Tensor extreme_tangent(const ReduceArgs& args, const Call& call, const Tensors& 
   return reshape(div(total, count), call.output_shape());
 }
 
+// Which of the elements that are reduced to one is the extreme.
+template <bool kLargest>
+Branches extreme_branches(const ReduceArgs& args, const Tensors& in, const Tensor& y) {
+  const Shape& shape = in[0].shape();
+  const auto reduced = reduced_axes(shape, args.axes);
+  std::vector<std::int64_t> order;
+  for (const bool last : {false, true})
+    for (int axis = 0; axis < shape.rank(); ++axis)
+      if (reduced[static_cast<std::size_t>(axis)] == last) order.push_back(axis);
+  const std::int64_t places = y.elements() == 0 ? 1 : in[0].elements() / y.elements();
+  const Tensor lines = reshape(transpose(in[0], order), {y.elements(), places});
+  return {.count = places, .taken = (kLargest ? argmax(lines) : argmin(lines)).values<std::int64_t>()};
+}
+
 const TypedOp<ReduceArgs>& max_op() {
   static const TypedOp<ReduceArgs> op({
       .name = "max",
@@ -84,6 +98,7 @@ const TypedOp<ReduceArgs>& max_op() {
       .shape = extreme_rule,
       .forward = extreme_forward<true>,
       .rows = rows_apart<ReduceArgs>,
+      .branches = extreme_branches<true>,
       .keeps = Keep::first | Keep::output,
       .gradient = extreme_gradient,
       .tangent = extreme_tangent,
@@ -104,6 +119,7 @@ const TypedOp<ReduceArgs>& min_op() {
       .shape = extreme_rule,
       .forward = extreme_forward<false>,
       .rows = rows_apart<ReduceArgs>,
+      .branches = extreme_branches<false>,
       .keeps = Keep::first | Keep::output,
       .gradient = extreme_gradient,
       .tangent = extreme_tangent,

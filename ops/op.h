@@ -81,6 +81,14 @@ struct Absorbed {
   std::vector<int> inputs;
 };
 
+/// The branches that an op may take, and which each element of its output took, as gradient checks report it.
+struct Branches {
+  std::int64_t count;
+  std::vector<std::int64_t> taken;
+  /// One for each; none where they are places, one of which each element came from.
+  std::vector<const char*> names = {};
+};
+
 /// A record without its types: what the engine, DOT, plans, saving and the tests see.
 class Op {
  public:
@@ -154,6 +162,8 @@ class Op {
   virtual const Op* begins(const Arguments* arguments, const Specs& inputs) const = 0;
   /// For ops that only look at their first input's memory: where in it the output begins, in elements.
   virtual std::optional<std::int64_t> alias(const Arguments* arguments, const Shape& input) const = 0;
+  virtual std::optional<Branches> branches(const Arguments* arguments, const Tensors& inputs,
+                                           const Tensor& output) const = 0;
   virtual Tensors gradient(const Arguments* arguments, const Call& call, const Tensor& g) const = 0;
   /// The record's rule for tangents, where it has one.
   virtual Tensor tangent(const Arguments* arguments, const Call& call, const Tensors& tangents) const = 0;
@@ -222,6 +232,8 @@ struct OpRecord {
   /// For reductions over rows: an op with `gathers` and no arguments, if the call gives the same bits for what that op
   /// makes of its input as for the input.
   const Op* (*begins)(const Args& args, const Specs& in) = nullptr;
+  /// For gradient checks: which branch each element took, where slopes at other points would not tell.
+  Branches (*branches)(const Args& args, const Tensors& inputs, const Tensor& output) = nullptr;
   Keep keeps = Keep::none;
   /// A gradient per input (undefined: none, zero), of the input's shape, or of the output's where the op broadcasts.
   Tensors (*gradient)(const Args& args, const Call& call, const Tensor& g) = nullptr;
@@ -298,6 +310,11 @@ class TypedOp : public Op {
   std::optional<std::int64_t> alias(const Arguments* arguments, const Shape& input) const override {
     if (!record_.alias) return std::nullopt;
     return record_.alias(unboxed<Args>(arguments), input);
+  }
+  std::optional<Branches> branches(const Arguments* arguments, const Tensors& inputs,
+                                   const Tensor& output) const override {
+    if (!record_.branches) return std::nullopt;
+    return record_.branches(unboxed<Args>(arguments), inputs, output);
   }
   Tensors gradient(const Arguments* arguments, const Call& call, const Tensor& g) const override {
     return record_.gradient(unboxed<Args>(arguments), call, g);

@@ -221,6 +221,25 @@ void pick_forward(const PoolArgs& args, Inputs in, Output out) {
   });
 }
 
+// The place in its window that each output came from.
+Branches pool_branches(const PoolArgs& args, const Tensors& in, const Tensor& y) {
+  const Tensor& x = in[0];
+  const Pool pool = pool_of(args, x.shape());
+  const auto &rows = pool.rows, &columns = pool.columns;
+  Branches found{.count = rows.window * columns.window,
+                 .taken = std::vector<std::int64_t>(static_cast<std::size_t>(y.elements()))};
+  const std::int64_t plane = rows.input * columns.input;
+  dispatch_floating(x.dtype(), [&]<typename T>() {
+    for_largest<T>(pool, View{x.node().data, &x.shape(), x.dtype()}, [&](std::int64_t place, std::int64_t output) {
+      const std::int64_t row = place % plane / columns.input, column = place % columns.input;
+      const std::int64_t to_row = output / columns.output % rows.output, to_column = output % columns.output;
+      found.taken[static_cast<std::size_t>(output)] = (row + rows.before - to_row * rows.stride) * columns.window +
+                                                      column + columns.before - to_column * columns.stride;
+    });
+  });
+  return found;
+}
+
 Tensor image(std::initializer_list<std::initializer_list<double>> rows) {
   const Tensor plane = tensor(rows, f64);
   return from_values(plane.values<double>(), {1, 1, plane.shape()[0], plane.shape()[1]}, f64);
@@ -284,6 +303,7 @@ const TypedOp<PoolArgs>& pool_op() {
       .doc = "The largest of each window of x [n, c, h, w]; of ties the first takes the gradient, NaN wins.",
       .shape = pool_rule,
       .forward = pool_forward,
+      .branches = pool_branches,
       .keeps = Keep::first,
       // dx = g where each window has its largest
       .gradient = [](const PoolArgs& args, const Call& call, const Tensor& g) -> Tensors {

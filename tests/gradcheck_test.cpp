@@ -3,11 +3,14 @@
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/coverage.h>
 #include <twopass/graph/autodiff/gradcheck.h>
+#include <twopass/ops/convolution.h>
+#include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
 #include <twopass/ops/op.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
 #include <twopass/ops/softmax.h>
 
 #include <algorithm>
@@ -118,6 +121,45 @@ TEST_CASE("branches that are never taken are reported: where, relu, maximum") {
   CHECK(notes([](const Tensor& t) { return elu(t); }) ==
         "never taken: any branch of elu((3,)) but the one with slope 1\n");
   CHECK(notes([](const Tensor& t) { return relu(t - 2.5) + tanh(t) + exp(t); }).empty());
+}
+
+TEST_CASE("branches inside records are reported: relu of a product, clip, where the largest lies") {
+  const Tensor rows = tensor({{1.0, 2.0, 3.0}, {2.0, 4.0, 9.0}}, f64), ones = full({3, 2}, 1, f64);
+  const auto notes = [&](auto f, const Tensor& x) {
+    std::string all;
+    const auto report = gradcheck([&](const Tensors& at) { return f(at[0]); }, {x});
+    for (const auto& note : report.notes()) all += note + "\n";
+    return all;
+  };
+  const auto fused = [&](double by) {
+    return [&, by](const Tensor& t) { return affine(t, ones * by, {}, FusedActivation::relu); };
+  };
+  CHECK(notes(fused(1), rows) == "never taken: the branch of affine_relu((2, 3), (3, 2)) with slope 0\n");
+  CHECK(notes(fused(-1), rows) == "never taken: the branch of affine_relu((2, 3), (3, 2)) with slope 1\n");
+  CHECK(notes(fused(1), rows - tensor({0.0, 0.0, 8.0}, f64)).empty());
+  const auto image = [](const Tensor& t) { return reshape(t, {1, 1, t.shape()[0], t.shape()[1]}); };
+  const auto filtered = [&](const Tensor& t) {
+    return conv2d(image(t), full({1, 1, 1, 2}, 1, f64), {}, {.activation = FusedActivation::relu});
+  };
+  CHECK(notes(filtered, rows) == "never taken: the branch of conv2d_relu((1, 1, 2, 3), (1, 1, 1, 2)) with slope 0\n");
+  CHECK(notes([](const Tensor& t) { return clip(t, 0, 5); }, rows) ==
+        "never taken: the branch of clip((2, 3), high=5) below its bounds\n");
+  CHECK(notes([](const Tensor& t) { return clip(t, 20, INFINITY); }, rows) ==
+        "never taken: the branch of clip((2, 3), low=20, high=inf) between its bounds\n");
+  CHECK(notes([](const Tensor& t) { return clip(t, 1.5, 5); }, rows).empty());
+  CHECK(notes([](const Tensor& t) { return max(t, 1); }, rows) ==
+        "never taken: any of the 3 places of max((2, 3), axes=[1]) but place 2\n");
+  CHECK(notes([](const Tensor& t) { return min(t, {0, 1}); }, rows).empty());  // one element has one place
+  CHECK(notes([](const Tensor& t) { return min(t, 0); }, rows) ==
+        "never taken: any of the 2 places of min((2, 3), axes=[0]) but place 0\n");
+  const Tensor turned = tensor({{1.0, 2.0, 3.0}, {8.0, 4.0, 7.0}}, f64);
+  CHECK(notes([](const Tensor& t) { return max(t, 1); }, turned).empty());
+  CHECK(notes([](const Tensor& t) { return max(t); }, tensor({1.0, 2.0}, f64)) ==
+        "never taken: any of the 2 places of max((2,)) but place 1\n");
+  const auto pooled = [&](const Tensor& t) { return max_pool2d(image(t), {.strides = 1}); };
+  CHECK(notes(pooled, rows) ==
+        "never taken: any of the 4 places of max_pool2d((1, 1, 2, 3), strides=[1, 1]) but place 3\n");
+  CHECK(notes(pooled, turned).empty());
 }
 
 TEST_CASE("f32 inputs are checked in f64, and a function that takes f32 only within f32's bounds") {

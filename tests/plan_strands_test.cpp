@@ -24,8 +24,8 @@ class ThreadsScope {
   int before_;
 };
 
-struct Branches {
-  explicit Branches(int count, std::int64_t width = 64) {
+struct ParallelBranches {
+  explicit ParallelBranches(int count, std::int64_t width = 64) {
     Random random(7);
     for (int k = 0; k < count; ++k)
       for (const Shape& shape : {Shape{256, width}, Shape{width}, Shape{width, 10}, Shape{10}})
@@ -87,7 +87,7 @@ Tensors random_program(std::uint64_t seed, const Tensors& in) {
 }  // namespace
 
 TEST_CASE("the branches of a model are strands that run at once, forward and backward, each with all its own steps") {
-  const Branches branches(8);
+  const ParallelBranches branches(8);
   const std::string text = plan(branches.step(), {ones({64, 256})}).text();
   CHECK(count_of(text, ", strand 0 of 8 at once") == 2);  // both products of the first branch
   CHECK(count_of(text, "affine_relu") == 8);
@@ -174,7 +174,7 @@ TEST_CASE("training branches gives equal weights with and without strands, for 1
   for (const int count : {1, 2})
     for (const auto& without : {std::vector<std::string>{}, {"strands"}}) {
       const ThreadsScope scope(count);
-      const Branches branches(8);
+      const ParallelBranches branches(8);
       const Plan step = plan(branches.step(), {x}, {.without = without});
       for (int k = 0; k < 5; ++k) step({x});
       weights.emplace_back();
@@ -185,7 +185,7 @@ TEST_CASE("training branches gives equal weights with and without strands, for 1
 }
 
 TEST_CASE("the arena of branches is within a tenth of what must live at a time, and strands add about a megabyte") {
-  const Branches branches(128);
+  const ParallelBranches branches(128);
   const Plan planned = plan(branches.step(), {ones({64, 256})});
   const Plan serial = plan(branches.step(), {ones({64, 256})}, {.without = {"strands"}});
   CHECK(planned.arena_bytes() <= planned.least_arena_bytes() * 11 / 10);
@@ -194,7 +194,7 @@ TEST_CASE("the arena of branches is within a tenth of what must live at a time, 
 
 TEST_CASE("products in strands have the precision of the thread that runs the plan") {
   if (!bf16_available()) return;
-  const Branches branches(8);
+  const ParallelBranches branches(8);
   const Tensor x = ones({64, 256});
   const PrecisionScope precision(Precision::bf16);
   const PlanFunction f = [&](const Tensors& in) -> Tensors { return {branches(in[0])}; };
@@ -205,7 +205,7 @@ TEST_CASE("products in strands have the precision of the thread that runs the pl
 }
 
 TEST_CASE("T14: a new value that is not finite is found in a strand, and the first of several is named") {
-  const Branches branches(8);
+  const ParallelBranches branches(8);
   Tensor x = ones({64, 256});
   const Plan step = plan(branches.step(), {x});
   branches.parameters[8].set(full({256, 64}, 1e30));

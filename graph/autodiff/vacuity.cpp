@@ -60,6 +60,21 @@ void note_pieces(const AloneCall& call, std::vector<std::string>& lines) {
         fmt::format("never taken: any branch of {} but the one with slope {:.4g}", call.text(), straight[0]));
 }
 
+// What the record says of the branches that each element took. Where one of many places may be taken, all elements
+// having taken the same is what tells that the choice was not tried.
+void note_branches(const Branches& branches, const AloneCall& call, std::vector<std::string>& lines) {
+  const auto& taken = branches.taken;
+  if (taken.empty()) return;
+  for (std::size_t k = 0; k < branches.names.size(); ++k)
+    if (std::find(taken.begin(), taken.end(), static_cast<std::int64_t>(k)) == taken.end() && lines.size() < kMost)
+      lines.push_back(fmt::format("never taken: the branch of {} {}", call.text(), branches.names[k]));
+  const bool tried = branches.count == 1 || (branches.count > 2 && taken.size() == 1) ||
+                     std::any_of(taken.begin(), taken.end(), [&](std::int64_t place) { return place != taken[0]; });
+  if (branches.names.empty() && !tried && lines.size() < kMost)
+    lines.push_back(
+        fmt::format("never taken: any of the {} places of {} but place {}", branches.count, call.text(), taken[0]));
+}
+
 void note_zeros(const AloneCall& call, std::vector<std::string>& lines) {
   const RecordingScope on(true);
   Tensors at = call.inputs;
@@ -88,7 +103,9 @@ std::vector<std::string> untaken_branches(const Tensors& outputs) {
   for (const AloneCall& call : calls_behind(outputs)) {
     if (!call.op->differentiable() || lines.size() >= kMost) continue;
     try {
-      if (call.op->elementwise() && call.inputs.size() == 1)
+      if (const auto branches = call.op->branches(call.arguments.get(), call.inputs, detach(Tensor(call.node))))
+        note_branches(*branches, call, lines);
+      else if (call.op->elementwise() && call.inputs.size() == 1)
         note_pieces(call, lines);
       else if (call.op->elementwise())
         note_zeros(call, lines);

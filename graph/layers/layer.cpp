@@ -49,6 +49,9 @@ class LayerCallOp : public Op {
   std::optional<Absorbed> absorb(const Arguments*, const Consumer&) const override { return std::nullopt; }
   const Op* begins(const Arguments*, const Specs&) const override { return nullptr; }
   std::optional<std::int64_t> alias(const Arguments*, const Shape&) const override { return std::nullopt; }
+  std::optional<Branches> branches(const Arguments*, const Tensors&, const Tensor&) const override {
+    return std::nullopt;
+  }
   Tensors gradient(const Arguments*, const Call&, const Tensor&) const override { refuse(); }
   Tensor tangent(const Arguments*, const Call&, const Tensors&) const override { refuse(); }
   Attributes attributes(const Arguments*) const override { return {}; }
