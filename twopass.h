@@ -33,6 +33,7 @@
 #include <twopass/ops/contractions.h>
 #include <twopass/ops/convolution.h>
 #include <twopass/ops/creation.h>
+#include <twopass/ops/ctc.h>
 #include <twopass/ops/draws.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>

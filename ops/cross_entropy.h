@@ -1,4 +1,4 @@
-// The records of the cross-entropies, for the list of their family.
+// The records of the cross-entropies and of ctc, for the list of their family.
 #pragma once
 #include <vector>
 
@@ -7,5 +7,6 @@
 namespace twopass::classes {
 
 std::vector<const Op*> cross_entropy_ops();
+std::vector<const Op*> ctc_ops();
 
 }  // namespace twopass::classes

@@ -226,8 +226,8 @@ Tensor log_softmax(const Tensor& x, int axis) { return apply(log_softmax_op(), S
 
 std::vector<const Op*> softmax_ops() {
   std::vector<const Op*> ops{&softmax_op(), &softmax_gradient_op(), &log_softmax_op()};
-  const auto more = classes::cross_entropy_ops();
-  ops.insert(ops.end(), more.begin(), more.end());
+  for (const auto& more : {classes::cross_entropy_ops(), classes::ctc_ops()})
+    ops.insert(ops.end(), more.begin(), more.end());
   return ops;
 }
 

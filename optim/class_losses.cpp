@@ -4,6 +4,7 @@
 #include <limits>
 
 #include <twopass/core/error.h>
+#include <twopass/ops/ctc.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/norm.h>
 #include <twopass/ops/reduction.h>
@@ -101,6 +102,24 @@ Loss negative_log_likelihood() {
                                 check_classes(p);
                                 const Tensor labels = labels_for(targets, p);
                                 return neg(squeeze(take_along_axis(p, expand_dims(labels, -1), -1), -1));
+                              },
+                          .labels = true});
+}
+
+Loss ctc() {
+  return LossMaker::made({.name = "ctc",
+                          .function =
+                              [](const Tensor& targets, const Tensor& logits) {
+                                if (logits.rank() != 3 || logits.shape()[1] == kOpen)
+                                  throw Error(fmt::format(
+                                      "logits have three axes, batch, steps and classes, whose steps are known, not {}",
+                                      logits.shape().text()));
+                                if (targets.dtype() != i64 || targets.rank() != 2)
+                                  throw Error(fmt::format("labels are i64 [batch, most], not {} {}",
+                                                          name_of(targets.dtype()), targets.shape().text()));
+                                const Tensor counts = sum(cast(not_equal(targets, scalar_like(0, targets)), i64), 1);
+                                const Tensor steps = counts * 0.0 + static_cast<double>(logits.shape()[1]);
+                                return ctc_loss(logits, targets, steps, counts);
                               },
                           .labels = true});
 }

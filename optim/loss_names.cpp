@@ -49,6 +49,7 @@ const std::map<std::string, Maker>& makers() {
          return categorical_focal_crossentropy({number(a, "gamma", 2), number(a, "alpha", 0.25),
                                                 truth(a, "from_logits"), number(a, "label_smoothing", 0)});
        }},
+      {"ctc", plain(ctc)},
       {"negative_log_likelihood", plain(negative_log_likelihood)}};
   return all;
 }

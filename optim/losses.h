@@ -54,6 +54,10 @@ Loss categorical_focal_crossentropy(const CategoricalFocalOptions& options = {})
 /// -p[label] for log-probabilities p [..., classes] and i64 labels [...] or [..., 1].
 Loss negative_log_likelihood();
 
+/// Connectionist temporal classification (ops/ctc.h) of logits [batch, steps, classes] and i64 labels [batch, most], as
+/// Keras has it: class 0 is the blank, and fills what a row of labels leaves.
+Loss ctc();
+
 struct TripletOptions {
   double margin = 1;
   /// The p of the norm.

@@ -119,6 +119,11 @@ TEST_CASE("for every sample of every op J v is the transpose of the gradient, an
       Tensor from_back = tensor(0.0, f64);
       for (std::size_t k = 0; k < of.size(); ++k) from_back = from_back + sum(back[k] * along[k]);
       const Tensor from_forward = sum(w * forward);
+      if (op->name() == "ctc_slope") {  // a second derivative, of which there is none
+        CHECK_THROWS_WITH_AS(slopes(from_forward, of, others), doctest::Contains("ctc_curvature has no gradient"),
+                             Error);
+        continue;
+      }
       for (const Tensors& for_these : {of, along}) {
         const double a = slopes(from_forward, for_these, others), b = slopes(from_back, for_these, others);
         CHECK(a == Approx(b).epsilon(1e-10).scale(std::max(1.0, sizes)));
