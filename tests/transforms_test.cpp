@@ -8,7 +8,9 @@
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/autodiff/transforms.h>
 #include <twopass/graph/layers/layers.h>
+#include <twopass/graph/layers/normalization.h>
 #include <twopass/graph/model/model.h>
+#include <twopass/graph/plan/plan.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/op.h>
@@ -195,4 +197,57 @@ TEST_CASE("a chain of checkpoints keeps only what lies between them") {
   CHECK(plain >= 50 * kBytes);
   CHECK(again < 6 * kBytes);
   CHECK(same == slope);
+}
+
+TEST_CASE("a plan of checkpoints needs the memory of what lies between them, and gives the same numbers") {
+  constexpr std::int64_t kRows = 512, kWidth = 32, kBytes = kRows * kWidth * 4;
+  const Parameter w(Random(1).normal({kWidth, kWidth}) * 0.2, "w"), b(zeros({kWidth}), "b");
+  // Products keep steps whole; each needs what came before it.
+  const auto segment = [&](const Tensor& t) {
+    Tensor y = t;
+    for (int k = 0; k < 8; ++k) y = tanh(matmul(y, w) + b);
+    return y;
+  };
+  const auto step_of = [&](bool again) {
+    return [&segment, &w, &b, again](const Tensors& in) -> Tensors {
+      Tensor y = in[0];
+      for (int k = 0; k < 4; ++k) y = again ? checkpoint(segment, y) : segment(y);
+      const Gradients g = backward(mean(square(y)));
+      return {g[w], g[b], y};
+    };
+  };
+  const Tensors x{Random(2).normal({kRows, kWidth})};
+  Plan plain = plan(step_of(false), x), again = plan(step_of(true), x);
+  const Tensors expected = step_of(true)(x), planned = again(x), without = plain(x);
+  for (std::size_t k = 0; k < expected.size(); ++k) {
+    CHECK(planned[k].values<float>() == expected[k].values<float>());
+    for (std::int64_t at = 0; at < expected[k].elements(); ++at)
+      CHECK(without[k].at<float>(at) == Approx(planned[k].at<float>(at)).epsilon(1e-4));
+  }
+  CHECK(plain.arena_bytes() >= 31 * kBytes);
+  CHECK(again.arena_bytes() <= 15 * kBytes);
+  // Derivatives of derivatives too.
+  const auto second = [&](const Tensors& in) -> Tensors {
+    const Tensor g = gradients(sum(checkpoint(segment, in[0])), {in[0]}, {.record = true})[0];
+    return gradients(sum(square(g)), {w});
+  };
+  const auto planned_second = plan(second, x)(x)[0].values<float>(),
+             eager_second = second({variable(x[0])})[0].values<float>();
+  for (std::size_t k = 0; k < eager_second.size(); ++k)
+    CHECK(planned_second[k] == Approx(eager_second[k]).epsilon(1e-3));
+}
+
+TEST_CASE("moving moments of a layer in a checkpoint move once in a plan") {
+  const BatchNormalization layer({.momentum = 0.5});
+  const Tensor x = tensor({{1.0, 2.0}, {3.0, 6.0}});
+  layer(x);
+  Plan step = plan(
+      [&](const Tensors& in) -> Tensors {
+        const Tensor y = checkpoint([&](const Tensor& t) { return Tensor(layer(t, {.training = true})); }, in[0]);
+        return {backward(sum(square(y * in[0])))[in[0]]};
+      },
+      {x});
+  step({x});
+  CHECK(layer.parameters()[2].value().values<double>() == std::vector<double>{1, 2});
+  CHECK(layer.parameters()[3].value().values<double>() == std::vector<double>{1, 2.5});
 }

@@ -63,15 +63,37 @@ const TypedOp<CustomCall>& custom_op() {
   return op;
 }
 
-// The first so many inputs are f's; what follows is what f used beside them.
+// So many inputs are f's, behind f's value in a plan; what follows is what f used beside them.
 struct Checkpoint {
   Many f;
+  bool planned;
   std::size_t inputs;
   Parameters parameters;
   Tensors values;  // what reading each of the parameters gave
   std::shared_ptr<Tensor> computed;
   static constexpr std::tuple<> fields{};
+  std::size_t first() const { return planned ? 1 : 0; }
 };
+
+// x, but not before g is there: in a plan what is computed of it is neither merged with what was computed of x nor
+// begun earlier than the backward pass needs it.
+const TypedOp<>& after_op() {
+  static const TypedOp<> op({.name = "after",
+                             .doc = "x, once g is there.",
+                             .shape = same_shape,
+                             .forward =
+                                 [](const NoArgs&, Inputs in, Output out) {
+                                   const std::size_t bytes =
+                                       static_cast<std::size_t>(out.elements()) * size_of(out.dtype);
+                                   if (out.bytes != in[0].bytes) std::copy_n(in[0].bytes, bytes, out.bytes);
+                                 },
+                             .in_place = 0,
+                             .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors {
+                               return {g, Tensor()};
+                             },
+                             .tangent = [](const NoArgs&, const Call&, const Tensors& t) -> Tensor { return t[0]; }});
+  return op;
+}
 
 // Fresh points for f to be differentiated at, linked to what they stand for where the derivative is recorded.
 Tensor point(const Tensor& x, bool record) {
@@ -79,28 +101,35 @@ Tensor point(const Tensor& x, bool record) {
   return record && x.recorded() ? identity(x) : variable(detach(x));
 }
 
-// f computed again: what it is differentiated for, f's inputs and what it used beside them, and what it gives.
+// f computed again: what it is differentiated for, f's inputs and what it used beside them, and what it gives. In a
+// plan it waits for g.
 struct Again {
   Tensors of;
   Tensor y;
 };
-Again again(const Checkpoint& checkpoint, const Call& call, bool record) {
+Again again(const Checkpoint& checkpoint, const Call& call, const Tensor& g, bool record) {
   Again result;
-  for (std::size_t k = 0; k < call.size(); ++k)
-    result.of.push_back(k < checkpoint.inputs ? point(call.input(k), record) : call.input(k));
+  Tensors points;
+  for (std::size_t k = 0; k < call.size(); ++k) {
+    Tensor x = call.input(k);
+    if (k >= checkpoint.first() && points.size() < checkpoint.inputs) {
+      x = checkpoint.planned ? apply(after_op(), {x, g}) : point(x, record);
+      points.push_back(x);
+    }
+    result.of.push_back(x);
+  }
   const Substitution values(checkpoint.parameters, checkpoint.values);
-  result.y =
-      checkpoint.f(Tensors(result.of.begin(), result.of.begin() + static_cast<std::ptrdiff_t>(checkpoint.inputs)));
+  result.y = checkpoint.f(points);
   return result;
 }
 
 Tensors checkpoint_rule(const Checkpoint& checkpoint, const Call& call, const Tensor& g) {
   const bool record = recording();
   const RecordingScope on(true);
-  const Again found = again(checkpoint, call, record);
+  const Again found = again(checkpoint, call, g, record);
   Tensors all(call.size()), of;
   std::vector<std::size_t> numbers;
-  for (std::size_t k = 0; k < call.size(); ++k) {
+  for (std::size_t k = checkpoint.first(); k < call.size(); ++k) {
     if (!found.of[k].recorded() || !call.wants(k)) continue;
     of.push_back(found.of[k]);
     numbers.push_back(k);
@@ -114,7 +143,7 @@ Tensors checkpoint_rule(const Checkpoint& checkpoint, const Call& call, const Te
 Tensor checkpoint_tangent(const Checkpoint& checkpoint, const Call& call, const Tensors& t) {
   const bool record = recording();
   const RecordingScope on(true);
-  const Again found = again(checkpoint, call, record);
+  const Again found = again(checkpoint, call, {}, record);
   Tensors of, along;
   for (std::size_t k = 0; k < t.size(); ++k) {
     if (!t[k].defined()) continue;
@@ -138,6 +167,19 @@ const TypedOp<Checkpoint>& checkpoint_op() {
                                        .keeps = Keep::input,
                                        .gradient = checkpoint_rule,
                                        .tangent = checkpoint_tangent});
+  return op;
+}
+
+// A checkpoint in a plan: the first input is what f gave there, computed before and not kept.
+const TypedOp<Checkpoint>& planned_checkpoint_op() {
+  static const TypedOp<Checkpoint> op(
+      {.name = "checkpoint",
+       .doc = "A function that a plan computes again for its gradient.",
+       .shape = [](const Checkpoint&, const Specs& in) -> Spec { return in[0]; },
+       .alias = [](const Checkpoint&, const Shape&) -> std::int64_t { return 0; },
+       .keeps = Keep::input,
+       .gradient = checkpoint_rule,
+       .tangent = [](const Checkpoint&, const Call&, const Tensors& t) -> Tensor { return t[0]; }});
   return op;
 }
 
@@ -171,21 +213,25 @@ std::function<Tensor(const Tensors&)> custom_gradient(Many f, GradientRule rule)
 }
 
 Tensor checkpoint(const Many& f, const Tensors& inputs) {
-  if (!recording() || any(inputs, &Tensor::symbolic)) return f(inputs);
+  const bool planned = LiftScope::active();
+  if (!recording() || (any(inputs, &Tensor::symbolic) && !planned)) return f(inputs);
   const std::uint64_t start = Node::next_number(0);
   Tensors points;
-  for (const Tensor& x : inputs) points.push_back(point(x, false));
-  Tensors given = inputs;
-  Checkpoint kept{.f = f, .inputs = inputs.size(), .parameters = {}, .values = {}, .computed = {}};
-  {
-    const ParameterReads reads;
-    const Tensor y = f(points);
-    for (const Tensor& x : caught(y, start, points)) given.push_back(x);
-    kept.parameters = reads.parameters();
-    kept.values = reads.tensors();
+  for (const Tensor& x : inputs) points.push_back(!planned ? point(x, false) : x.recorded() ? identity(x) : x);
+  Checkpoint kept{.f = f, .planned = planned, .inputs = inputs.size(), .parameters = {}, .values = {}, .computed = {}};
+  const ParameterReads reads;
+  const Tensor y = f(points);
+  kept.parameters = reads.parameters();
+  kept.values = reads.tensors();
+  Tensors given;
+  if (planned)
+    given.push_back(y);
+  else
     kept.computed = std::make_shared<Tensor>(detach(y));
-  }
-  return apply(checkpoint_op(), std::move(kept), given);
+  given.insert(given.end(), inputs.begin(), inputs.end());
+  const Tensors others = caught(y, start, points);
+  given.insert(given.end(), others.begin(), others.end());
+  return apply(planned ? planned_checkpoint_op() : checkpoint_op(), std::move(kept), given);
 }
 
 }  // namespace twopass

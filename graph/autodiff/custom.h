@@ -18,8 +18,9 @@ std::function<Tensor(const Tensors&)> custom_gradient(std::function<Tensor(const
 
 /// f(inputs), of which the record keeps the inputs alone: the backward pass computes f once more (T. Chen et al.,
 /// "Training deep nets with sublinear memory cost", 2016). Parameters and recorded tensors that f uses beside its
-/// inputs have their gradients too, at the values that they had. f must give the same again. Symbols and what is not
-/// recorded go straight through f.
+/// inputs have their gradients too, at the values that they had. f must give the same again. In a plan too: what
+/// f computes again waits for the gradient that asks for it. Other symbols and what is not recorded go straight
+/// through f.
 Tensor checkpoint(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs);
 /// The same for a function of tensors: checkpoint(f, a, b) is f(a, b).
 template <typename F, typename... T>
