@@ -182,7 +182,7 @@ Samples convolution_samples() {
   Samples samples = {
       {{}, {draw({2, 2, 3, 4}), draw({3, 2, 2, 3}), draw({3})}},
       {{.strides = {2, 1}, .padding = {1, 0, 2, 1}, .dilation = {1, 2}}, {draw({1, 2, 4, 3}), draw({2, 2, 3, 2})}},
-      {{.strides = {2, 2}, .same = true, .groups = 2}, {draw({2, 4, 3, 3}), draw({2, 2, 3, 3}), draw({2})}},
+      {{.strides = {2, 2}, .same = true, .groups = 2}, {draw({2, 4, 3, 4}), draw({2, 2, 3, 3}), draw({2})}},
       {{.groups = 2}, {draw({2, 2, 2, 3}), draw({4, 1, 1, 1})}}};
   if (kRelu) samples.push_back({{}, {sample::positive({1, 1, 3, 3}), sample::uniform({2, 1, 2, 2}, -1, -0.5)}});
   return samples;
@@ -260,7 +260,8 @@ const TypedOp<GradientArgs>& input_gradient_op() {
       .samples = {{{.size = {3, 4}}, {sample::uniform({2, 3, 2, 2}), sample::uniform({3, 2, 2, 3})}},
                   {{.strides = {2, 1}, .padding = {1, 0, 2, 1}, .dilation = {1, 2}, .size = {4, 3}},
                    {sample::uniform({1, 2, 2, 4}), sample::uniform({2, 2, 3, 2})}},
-                  {{.groups = 2, .size = {2, 3}}, {sample::uniform({2, 4, 2, 3}), sample::uniform({4, 1, 1, 1})}}},
+                  {{.groups = 2, .size = {2, 3}}, {sample::uniform({2, 4, 2, 3}), sample::uniform({4, 1, 1, 1})}},
+                  {{}, {sample::uniform({1, 1, 1, 1}), sample::uniform({1, 1, 1, 1})}}},
       .examples = {{{.size = {2, 2}}, {image({{3}}), image({{0, 1}, {2, 3}})}, image({{0, 3}, {6, 9}})},
                    {{.size = {1, 3}}, {image({{1, 10}}), image({{1, 2}})}, image({{1, 12, 20}})}},
       .refuses = {{{.size = {4, 4}},
@@ -286,7 +287,8 @@ const TypedOp<GradientArgs>& kernel_gradient_op() {
       .samples = {{{.size = {2, 3}}, {sample::uniform({2, 2, 3, 4}), sample::uniform({2, 3, 2, 2})}},
                   {{.strides = {2, 1}, .padding = {1, 0, 2, 1}, .dilation = {1, 2}, .size = {3, 2}},
                    {sample::uniform({1, 2, 4, 3}), sample::uniform({1, 2, 2, 4})}},
-                  {{.groups = 2}, {sample::uniform({2, 2, 2, 3}), sample::uniform({2, 4, 2, 3})}}},
+                  {{.groups = 2}, {sample::uniform({2, 2, 2, 3}), sample::uniform({2, 4, 2, 3})}},
+                  {{}, {sample::uniform({1, 1, 1, 1}), sample::uniform({1, 1, 1, 1})}}},
       .examples = {{{.size = {2, 2}},
                     {image({{0, 1, 2}, {3, 4, 5}, {6, 7, 8}}), image({{1, 1}, {1, 1}})},
                     image({{8, 12}, {20, 24}})}},

@@ -285,7 +285,8 @@ const TypedOp<PoolArgs>& pool_gradient_op() {
         return t[1].defined() ? apply(pool_gradient_op(), args, {call.input(0), t[1]}) : Tensor();
       },
       .samples = {{{.window = {3, 2}, .strides = {1, 2}, .padding = {1, 0, 0, 1}},
-                   {sample::distinct({1, 2, 3, 4}), sample::uniform({1, 2, 2, 2})}}},
+                   {sample::distinct({1, 2, 3, 4}), sample::uniform({1, 2, 2, 2})}},
+                  {{.window = {3, 2}}, {sample::distinct({1, 1, 3, 2}), sample::uniform({1, 1, 1, 1})}}},
       .examples = {{{}, {image({{1, 4}, {3, 2}}), image({{5}})}, image({{0, 5}, {0, 0}})},
                    {{.strides = {1, 1}},
                     {image({{0, 1, 2}, {3, 9, 5}, {6, 7, 8}}), image({{1, 2}, {3, 4}})},

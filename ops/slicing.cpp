@@ -182,7 +182,9 @@ const TypedOp<UnsliceArgs>& unslice_op() {
         return {slice(g, static_cast<int>(args.axis), args.start, stop < 0 ? -args.size - 1 : stop, args.step)};
       },
       .linear = Linear::jointly,
-      .samples = {{{0, 1, 2, 6}, {sample::uniform({3, 2})}}, {{1, 3, -1, 4}, {sample::uniform({2, 4})}}},
+      .samples = {{{0, 1, 2, 6}, {sample::uniform({3, 2})}},
+                  {{1, 3, -1, 4}, {sample::uniform({2, 4})}},
+                  {{0, 2, -1, 4}, {sample::uniform({2})}}},
       .examples = {{{0, 1, 2, 5}, {tensor({1.0, 2.0}, f64)}, tensor({0.0, 1.0, 0.0, 2.0, 0.0}, f64)}},
       .refuses = {{{0, 1, 2, 5}, {sample::uniform({3})}, "3 elements from 1 in steps of 2 do not lie in a size of 5"}},
   });

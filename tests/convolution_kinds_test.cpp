@@ -133,6 +133,10 @@ TEST_CASE("a transposed convolution is what conv2d passes back") {
   const Tensor y = conv2d(x, kernel, {}, {.strides = {2, 1}, .padding = 1}), g = sines(y.shape(), 0.7);
   CHECK(conv2d_transpose(g, kernel, {}, {.strides = {2, 1}, .padding = 1, .output_padding = {1, 0}}).values<double>() ==
         backward(sum(g * y))[x].values<double>());
+  const Tensor wide = sines({3, 2, 3, 4}, 0.3);
+  const Tensor z = conv2d(x, wide, {}, {.strides = {2, 1}, .padding = "same"}), h = sines(z.shape(), 0.7);
+  CHECK(conv2d_transpose(h, wide, {}, {.strides = {2, 1}, .padding = "same"}).values<double>() ==
+        backward(sum(h * z))[x].values<double>());
 }
 
 TEST_CASE("kinds of convolution refuse what does not fit with both numbers") {

@@ -73,6 +73,8 @@ TEST_CASE("N29: a constant row is normalised to 0 with a gradient of (s - mean s
   const Tensor y = layer_norm(x, {}, {}, 0.01);
   CHECK(y.values<double>() == Values{0, 0, 0, 0});
   check_values(backward(sum(y * s))[x], {-20, -10, 0, 30});
+  const Tensor single = variable(full({1, 1}, 3, f64));
+  CHECK(backward(sum(layer_norm(single)))[single].values<double>() == Values{0});
   CHECK(max(abs(layer_norm(full({1, 5}, 0.1, f32)))).item<double>() == 0);
 }
 

@@ -106,6 +106,8 @@ TEST_CASE("N19: logsumexp of infinities and of nothing") {
   CHECK(logsumexp(tensor({-kInfinity, -kInfinity})).item<double>() == -kInfinity);
   CHECK(logsumexp(zeros({0})).item<double>() == -kInfinity);
   CHECK(logsumexp(tensor({-kInfinity, 3.0})).item<double>() == 3);
+  const auto lse = [](const Tensor& x) { return logsumexp(x); };
+  CHECK(gradient_of(tensor({-kInfinity, -kInfinity}), lse).values<double>() == Doubles{0, 0});
 }
 
 TEST_CASE("N20: the gradient of logsumexp at [1000, 1000] is exactly a half, and at [0, 1000] nothing overflows") {
