@@ -10,6 +10,7 @@
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/indexing.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/softmax.h>
@@ -173,6 +174,13 @@ TEST_CASE("softmax along any axis is the softmax of the transposed, also over ma
       CHECK(max(abs(back - turned_back)).item<double>() < 1e-12);
     }
   }
+}
+
+TEST_CASE("the gradients of cross-entropies are softmax less the targets, also over many rows") {
+  const Tensor x = variable(Random(8).normal({500, 33}, f64)), labels = Random(9).integers({500}, 0, 33);
+  const Tensor targets = one_hot(labels, 33, f64), expected = softmax(stop_gradient(x)) - targets;
+  CHECK(max(abs(backward(sum(softmax_cross_entropy(x, targets)))[x] - expected)).item<double>() < 1e-14);
+  CHECK(max(abs(backward(sum(sparse_softmax_cross_entropy(x, labels)))[x] - expected)).item<double>() < 1e-14);
 }
 
 TEST_CASE("softmax and its losses are bit-equal for any number of threads") {

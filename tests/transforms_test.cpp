@@ -177,6 +177,25 @@ TEST_CASE("a model whose layer is a checkpoint has the gradients of the model wi
     CHECK(a[plain.parameters()[k]].values<float>() == b[again.parameters()[k]].values<float>());
 }
 
+TEST_CASE("a model whose layers are checkpoints learns planned as it does eagerly, its dropout too") {
+  Random random(5);
+  const Tensor data = random.normal({24, 6}), targets = random.normal({24, 2});
+  const auto trained = [&](bool again, bool eagerly) {
+    const auto wrapped = [&](const LayerHandle& inner) { return again ? LayerHandle(layer<Again>(inner)) : inner; };
+    const Tensor x = input({6}, "x");
+    const Tensor hidden = wrapped(Dense(8, {.activation = "tanh"}))(x);
+    Model model(x, Dense(2)(wrapped(Dropout(0.4, {.name = "noise"}))(hidden)), {.seed = 4});
+    model.compile({.optimizer = adam(), .loss = mean_squared_error(), .run_eagerly = eagerly});
+    model.fit(data, targets, {.epochs = 3, .batch_size = 8, .verbose = 0});
+    std::vector<float> weights;
+    for (const Parameter& each : model.parameters())
+      for (const float w : each.value().values<float>()) weights.push_back(w);
+    return weights;
+  };
+  const auto planned = trained(true, false), eager = trained(true, true);
+  for (std::size_t k = 0; k < planned.size(); ++k) CHECK(planned[k] == Approx(eager[k]).epsilon(1e-5));
+}
+
 TEST_CASE("a chain of checkpoints keeps only what lies between them") {
   constexpr std::int64_t kElements = 100'000, kBytes = kElements * 8;
   const Tensor x = variable(ones({kElements}, f64));
