@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <twopass/core/counted.h>
 #include <twopass/ops/cross_entropy.h>
 #include <twopass/ops/ctc_kernels.h>
 #include <twopass/ops/elementwise.h>
@@ -50,15 +51,15 @@ void check(const CtcArgs& args, const Specs& in, const Places& at = kPlaces) {
 
 void check_number(const char* what, std::int64_t number, std::int64_t most, std::int64_t row) {
   if (number < 0 || number > most)
-    throw Error(fmt::format("row {} has {} {}, outside 0 … {}", row, number, what, most));
+    throw Error(fmt::format("row {} has {}, outside 0 … {}", row, counted(number, what), most));
 }
 
 void check_values(const CtcArgs& args, Inputs in, const Places& at = kPlaces) {
   const Shape &logits = in[0].shape(), &labels = in[at.labels].shape();
   for (std::int64_t row = 0; row < logits[0]; ++row) {
     const std::int64_t count = in[at.counts].data<std::int64_t>()[row];
-    check_number("steps", in[at.steps].data<std::int64_t>()[row], logits[1], row);
-    check_number("labels", count, labels[1], row);
+    check_number("step", in[at.steps].data<std::int64_t>()[row], logits[1], row);
+    check_number("label", count, labels[1], row);
     for (std::int64_t k = 0; k < count; ++k) {
       const std::int64_t label = in[at.labels].data<std::int64_t>()[row * labels[1] + k];
       if (label < 0 || label >= logits[2])
