@@ -115,9 +115,10 @@ const TypedOp<>& log_op() {
       .run = [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n,
                 DType dtype) { by_vectors<1>(in, out, n, dtype, [](const auto& x) { return log_of(x); }); },
       .keeps = Keep::input,
-      // y = log x:  dx = g / x
+      // y = log x:  dx = g / x, NaN below 0 as y is
       .gradient = [](const NoArgs&, const Call& call, const Tensor& g) -> Tensors {
-        return {strong_mul(g, reciprocal(call.input(0)))};
+        const Tensor x = call.input(0);
+        return {strong_mul(g, where(x < 0.0, scalar_like(NAN, x), reciprocal(x)))};
       },
       .samples = {{.inputs = {sample::positive({2, 3})}}},
       .examples = {{.inputs = {{1, 2.718281828459045}}, .output = {0, 1}}},

@@ -93,6 +93,11 @@ TEST_CASE("N9: logarithms at and below 0, and of almost 1") {
   CHECK(std::isnan(log(tensor(-1.0, f64)).item<double>()));
   CHECK(log1p(tensor(1e-20, f64)).item<double>() == 1e-20);
   CHECK(expm1(tensor(1e-20, f64)).item<double>() == 1e-20);
+  const Tensor x = variable(tensor({0.0, -1.0, 4.0}, f64));
+  const std::vector<double> slopes = backward(sum(log(x)))[x].values<double>();
+  CHECK(slopes[0] == kInf);
+  CHECK(std::isnan(slopes[1]));
+  CHECK(slopes[2] == 0.25);
 }
 
 TEST_CASE("N11: divisions by 0 are those of IEEE 754") {

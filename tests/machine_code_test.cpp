@@ -163,6 +163,14 @@ TEST_CASE("an output that takes an input's memory is not written before a later 
       {random.normal({80, 64})}, {"order"});
 }
 
+TEST_CASE("a vector may be a number for each row and a row in common at once") {
+  Random random(10);
+  const Tensors inputs{random.normal({64, 64}), random.normal({64})};
+  const PlanFunction rows_first = [](const Tensors& in) -> Tensors { return {in[0] * expand_dims(in[1], 1) * in[1]}; };
+  const PlanFunction rows_last = [](const Tensors& in) -> Tensors { return {in[0] * in[1] * expand_dims(in[1], 1)}; };
+  for (const PlanFunction& f : {rows_first, rows_last}) CHECK(equal_bits(plan(f, inputs)(inputs)[0], f(inputs)[0]));
+}
+
 TEST_CASE("machine code writes the elements that it is asked for and no others") {
   using planning::MachineCode, planning::Processor, planning::Sweeps;
   // y = x + x

@@ -222,3 +222,29 @@ TEST_CASE("a model's steps are planned, and train it as running them op by op do
     CHECK(equal_bits(found[0][k], found[1][k]));
   }
 }
+
+TEST_CASE("a rate that decays trains planned as it does op by op, and a layer that reads values trains unplanned") {
+  Random random(3);
+  const Tensor inputs = random.normal({64, 8}), targets = random.normal({64, 1});
+  std::vector<std::vector<float>> weights;
+  for (const bool eagerly : {false, true}) {
+    const Tensor x = input({8}, "x");
+    Model model(x, Dense(1)(Dense(16, {.activation = "relu"})(x)), {.seed = 1});
+    model.compile({.optimizer = adam({.learning_rate = exponential_decay({0.1, 3, 0.5})}),
+                   .loss = mean_squared_error(),
+                   .run_eagerly = eagerly});
+    model.fit(inputs, targets, {.epochs = 5, .batch_size = 16, .verbose = 0});
+    weights.push_back(model.parameters()[0].value().values<float>());
+  }
+  CHECK(weights[0] == weights[1]);
+
+  const Tensor x = input({8}, "x");
+  // While the model is made, sizes are open and there is nothing to be read.
+  const auto read = [](const Tensor& h) { return !h.shape().open() && h.at<double>(0) > 1e9 ? h * 0.0 : h; };
+  Model reading(x, Dense(1)(Lambda(read)(x)));
+  reading.compile({.optimizer = sgd(), .loss = mean_squared_error()});
+  CHECK_THROWS_AS(reading.step_plan(inputs, targets), Error);
+  const std::vector<float> before = reading.parameters()[0].value().values<float>();
+  CHECK(reading.fit(inputs, targets, {.verbose = 0})["loss"].size() == 1);
+  CHECK(reading.parameters()[0].value().values<float>() != before);
+}

@@ -62,7 +62,7 @@ std::optional<Tensor> by_elements(Node& node, const Tensors& t) {
   for (std::size_t k = 0; k < t.size(); ++k) {
     if (!t[k].defined()) continue;
     if (t[k].dtype() != node.dtype) return std::nullopt;
-    const Tensor part = gradients_of(node, Call(node, std::uint64_t{1} << k), broadcast_to(t[k], node.shape))[k];
+    const Tensor part = gradients_of(node, Call(node, std::uint64_t{1} << (k % 64)), broadcast_to(t[k], node.shape))[k];
     if (part.defined() && !(part.shape() == node.shape)) return std::nullopt;
     y = plus(y, part);
   }

@@ -18,7 +18,7 @@ struct GradcheckOptions {
   /// their own error.
   double absolute = 1e-10;
   double relative = 1e-8;
-  /// An input or output of more elements is checked at as many of them, drawn at random.
+  /// An input or output of more elements is checked at an eighth as many of them, drawn at random, and in directions.
   std::int64_t elements = 256;
   /// Random directions through all inputs at once, beside that of ones.
   int directions = 2;

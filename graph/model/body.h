@@ -35,6 +35,8 @@ class ModelBody : public Layer {
   /// What `f` gives, by its plan where there is one. What the plan refuses, `f` itself refuses with the layer's name.
   Tensors planned(const std::string& kind, const Tensors& tensors, const PlanFunction& f);
   void forget_plans();
+  /// Why some step runs op by op although plans are wanted; empty where none does.
+  std::string unplanned();
 
   ModelGraph graph;
   Tensors inputs;  // the user's symbols
@@ -50,6 +52,7 @@ class ModelBody : public Layer {
 
   std::mutex plans_mutex_;
   std::map<std::string, std::optional<Plan>> plans_;
+  std::string unplanned_;
 };
 
 }  // namespace twopass

@@ -133,7 +133,7 @@ class Model : public LayerHandle {
   const Optimizer& optimizer() const;
 
   /// Trains on rows of data (first axis) and returns the history. Data are cast to the inputs' dtypes; everything is
-  /// checked before the first step.
+  /// checked before the first step. Says so where steps cannot be planned, and runs them op by op.
   History fit(const TensorList& inputs, const TensorList& targets, const FitOptions& options = {});
   /// The plan of one training step for such a batch: to look at, draw or profile. Running it is left to fit. Refuses a
   /// model whose step cannot be planned, with the reason.
@@ -144,7 +144,8 @@ class Model : public LayerHandle {
   Tensors predict_all(const TensorList& inputs, std::int64_t batch_size = 32);
   /// The compiled loss of one batch, with its record: what a training loop of your own differentiates.
   Tensor loss(const TensorList& inputs, const TensorList& targets, const CallContext& context = {}) const;
-  /// The gradient of the compiled loss for every weight, in double precision, against numerical differentiation.
+  /// The gradient of the compiled loss for every weight, in double precision and as in inference (no dropout, moving
+  /// moments), against numerical differentiation.
   /// Weights of more elements than the options say are checked at some of them and in directions. A failure names the
   /// op and its layer.
   GradcheckReport check_gradients(const TensorList& inputs, const TensorList& targets,

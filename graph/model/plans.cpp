@@ -20,8 +20,9 @@ const Plan* ModelBody::plan_for(const std::string& kind, const Tensors& tensors,
   std::optional<Plan>& made = plans_[key];
   try {
     made = plan(f, tensors);
-  } catch (const Error&) {
+  } catch (const Error& error) {
     // Running it eagerly either works, as with a Lambda that looks at values, or says what is wrong.
+    unplanned_ = error.what();
   }
   return made ? &*made : nullptr;
 }
@@ -40,6 +41,12 @@ Tensors ModelBody::planned(const std::string& kind, const Tensors& tensors, cons
 void ModelBody::forget_plans() {
   const std::lock_guard lock(plans_mutex_);
   plans_.clear();
+  unplanned_.clear();
+}
+
+std::string ModelBody::unplanned() {
+  const std::lock_guard lock(plans_mutex_);
+  return unplanned_;
 }
 
 }  // namespace twopass

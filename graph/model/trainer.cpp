@@ -243,6 +243,7 @@ Tensors Trainer::step_inputs(const Batch& batch) const {
 }
 
 Plan Trainer::step_plan(const Batch& batch) const {
+  const PrecisionScope precision(body_.compiled->precision);
   const auto& outputs = body_.graph.output_names;
   PlanOptions options{.input_names = body_.graph.input_names, .output_names = {"loss"}};
   for (const std::string& name : outputs) {

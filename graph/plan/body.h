@@ -5,6 +5,7 @@
 
 #include <twopass/graph/plan/machine.h>
 #include <twopass/graph/plan/plan.h>
+#include <twopass/ops/precision.h>
 
 namespace twopass {
 
@@ -20,7 +21,8 @@ struct Plan::Body {
 
   std::mutex mutex;
   planning::Machine machine;
-  std::vector<planning::ValueId> parameters;  // those that calls read
+  Precision precision = products_precision();  // of the scope that it was made in
+  std::vector<planning::ValueId> parameters;   // those that calls read
   std::vector<Stage> stages;
   std::vector<Tensor> held;     // parameters' values while they are read
   std::vector<Tensor> outputs;  // of the last run

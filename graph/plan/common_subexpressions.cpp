@@ -15,8 +15,12 @@ std::string key_of(const PlannedCall& call) {
   std::string key;
   put(key, &call.op, sizeof(void*));
   put(key, call.inputs.data(), call.inputs.size() * sizeof(ValueId));
-  if (call.arguments) key += text_of(call.op->attributes(call.arguments.get()));
-  return key;
+  if (!call.arguments) return key;
+  const Attributes attributes = call.op->attributes(call.arguments.get());
+  // Arguments that say nothing of themselves, as a user's function does, are like themselves only.
+  const Arguments* const own = call.arguments.get();
+  if (attributes.empty()) put(key, &own, sizeof own);
+  return key + text_of(attributes);
 }
 
 std::string key_of(const Tensor& constant) {

@@ -1,5 +1,7 @@
 #include <twopass/graph/plan/machine.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -46,8 +48,11 @@ Machine::Machine(Program program, Processor processor)
   }
   code_.finish();
   for (std::size_t number = 0; number < program_.updates.size(); ++number)
-    if (const std::size_t maker = makers[program_.root(program_.updates[number].value)]; maker < program_.calls.size())
+    if (const std::size_t maker = makers[program_.root(program_.updates[number].value)];
+        maker < program_.calls.size() && program_.whole(program_.updates[number].value))
       ready_[step_of[maker]].updates.push_back(number);
+    else
+      other_updates_.push_back(number);
 }
 
 std::size_t Machine::coded_calls(std::size_t step) const {
@@ -140,6 +145,15 @@ void Machine::run_call(const Blocks& blocks, const Blocks::Call& block_call, std
   call.op->forward(call.arguments.get(), Inputs(views, count), output);
 }
 
+void Machine::run_block_call(const Blocks& blocks, const Blocks::Call& block_call, std::int64_t row, std::int64_t rows,
+                             std::byte* memory) const {
+  try {
+    run_call(blocks, block_call, row, rows, memory);
+  } catch (const Error& reason) {
+    refuse(*block_call.call, fmt::format("{} (in a block of {} rows from row {} on)", reason.what(), rows, row));
+  }
+}
+
 void Machine::run_block(const Step& step, const Ready& ready, std::int64_t block, std::byte* memory) {
   const Blocks& blocks = ready.blocks;
   const std::int64_t first = block * blocks.rows, rows = std::min(blocks.rows, step.rows - first);
@@ -149,7 +163,7 @@ void Machine::run_block(const Step& step, const Ready& ready, std::int64_t block
     if (item.code >= 0)
       run_code(blocks, blocks.code[static_cast<std::size_t>(item.code)], first, rows, memory);
     else
-      run_call(blocks, blocks.calls[item.first], first, rows, memory);
+      run_block_call(blocks, blocks.calls[item.first], first, rows, memory);
   }
   for (const std::size_t number : ready.updates) {
     const Program::Update& update = program_.updates[number];
@@ -173,12 +187,16 @@ void Machine::run_blocks(const Step& step, const Ready& ready) {
 }
 
 // As apply does: the reason of a refusal behind the call.
+void Machine::refuse(const PlannedCall& call, const std::string& reason) const {
+  const std::vector<Spec> specs = program_.specs(call);
+  throw Error(call_text(*call.op, call.arguments.get(), Specs(specs)) + ": " + reason);
+}
+
 void Machine::forward(const PlannedCall& call, Inputs inputs, const Output& output) const {
   try {
     call.op->forward(call.arguments.get(), inputs, output);
   } catch (const Error& reason) {
-    const std::vector<Spec> specs = program_.specs(call);
-    throw Error(call_text(*call.op, call.arguments.get(), Specs(specs)) + ": " + reason.what());
+    refuse(call, reason.what());
   }
 }
 
@@ -226,6 +244,10 @@ std::size_t Machine::run(std::vector<double>& seconds) {
     const auto begin = std::chrono::steady_clock::now();
     run_step(index);
     seconds[index] += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
+  for (const std::size_t number : other_updates_) {
+    const ValueId value = program_.updates[number].value;
+    check(program_.updates[number], number, pointers_[value], program_.values[value].bytes());
   }
   return not_finite_;
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <twopass/core/memory.h>
@@ -40,6 +41,9 @@ class Machine {
     std::vector<std::size_t> updates;  // that its calls make, to be looked through
   };
 
+  [[noreturn]] void refuse(const PlannedCall& call, const std::string& reason) const;
+  void run_block_call(const Blocks& blocks, const Blocks::Call& block_call, std::int64_t row, std::int64_t rows,
+                      std::byte* memory) const;
   void forward(const PlannedCall& call, Inputs inputs, const Output& output) const;
   void run_whole(const PlannedCall& call);
   void run_blocks(const Step& step, const Ready& ready);
@@ -61,6 +65,7 @@ class Machine {
   std::vector<ValueId> views_;
   MachineCode code_;
   std::vector<Ready> ready_;
+  std::vector<std::size_t> other_updates_;  // of parts of values, or of what no call makes: looked through at the end
   std::atomic<std::size_t> not_finite_;
 };
 

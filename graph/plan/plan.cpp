@@ -142,6 +142,7 @@ Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&
   own.bind_inputs(inputs);
   own.bind_parameters();
   own.bind_results();
+  const PrecisionScope precision(own.precision);
   const std::size_t not_finite = own.machine.run();
   Tensors results = own.results();
   if (check) check(results);

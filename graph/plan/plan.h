@@ -62,7 +62,7 @@ class Plan {
   std::int64_t arena_bytes() const;
   /// What the arena could not be smaller than: the most bytes that live at a time.
   std::int64_t least_arena_bytes() const;
-  /// All of it: arena, outputs, and new values of parameters beside the old ones.
+  /// Arena, outputs, and new values of parameters beside the old ones; without what kernels take while they run.
   std::int64_t peak_bytes() const;
   std::size_t steps() const;
 
@@ -77,7 +77,8 @@ class Plan {
 };
 
 /// Traces `f` for the shapes and dtypes of `inputs` (symbols will do). What `f` catches is fixed then, but parameters
-/// are read anew in each run. Refuses what reads elements of its inputs, as an `if` on a value does.
+/// are read anew in each run; its products have the precision of the scope that it is made in. Refuses what reads
+/// elements of its inputs, as an `if` on a value does.
 Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& options = {});
 
 /// What plans do with arithmetic on elements in this build on this processor: "machine code for AVX-512", "machine code

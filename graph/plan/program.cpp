@@ -80,6 +80,8 @@ std::string Program::text() const {
   const auto strand_of = strand_texts();
   std::size_t step = 0;
   for (std::size_t k = 0; k < calls.size(); ++k) {
+    for (const Step& each : steps)
+      if (each.first == k && each.count > 1) text += fmt::format("{} calls in {} rows:\n", each.count, each.rows);
     while (step < strand_of.size() && k >= steps[step].first + steps[step].count) ++step;
     text += this->text(calls[k]) + (step < strand_of.size() ? strand_of[step] : "") + "\n";
   }

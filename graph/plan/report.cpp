@@ -78,9 +78,10 @@ std::string places_text(const Program& program, const Step& step) {
 std::string Plan::text() const {
   const Machine& machine = body_->machine;
   const Program& program = machine.program();
-  std::string text = fmt::format("{} steps of {} calls; arena {}, {} live at most\n", program.steps.size(),
-                                 program.calls.size(), scaled(static_cast<double>(arena_bytes()), "B"),
-                                 scaled(static_cast<double>(least_arena_bytes()), "B"));
+  std::string text = fmt::format(
+      "{} steps of {} calls; arena {}, {} live at most; {} with results\n", program.steps.size(), program.calls.size(),
+      scaled(static_cast<double>(arena_bytes()), "B"), scaled(static_cast<double>(least_arena_bytes()), "B"),
+      scaled(static_cast<double>(peak_bytes()), "B"));
   const auto strands = program.strand_texts();
   for (std::size_t index = 0; index < program.steps.size(); ++index) {
     const Step& step = program.steps[index];
@@ -112,6 +113,7 @@ std::vector<Plan::StepTime> Plan::profile(const Tensors& inputs, int runs) const
   Body& own = *body_;
   const std::lock_guard lock(own.mutex);
   const Program& program = own.machine.program();
+  const PrecisionScope precision(own.precision);
   std::vector<std::vector<double>> times(program.steps.size());
   for (int run = 0; run < std::max(1, runs); ++run) {
     own.bind_inputs(inputs);

@@ -66,6 +66,8 @@ class Building {
     return static_cast<std::int32_t>(made_.parts.size() - 1);
   }
 
+  const Lanes::Line& at_lane(Lane lane) const { return lanes_.lines()[static_cast<std::size_t>(lane.number)]; }
+
   bool floating(ValueId value) const { return program_.spec(value).dtype == made_.dtype && is_floating(made_.dtype); }
 
   // Whether a row has one of it; none: neither that nor one for each element.
@@ -83,6 +85,8 @@ class Building {
       const bool whole = program_.whole(each.value);
       if (!whole && lane_of_.contains(program_.root(each.value))) return false;
       Lane& lane = lane_of_[whole ? program_.root(each.value) : each.value];
+      // A vector may be one number for each row here and a row in common there, where rows are as many as elements.
+      if (lane.defined() && at_lane(lane).row != *row) return false;
       if (!lane.defined()) {
         lane = lanes_.input(*row);
         inputs_.emplace_back(lane, part(each));

@@ -101,6 +101,8 @@ class Grouping {
   static constexpr std::int64_t kLarge = 4096;
   // Elements that a second-level cache does not hold, so that a sum over their rows would fetch them again.
   static constexpr std::int64_t kBegun = 512 << 10;
+  // Elements of a row of which a block still has several.
+  static constexpr std::int64_t kLongestRow = 16 << 10;
 
   // The values that are wanted, or read by a call of another group than the one that makes them.
   std::vector<bool> find_read_outside() const {
@@ -121,6 +123,7 @@ class Grouping {
     const std::vector<Spec> specs = program_.specs(call);
     const Op* const op = call.op->begins(call.arguments.get(), Specs(specs));
     if (!op || specs[0].shape.elements() < kBegun || !program_.whole(call.inputs[0])) return;
+    if (specs[0].shape.elements() / specs[0].shape[0] > kLongestRow) return;
     const auto made = static_cast<ValueId>(program_.values.size());
     program_.values.push_back({.kind = Value::Kind::computed, .spec = op->shape(nullptr, Specs(specs))});
     made_in_.push_back(kOutside);

@@ -126,8 +126,11 @@ int main(int argc, char** argv) {
       words.emplace_back(argv[k]);
   }
   // interleave.py puts the options of a command before the workload
-  if (words.size() < 2 || words.size() > 3 || words[0].rfind("--", 0) == 0) return usage();
+  if (words.size() < 2 || words.size() > 3) return usage();
+  for (const std::string& word : words)
+    if (word.rfind("--", 0) == 0) return usage();
   if (words.size() == 3) choice.seconds = std::atof(words[2].c_str());
+  if (choice.seconds <= 0) return usage();
   try {
     threads::set_count(std::atoi(words[1].c_str()));
     run(words[0], choice);
