@@ -24,6 +24,7 @@
 #include <twopass/ops/shaping.h>
 
 #include "temporary_folder.h"
+#include "with_sines.h"
 
 using namespace twopass;
 using doctest::Contains;
@@ -32,26 +33,10 @@ namespace {
 
 using Values = std::vector<double>;
 
-// sin(first), sin(first + 1), …
-Tensor sines(const Shape& shape, double first) {
-  return reshape(sin(arange(0, static_cast<double>(shape.elements()), 1, f64) + first), shape);
-}
-
 void check_values(const Tensor& found, const Values& expected, double epsilon = 1e-12) {
   const Values values = found.values<double>();
   REQUIRE(values.size() >= expected.size());
   for (std::size_t k = 0; k < expected.size(); ++k) CHECK(values[k] == doctest::Approx(expected[k]).epsilon(epsilon));
-}
-
-// What a layer makes of x in f64 where its k-th parameter holds sines from 0.2 (k + 1) on.
-Tensor with_sines(const LayerHandle& layer, const Tensors& inputs) {
-  Tensors narrow, weights;
-  for (const Tensor& x : inputs) narrow.push_back(cast(x, f32));
-  layer(narrow);  // builds
-  for (const Parameter& each : layer.parameters())
-    weights.push_back(sines(each.shape(), 0.2 * static_cast<double>(weights.size() + 1)));
-  const Substitution scope(layer.parameters(), weights);
-  return layer(inputs);
 }
 
 Tensor pictures(std::int64_t rows) { return Random(6).normal({rows, 2, 6, 5}); }
