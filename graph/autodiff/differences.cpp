@@ -7,117 +7,257 @@
 #include <utility>
 
 namespace twopass {
+
+struct Differences::Central {
+  int level;
+  double slope, width, rounding;  // NaN where the function is not finite; what it was divided by; how far off it may be
+  double noise = 0;               // the same, with what shows itself
+
+  bool valid() const { return std::isfinite(slope); }
+};
+
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+// Between the pairs that look at all scales: a pair sees the derivative over 30 levels or more.
+constexpr int kStride = 10;
+
+using Central = Differences::Central;
+using Centrals = std::vector<Central>;
+
+// R = (h² D(h') - h'² D(h)) / (h² - h'²) for a step h and the next smaller h', where both are there.
+double richardson(const Centrals& all, std::size_t k) {
+  if (k + 1 >= all.size() || all[k + 1].level != all[k].level + 1) return kNothing;
+  const double ratio = (all[k].width * all[k].width) / (all[k + 1].width * all[k + 1].width);
+  return (ratio * all[k + 1].slope - all[k].slope) / (ratio - 1);
+}
+
+// Adds what the differences of a pair of steps disagree about: this one, a smaller one or a little larger one (two may
+// agree by chance). Where the function is smooth, that vanishes with the cube of the step. `least` is what no change is
+// smaller than.
+void add_noise(Centrals& all, double least) {
+  constexpr int kNear = 3;
+  double smaller = 0;
+  for (std::size_t k = all.size(); k-- > 0;) {
+    const auto unrest = [&](std::size_t fine) {
+      if (fine == 0 || all[fine - 1].level != all[fine].level - 1) return 0.0;
+      const double off = std::abs(all[fine - 1].slope - all[fine].slope) * all[fine - 1].width;
+      return std::isfinite(off) ? off : 0.0;
+    };
+    smaller = std::max(smaller, unrest(k));
+    double most = smaller;
+    for (std::size_t larger = k; larger-- > 0 && all[larger].level >= all[k].level - kNear;)
+      most = std::max(most, unrest(larger));
+    all[k].noise = all[k].rounding + (2 * most + 4 * least) / all[k].width;
+  }
+}
+
+// Whether a step smaller than that of k sees something else than `slope`, give or take `off`: by how much.
+double contradiction(const Centrals& all, std::size_t k, double slope, double off) {
+  double most = 0;
+  for (std::size_t finer = k + 1; finer < all.size(); ++finer)
+    if (all[finer].valid()) most = std::max(most, std::abs(all[finer].slope - slope) - all[finer].noise - off);
+  return most;
+}
+
+// Of the pairs of neighbours that no smaller step contradicts, the one with the least difference and noise; of much the
+// same, the smallest steps.
+std::optional<int> steadiest_pair(const Centrals& all) {
+  std::optional<int> steadiest;
+  double least = kInfinity;
+  for (std::size_t k = 0; k + 1 < all.size(); ++k) {
+    const Central &coarse = all[k], &fine = all[k + 1];
+    if (fine.level != coarse.level + 1 || !coarse.valid() || !fine.valid()) continue;
+    const double change = std::abs(coarse.slope - fine.slope);
+    const double off = (change + fine.rounding) / std::abs(fine.slope);
+    if (off > 4 * least || contradiction(all, k + 1, fine.slope, 2 * change) > 0) continue;
+    least = std::min(least, off);
+    steadiest = coarse.level;
+  }
+  return steadiest;
+}
 
 }  // namespace
 
 // With one Richardson step the truncation error is of order h⁴ and rounding of order ε / h: ε^(1/5) balances them.
-// Below √ε differences are noise, and beyond 2³ of the first steps they see another part of the function.
-Differences::Differences(Curve curve, std::vector<double> here, double scale, double epsilon)
-    : curve_(std::move(curve)), here_(std::move(here)), scale_(scale), epsilon_(epsilon) {
-  const double digits = -std::log2(epsilon);
-  const int middle = static_cast<int>(digits / 5) - 1;
-  finest_ = static_cast<int>(digits / 2);
-  coarsest_ = middle - 3;
-  for (int level = middle; level < middle + 3; ++level) compute(level);
+// Steps below a few units in the last place of x are no steps; beside x = 0 there is no such limit, and 60 levels do.
+Differences::Differences(Curve curve, std::vector<double> here, Place place, double epsilon)
+    : curve_(std::move(curve)), here_(std::move(here)), size_of_x_(std::abs(place.x)), epsilon_(epsilon) {
+  const int digits = static_cast<int>(-std::log2(epsilon));
+  middle_ = digits / 5 - 1;
+  finest_ = digits / 2;
+  deepest_ = digits - 3;
+  if (place.of_element && std::isfinite(size_of_x_)) {
+    const int exponent = size_of_x_ > 0 ? static_cast<int>(std::floor(std::log2(size_of_x_))) : -11;
+    if (exponent > 0) scale_ = std::ldexp(1.0, exponent);
+    deepest_ -= std::min(exponent, 0);
+  }
+  for (int level = middle_; level < middle_ + 3; ++level) compute(level);
+  next_ = {middle_ + 3, middle_ + 4, middle_ - 1};
 }
 
 void Differences::compute(int level) {
-  const double h = std::ldexp(scale_, -level);
+  // Steps of one mantissa would round alike, and agree where they should not.
+  const double h = std::ldexp(scale_, -level) * (1 + 5 * (level % 3) / 64.0);
   levels_[level] = {curve_(h), curve_(-h)};
 }
 
-bool Differences::at_the_finest() const { return levels_.rbegin()->first >= finest_; }
-
-bool Differences::refine() {
-  // Two steps down for each up: kinks and poles near by are met more often than noise. Where the smallest steps still
-  // reach beyond where the function has values, smaller ones are tried.
-  const int up = levels_.begin()->first - 1, down = levels_.rbegin()->first + 1;
-  const bool can_rise = up >= coarsest_, can_fall = down <= finest_ || (down <= 2 * finest_ && reaches_out());
-  if (!can_rise && !can_fall) return false;
-  compute(can_fall && (!can_rise || ++refined_ % 3 != 0) ? down : up);
+bool Differences::refine(std::size_t component) {
+  while (true) {
+    while (!next_.empty() && levels_.count(next_.front())) next_.pop_front();
+    if (!next_.empty()) break;
+    if (phase_ == Phase::done) return false;
+    plan_next(component);
+  }
+  compute(next_.front());
+  next_.pop_front();
   return true;
 }
 
-bool Differences::reaches_out() const {
-  constexpr std::size_t kFew = 10;  // what it takes from the first valid step to a good one
-  if (levels_.size() <= kFew) return false;
-  const Level& level = std::next(levels_.rbegin(), kFew)->second;
-  for (std::size_t k = 0; k < here_.size(); ++k)
-    if (std::isfinite(here_[k]) && std::isfinite(level.above.values[k]) != std::isfinite(level.below.values[k]))
-      return true;
-  return false;
+void Differences::plan_next(std::size_t component) {
+  phase_ = static_cast<Phase>(static_cast<int>(phase_) + 1);
+  const auto plan = [&](int from, int to) {
+    for (int level = from; level <= to; ++level) next_.push_back(level);
+  };
+  if (phase_ == Phase::everywhere) {
+    for (int level = middle_ + 2 + kStride / 2; level < deepest_; level += kStride) plan(level, level + 1);
+  } else if (phase_ == Phase::around) {
+    const int steadiest = steadiest_pair(centrals(component)).value_or(finest_);
+    plan(std::max(steadiest - 3, middle_ - 3), std::min(steadiest + 4, deepest_));
+  } else if (phase_ == Phase::rest) {
+    plan(middle_ - 3, std::max(finest_, std::min(deepest_, 2 * finest_)));
+  }
 }
 
-bool Differences::valid(const Level& level, std::size_t component) const {
-  return std::isfinite(level.above.values[component]) && std::isfinite(level.below.values[component]) &&
-         level.above.at > level.below.at;
+double Differences::size(std::size_t component) const {
+  double size = 0;
+  const auto see = [&](double value) {
+    if (std::isfinite(value)) size = std::max(size, std::abs(value) / scale_);
+  };
+  see(here_[component]);
+  for (int level = middle_; level < middle_ + 3; ++level) {
+    see(levels_.at(level).above.values[component]);
+    see(levels_.at(level).below.values[component]);
+  }
+  return size;
 }
 
-double Differences::central(const Level& level, std::size_t component) const {
-  return (level.above.values[component] - level.below.values[component]) / (level.above.at - level.below.at);
+// Whether the smallest steps change nothing at all.
+bool Differences::silent(std::size_t component) const {
+  const auto& [above, below] = levels_.rbegin()->second;
+  return above.values[component] == here_[component] && below.values[component] == here_[component];
 }
 
-double Differences::rounding(const Level& level, std::size_t component) const {
-  const double size = std::max(
-      {std::abs(level.above.values[component]), std::abs(level.below.values[component]), std::abs(here_[component])});
-  return 4 * epsilon_ * size / (level.above.at - level.below.at);
+bool Differences::may_be_stairs(std::size_t component) const {
+  if (phase_ == Phase::done || !silent(component)) return false;
+  const Centrals all = centrals(component);
+  const auto first = std::find_if(all.begin(), all.end(), [&](const Central& c) { return c.level == middle_; });
+  const auto k = static_cast<std::size_t>(first - all.begin());
+  const double one = richardson(all, k), two = richardson(all, k + 1);
+  return std::abs(one - two) < std::abs(two) / 4;
+}
+
+// Where small changes are whole multiples of a number, as after a cast to f32 or a sum with a large number, no step
+// sees less than that number. Two changes or fewer are multiples of something by chance.
+double Differences::quantum(std::size_t component) const {
+  std::vector<double> changes;
+  double least = kInfinity;
+  for (const auto& [number, level] : levels_)
+    for (const Point* point : {&level.above, &level.below}) {
+      const double change = std::abs(point->values[component] - here_[component]);
+      if (!(change > 0) || !std::isfinite(change)) continue;
+      changes.push_back(change);
+      least = std::min(least, change);
+    }
+  std::erase_if(changes, [&](double change) { return change > 100 * least; });
+  if (changes.size() < 3) return 0;
+  for (int part = 1; part <= 16; ++part) {
+    const auto whole = [&](double change) {
+      const double count = change * part / least;
+      return std::abs(count - std::round(count)) < 1e-3;
+    };
+    if (std::all_of(changes.begin(), changes.end(), whole)) return least / part;
+  }
+  return 0;
+}
+
+Centrals Differences::centrals(std::size_t component) const {
+  Centrals all;
+  all.reserve(levels_.size());
+  for (const auto& [number, level] : levels_) {
+    const double above = level.above.values[component], below = level.below.values[component];
+    const double width = level.above.at - level.below.at;
+    const double size = std::max({std::abs(above), std::abs(below), std::abs(here_[component])});
+    // f(x) has at least the error that rounding x by itself brings.
+    const double slope = width > 0 ? (above - below) / width : kNothing;
+    all.push_back({number, slope, width, 4 * epsilon_ * std::max(size, std::abs(slope) * size_of_x_) / width});
+  }
+  add_noise(all, has_looked_everywhere() ? quantum(component) : 0);
+  return all;
 }
 
 Slope Differences::slope(std::size_t component) const {
-  // R(h) = (4 D(h/2) - D(h)) / 3 for every step whose half was tried too.
-  std::vector<std::optional<double>> extrapolated;
-  std::vector<double> noise;
-  for (auto level = levels_.begin(); std::next(level) != levels_.end(); ++level) {
-    const auto half = std::next(level);
-    noise.push_back(3 * rounding(half->second, component));
-    extrapolated.emplace_back();
-    if (valid(level->second, component) && valid(half->second, component))
-      extrapolated.back() = (4 * central(half->second, component) - central(level->second, component)) / 3;
-  }
+  Slope best{.value = kNothing, .error = kInfinity};
+  const Centrals all = centrals(component);
   const auto change = [&](std::size_t k) {
-    return k + 1 < extrapolated.size() && extrapolated[k] && extrapolated[k + 1]
-               ? std::abs(*extrapolated[k + 1] - *extrapolated[k])
-               : kInfinity;
+    const double c = std::abs(richardson(all, k + 1) - richardson(all, k));
+    return std::isfinite(c) ? c : kInfinity;
   };
-  Slope best{.value = std::numeric_limits<double>::quiet_NaN(), .error = kInfinity};
-  for (std::size_t k = 0; k + 1 < extrapolated.size(); ++k) {
+  const double least = has_looked_everywhere() ? quantum(component) : 0;
+  for (std::size_t k = 0; k + 2 < all.size(); ++k) {
     double error = change(k);
     if (!std::isfinite(error)) continue;
     // Two results may agree by chance: truncation falls 16 times from step to step and rounding doubles, so neighbours
     // bound what can be believed.
     if (k > 0 && std::isfinite(change(k - 1))) error = std::max(error, change(k - 1) / 64);
     if (std::isfinite(change(k + 1))) error = std::max(error, change(k + 1) / 4);
-    error += noise[k + 1];
-    if (error < best.error) best = {.value = *extrapolated[k + 1], .error = error};
+    const Central& fine = all[k + 2];
+    const double value = richardson(all, k + 1);
+    error += 3 * (fine.rounding + 4 * least / fine.width);
+    // What smaller steps see must be the same, but for this one's truncation and their noise.
+    error = std::max(error, contradiction(all, k + 2, value, std::abs(fine.slope - value)));
+    if (error < best.error) best = {.value = value, .error = error};
   }
+  best.silent = has_looked_everywhere() && silent(component);
   find_kink(component, best);
   return best;
 }
 
-// The one-sided slopes differ by J(h). Where the function is smooth J(h) = h f'' + …, so 2 J(h/2) - J(h) vanishes
-// faster than J; at a kink both are the jump.
+// The one-sided slopes differ by J(h). Where the function is smooth J(h) = h f'' + …, so what J tends to as h vanishes
+// is far less than J; at a kink both are the jump.
 void Differences::find_kink(std::size_t component, Slope& slope) const {
   if (!std::isfinite(here_[component])) return;
-  const auto fine = std::prev(levels_.end()), coarse = std::prev(fine);
-  if (!valid(fine->second, component) || !valid(coarse->second, component)) return;
-  const auto above = [&](const Level& level) {
-    return (level.above.values[component] - here_[component]) / level.above.at;
+  const auto one_sided = [&](const Point& point) { return (point.values[component] - here_[component]) / point.at; };
+  // What two steps to one side say of h = 0.
+  const auto limit = [&](const Point& far, const Point& near) {
+    return one_sided(near) + (one_sided(near) - one_sided(far)) * near.at / (far.at - near.at);
   };
-  const auto below = [&](const Level& level) {
-    return (level.below.values[component] - here_[component]) / level.below.at;
-  };
-  const auto jump = [&](const Level& level) { return above(level) - below(level); };
-  const double at_fine = jump(fine->second), limit = 2 * at_fine - jump(coarse->second);
-  const double size = std::max(std::abs(above(fine->second)), std::abs(below(fine->second)));
-  slope.kink = std::abs(limit) > 0.5 * std::abs(at_fine) && std::abs(limit) < 1.25 * std::abs(at_fine) &&
-               std::abs(at_fine) > 50 * rounding(fine->second, component) + 1e-4 * size;
-  if (!slope.kink) return;
-  slope.below = 2 * below(fine->second) - below(coarse->second);
-  slope.above = 2 * above(fine->second) - above(coarse->second);
-  slope.error = 10 * rounding(fine->second, component);
+  double error = 0;
+  // The smallest pair of an ordinary size, which agrees with the pair before it, unless a smaller one sees no kink.
+  for (auto coarse = levels_.begin(), fine = std::next(coarse); fine != levels_.end(); coarse = fine++) {
+    if (fine->first != coarse->first + 1) continue;
+    const double above = one_sided(fine->second.above), below = one_sided(fine->second.below);
+    const double above_limit = limit(coarse->second.above, fine->second.above);
+    const double below_limit = limit(coarse->second.below, fine->second.below);
+    if (!std::isfinite(above_limit) || !std::isfinite(below_limit)) continue;
+    const double jump = std::abs(above - below), size = std::max(std::abs(above), std::abs(below));
+    const double rest = std::abs(above_limit - below_limit);
+    const double value = std::max(std::abs(here_[component]), size * std::abs(fine->second.above.at));
+    const double rounding = 4 * epsilon_ * value / (fine->second.above.at - fine->second.below.at);
+    const bool kink = rest > 0.5 * jump && rest < 1.25 * jump && jump > 50 * rounding + 1e-4 * size;
+    if (!kink && 50 * rounding > 0.01 * size) continue;  // rounding hides what there may be
+    if (coarse->first >= finest_) {
+      slope.kink = slope.kink && kink;
+      continue;
+    }
+    const bool same = std::abs(above_limit - slope.above) + std::abs(below_limit - slope.below) < 0.1 * jump;
+    slope.kink = kink && same;
+    slope.below = below_limit;
+    slope.above = above_limit;
+    error = 10 * rounding;
+  }
+  if (slope.kink) slope.error = error;
 }
 
 }  // namespace twopass

@@ -1,6 +1,7 @@
 // Derivatives by differences that choose their own step and say how far off they may be.
 #pragma once
 #include <cstddef>
+#include <deque>
 #include <functional>
 #include <map>
 #include <vector>
@@ -10,14 +11,17 @@ namespace twopass {
 /// What differences found of one component.
 struct Slope {
   double value = 0;             // the derivative, by central differences and one Richardson step
-  double error = 0;             // how far off it may be: what a smaller step changes, and rounding
+  double error = 0;             // how far off it may be: what another step changes, rounding, what smaller steps say
   double below = 0, above = 0;  // the one-sided derivatives where there is a kink
   bool kink = false;
+  bool silent = false;  // the smallest steps change nothing at all
 };
 
 /// The derivative at 0 of a curve of several components. Steps are powers of two: first three around the one that
-/// balances rounding and truncation, then, where `refine` is called, smaller and larger ones; each component takes the
-/// step whose neighbours agree best (C. Ridders, "Accurate computation of F'(x) and F'(x) F''(x)", 1982).
+/// balances rounding and truncation. `refine` adds others: neighbours, then pairs of ever smaller ones, which see what
+/// the first have stepped over (a pole, a flat tail, waves), then all around the best of these, then all there are.
+/// Each component takes the step whose neighbours agree best (C. Ridders, "Accurate computation of F'(x) and
+/// F'(x) F''(x)", 1982) and that no smaller step contradicts by more than what is known of its noise.
 class Differences {
  public:
   struct Point {
@@ -25,32 +29,48 @@ class Differences {
     std::vector<double> values;
   };
   using Curve = std::function<Point(double t)>;
+  /// The central difference of one component at one step.
+  struct Central;
+  /// What moves: one element of value x, or many, of which x is the largest.
+  struct Place {
+    double x = 0;
+    bool of_element = false;
+  };
 
-  /// `here` is the curve at 0; steps are multiples of `scale`; values have the relative rounding error `epsilon`.
-  Differences(Curve curve, std::vector<double> here, double scale, double epsilon);
+  /// `here` is the curve at 0; steps are multiples of 1, or of the power of two below a larger |x|; values have the
+  /// relative rounding error `epsilon`.
+  Differences(Curve curve, std::vector<double> here, Place place, double epsilon);
   Slope slope(std::size_t component) const;
-  /// Tries one step more; false where there is none left to try.
-  bool refine();
-  /// Whether all small steps have been tried, so that what still looks like a kink is one.
-  bool at_the_finest() const;
+  /// Tries one or two steps more, with this component in mind; false where there is none left to try.
+  bool refine(std::size_t component);
+  /// Whether steps of all sizes were looked at, down to those that rounding swallows.
+  bool has_looked_everywhere() const { return phase_ >= Phase::around; }
+  /// Whether the neighbours of the best of these were too.
+  bool has_looked_closely() const { return phase_ >= Phase::rest; }
+  /// Whether the smallest steps change nothing where the first agree on a slope: a flat place, or values that are
+  /// rounded to stairs. Only all steps tell.
+  bool may_be_stairs(std::size_t component) const;
+  /// The largest finite value at 0 and at the first steps, for a change of x by its own size or by 1.
+  double size(std::size_t component) const;
 
  private:
   struct Level {
     Point above, below;
   };
+  enum class Phase { near, everywhere, around, rest, done };
   void compute(int level);
-  // Whether the function is not finite on one side of all steps but the last few.
-  bool reaches_out() const;
-  bool valid(const Level& level, std::size_t component) const;
-  double central(const Level& level, std::size_t component) const;
-  double rounding(const Level& level, std::size_t component) const;
+  void plan_next(std::size_t component);
+  bool silent(std::size_t component) const;
+  double quantum(std::size_t component) const;
+  std::vector<Central> centrals(std::size_t component) const;
   void find_kink(std::size_t component, Slope& slope) const;
 
   Curve curve_;
   std::vector<double> here_;
-  double scale_, epsilon_;
-  int finest_, coarsest_;
-  int refined_ = 0;
+  double size_of_x_, scale_ = 1, epsilon_;
+  int middle_, finest_, deepest_;
+  Phase phase_ = Phase::near;
+  std::deque<int> next_;
   std::map<int, Level> levels_;  // the step of level k is scale · 2^-k
 };
 

@@ -1,0 +1,121 @@
+#include <doctest/doctest.h>
+#include <twopass/graph/autodiff/custom.h>
+#include <twopass/graph/autodiff/gradcheck.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+using namespace twopass;
+
+namespace {
+
+using Scalar = std::function<Tensor(const Tensor&)>;
+
+// What the check says of f at x where the record claims that the derivative is `claim`.
+GradcheckPair verdict_on(const Scalar& f, double x, double claim) {
+  const auto claiming =
+      custom_gradient([&](const Tensors& in) { return f(in[0]); },
+                      [claim](const Tensors&, const Tensor&, const Tensor& g) { return Tensors{g * claim}; });
+  return gradcheck([&](const Tensors& in) { return claiming(in); }, {tensor({x}, f64)},
+                   {.exact = false, .blame = false})
+      .pairs()[0];
+}
+
+// A function that is hard to differentiate by differences, at x, with its derivative from calculus.
+struct Rough {
+  std::string name;
+  Scalar f;
+  double x, derivative;
+};
+
+std::vector<Rough> rough_functions() {
+  std::vector<Rough> all;
+  for (const double x : {1e-6, 1e-9, 1e-30}) {
+    all.push_back({"1/x", [](const Tensor& t) { return reciprocal(t); }, x, -1 / (x * x)});
+    all.push_back({"log x", [](const Tensor& t) { return log(t); }, x, 1 / x});
+    all.push_back({"sqrt x", [](const Tensor& t) { return sqrt(t); }, x, 0.5 / std::sqrt(x)});
+  }
+  for (const double k : {1e4, 1e7, 1e8, 1e10}) {
+    all.push_back({"sin kx", [k](const Tensor& t) { return sin(t * k); }, 0, k});
+    all.push_back({"tanh kx", [k](const Tensor& t) { return tanh(t * k); }, 0, k});
+    const double x = 0.5 / k;
+    all.push_back({"exp(-(kx)^2)", [k](const Tensor& t) { return exp(-square(t * k)); }, x, -k * std::exp(-0.25)});
+  }
+  for (const double x : {1e-3, 1e-4, 1e-5})
+    all.push_back({"x^2 sin(1/x)", [](const Tensor& t) { return square(t) * sin(reciprocal(t)); }, x,
+                   2 * x * std::sin(1 / x) - std::cos(1 / x)});
+  for (const double x : {1e-8, -1e-8, 1e-5, -1e-12, 1e-30})
+    all.push_back({"1e6 relu x", [](const Tensor& t) { return relu(t) * 1e6; }, x, x > 0 ? 1e6 : 0});
+  all.push_back({"x^2 + 1e-6 sin 1e6 x", [](const Tensor& t) { return square(t) + sin(t * 1e6) * 1e-6; }, 0.5,
+                 1 + std::cos(5e5)});
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("what changes within tiny steps is followed: right derivatives pass and wrong ones fail") {
+  for (const Rough& each : rough_functions()) {
+    CAPTURE(each.name);
+    CAPTURE(each.x);
+    const double d = each.derivative;
+    const GradcheckPair right = verdict_on(each.f, each.x, d);
+    CAPTURE(text_of(right));
+    CHECK(right.verdict == (d == 0 ? Verdict::vacuous : Verdict::pass));
+    const std::vector<double> wrong =
+        d == 0 ? std::vector{1e6, 5e5, -1.0} : std::vector{2 * d, -d, 0.0, 1000 * d, d * (1 + 1e-4)};
+    for (const double claim : wrong) {
+      const GradcheckPair found = verdict_on(each.f, each.x, claim);
+      CAPTURE(text_of(found));
+      CHECK(found.verdict == Verdict::fail);
+    }
+  }
+}
+
+TEST_CASE(
+    "the claim that a flat place is near by is not enough: an element on which nothing depends is looked at closely") {
+  // Both sides of all large steps are 0.
+  const auto peak = [](const Tensor& t) { return exp(-square(t * 1e6)); };
+  CHECK(verdict_on(peak, 1e-6, 0).verdict == Verdict::fail);
+  CHECK(verdict_on(peak, 1e-6, -2e6 / M_E).verdict == Verdict::pass);
+  CHECK(verdict_on(peak, 1, 0).verdict == Verdict::vacuous);
+}
+
+TEST_CASE("where rounding hides the derivative no claim that it may have is called wrong") {
+  struct Noisy {
+    Scalar f;
+    double x, derivative;
+  };
+  const std::vector<Noisy> noisy = {
+      {[](const Tensor& t) { return (square(t) + 1e12) - 1e12; }, 0.7, 1.4},  // values in steps of 1e-4
+      {[](const Tensor& t) { return ((square(t) + 1e12) - 1e12) / 3.0; }, 0.7, 1.4 / 3},
+      {[](const Tensor& t) { return cast(cast(square(t), f32), f64); }, 0.7, 1.4},  // in steps of 6e-8
+      {[](const Tensor& t) { return sin(t * 1e10); }, 100, 1e10 * std::cos(1e12)},  // 1e12 has steps of 1e-4 itself
+      {[](const Tensor& t) { return sin(t * 3.0) + 1e9; }, 0.7, 3 * std::cos(2.1)},
+  };
+  for (const Noisy& each : noisy) {
+    const GradcheckPair right = verdict_on(each.f, each.x, each.derivative);
+    CAPTURE(text_of(right));
+    CHECK((right.verdict == Verdict::unreliable || right.verdict == Verdict::pass));
+    // Lost gradients are not taken for the flat of a stair.
+    const GradcheckPair lost = verdict_on(each.f, each.x, 0);
+    CAPTURE(text_of(lost));
+    CHECK(lost.verdict >= Verdict::unreliable);
+    CHECK(verdict_on(each.f, each.x, 1000 * each.derivative).verdict >= Verdict::unreliable);
+  }
+}
+
+TEST_CASE("derivatives are measured by the size of their function: small ones can be wrong too") {
+  for (const double size : {1e-13, 1e-30, 1e-100}) {
+    const auto f = [size](const Tensor& t) { return square(t) * size; };
+    CHECK(verdict_on(f, 0.7, 1.4 * size).verdict == Verdict::pass);
+    CHECK(verdict_on(f, 0.7, 0.7 * size).verdict == Verdict::fail);
+    CHECK(verdict_on(f, 0.7, 1.4001 * size).verdict == Verdict::fail);
+    CHECK(verdict_on(f, 0.7, 0).verdict == Verdict::fail);
+  }
+  // What is far below the rounding of its function's values is nothing.
+  CHECK(verdict_on([](const Tensor& t) { return tanh(t); }, 30, 0).verdict == Verdict::vacuous);
+}
