@@ -11,7 +11,9 @@
 #include <twopass/ops/anomaly.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/joining.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
 
 #include <cmath>
 #include <string>
@@ -90,6 +92,25 @@ TEST_CASE("the picture of a gradient check shows the guilty node in red, of larg
   CHECK(large.size() < 2 * small.size());
   CHECK_THROWS_WITH_AS(to_dot(gradcheck([](const Tensors& at) { return exp(at[0]); }, {x})),
                        "to_dot: the gradient check blames no op", Error);
+}
+
+TEST_CASE("a report says how far off a derivative is for its size, and what was not looked at") {
+  const auto f = [](const Tensors& x) {
+    Tensor y = x[0];
+    for (int k = 0; k < 12; ++k) y = apply(wrong_double(), {slice(concat({y, y}, 0), 0, 0, 20 - k)});
+    return relu(y);
+  };
+  const GradcheckReport report = gradcheck(f, {full({21}, 0.5, f64)});
+  CAPTURE(report);
+  CHECK(report.text().find("% of its size") != std::string::npos);
+  CHECK(report.culprits().size() == 8);
+  CHECK(report.text().find("recorded calls were checked alone: there may be more to blame") != std::string::npos);
+  const auto many = [](const Tensors& x) {
+    Tensor total = sum(x[0]);
+    for (int k = 0; k < 13; ++k) total = total + sum(relu(slice(x[0], 0, 0, k + 1)));
+    return total;
+  };
+  CHECK(gradcheck(many, {full({21}, 0.5, f64)}).text().find("never taken: 3 branches more") != std::string::npos);
 }
 
 TEST_CASE("an op that is wrong in the second derivative alone is blamed") {

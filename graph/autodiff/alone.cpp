@@ -22,4 +22,18 @@ std::vector<AloneCall> calls_behind(const Tensors& outputs) {
   return calls;
 }
 
+double work_behind(const Tensors& outputs) {
+  double work = 0;
+  for (const Node* node : nodes_behind(outputs)) {
+    if (!node->op || node->is(Node::kLeaf) || node->is(Node::kSymbol)) continue;
+    std::vector<Spec> inputs;
+    for (const Node::Edge& edge : node->edges()) inputs.push_back({edge.node()->shape, edge.node()->dtype});
+    // A user's op is not asked: its shapes may follow from a function that must not be called now.
+    const bool known = find_op(node->op->name()) == node->op;
+    work += 1000 + (known ? node->op->work(node->arguments.get(), Specs(inputs))
+                          : static_cast<double>(node->shape.elements()));
+  }
+  return work;
+}
+
 }  // namespace twopass

@@ -22,4 +22,7 @@ struct AloneCall {
 /// The calls behind tensors, oldest first, without those of whose inputs the record has not kept the values.
 std::vector<AloneCall> calls_behind(const Tensors& outputs);
 
+/// About how many floating-point operations the calls behind tensors take, a call itself counted as a thousand.
+double work_behind(const Tensors& outputs);
+
 }  // namespace twopass

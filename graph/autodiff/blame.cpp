@@ -65,14 +65,20 @@ bool differentiated(const AloneCall& call) {
   return call.op->differentiable() && std::find(call.wanted.begin(), call.wanted.end(), true) != call.wanted.end();
 }
 
-// Finds the culprits among the calls behind `outputs`; `order` is that of the check of each.
-void search(const Tensors& outputs, int order, double epsilon, double bound, const PlaceLog& places,
+// Finds the culprits among the calls behind `outputs`; `order` is that of the check of each. Whether all were looked
+// at.
+bool search(const Tensors& outputs, int order, double epsilon, double bound, const PlaceLog& places,
             const GradcheckOptions& options, GradcheckReport& report) {
   const auto calls = calls_behind(outputs);
   std::set<std::string> blamed;
-  for (std::size_t k = 0; k < std::min(calls.size(), kMostCalls); ++k) {
+  for (std::size_t k = 0; k < calls.size(); ++k) {
     const AloneCall& call = calls[k];
-    if (!differentiated(call) || report.culprits().size() >= kMostCulprits) continue;
+    if (!differentiated(call)) continue;
+    if (k >= kMostCalls || report.culprits().size() >= kMostCulprits) {
+      report.note(
+          fmt::format("{} of {} recorded calls were checked alone: there may be more to blame", k, calls.size()));
+      return false;
+    }
     try {
       auto pair = wrong_alone(call, order, epsilon, bound, options);
       if (!pair || !blamed.insert(call.text() + places.of(*call.node)).second) continue;
@@ -86,6 +92,7 @@ void search(const Tensors& outputs, int order, double epsilon, double bound, con
       report.note(fmt::format("{} could not be checked alone: {}", call.text(), error.what()));
     }
   }
+  return true;
 }
 
 }  // namespace
@@ -101,9 +108,10 @@ void blame(const ManyFunction& f, const Tensors& inputs, int order, double epsil
   ManyFunction derived = f;
   for (int k = 1; k < order; ++k) derived = gradient_of(derived, options.seed);
   outputs = derived(variables);
-  search(outputs, 1, epsilon, bound, places, options, report);
-  if (report.culprits().empty() && order > 1) search(f(variables), order, epsilon, bound, places, options, report);
-  if (report.culprits().empty())
+  bool all = search(outputs, 1, epsilon, bound, places, options, report);
+  if (report.culprits().empty() && order > 1)
+    all = search(f(variables), order, epsilon, bound, places, options, report) && all;
+  if (report.culprits().empty() && all)
     report.note(
         "every recorded op is right by itself: something is computed beside the record (detach, no_record, values read "
         "out, or numbers that differ from call to call)");

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include <twopass/core/random.h>
+#include <twopass/graph/autodiff/alone.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/differences.h>
 #include <twopass/ops/creation.h>
@@ -19,6 +21,9 @@ namespace {
 using Values = std::vector<double>;
 
 constexpr std::size_t kTogether = static_cast<std::size_t>(-1);
+constexpr std::int64_t kMany = 256;     // elements
+constexpr double kASecond = 1e9;        // floating-point operations
+constexpr double kOfAComparison = 400;  // of one derivative with its differences
 
 // A direction in the space of one input, or of all together: one element, or numbers for each.
 struct Direction {
@@ -105,13 +110,36 @@ class Comparison {
   std::vector<std::int64_t> chosen(std::int64_t n, const std::string& what) const {
     std::vector<std::int64_t> places(static_cast<std::size_t>(n));
     for (std::size_t k = 0; k < places.size(); ++k) places[k] = static_cast<std::int64_t>(k);
-    if (n <= options_.elements) return places;
+    if (n <= most_) return places;
     places = Random(seed_of(options_.seed, what)).permutation(n);
-    places.resize(static_cast<std::size_t>(std::max<std::int64_t>(1, options_.elements / 8)));
+    places.resize(static_cast<std::size_t>(std::max<std::int64_t>(1, most_ / 8)));
     return places;
   }
 
+  // All that one second pays for, or of large inputs and outputs a part that ten seconds pay for. A column takes eight
+  // passes or more, a row a backward pass of three.
+  std::int64_t most_elements() const {
+    if (options_.elements > 0) return options_.elements;
+    const double work = work_behind(outputs_);
+    const auto cost = [&](std::int64_t most) {
+      const auto directions = [&](const Tensors& tensors) {
+        double count = 0;
+        for (const Tensor& x : tensors)
+          if (is_floating(x.dtype())) count += static_cast<double>(x.elements() <= most ? x.elements() : most / 8);
+        return count;
+      };
+      const double columns = directions(inputs_), rows = directions(outputs_);
+      return work * (8 * columns + 3 * rows) + kOfAComparison * rows * columns;
+    };
+    constexpr auto kAll = std::numeric_limits<std::int64_t>::max();
+    if (cost(kAll) <= kASecond) return kAll;
+    std::int64_t most = kMany;
+    while (most > 32 && cost(most) > 10 * kASecond) most /= 2;
+    return most;
+  }
+
   void choose_directions() {
+    most_ = most_elements();
     std::int64_t total = 0;
     for (std::size_t k = 0; k < inputs_.size(); ++k) {
       if (!counts(k)) continue;
@@ -134,7 +162,7 @@ class Comparison {
       const std::int64_t n = outputs_[k].elements();
       for (const std::int64_t place : chosen(n, fmt::format("output {}", k)))
         rows_.push_back({.of = k, .element = place});
-      if (n <= options_.elements) continue;
+      if (n <= most_) continue;
       Random random(seed_of(options_.seed, fmt::format("weights {}", k)));
       for (int more = 0; more < std::max(1, options_.directions); ++more)
         rows_.push_back({.of = k, .numbers = {signed_numbers(random, n)}});
@@ -307,6 +335,7 @@ class Comparison {
   const ManyFunction& f_;
   int order_;
   double epsilon_;
+  std::int64_t most_ = 0;  // elements of an input or output that are all checked
   const GradcheckOptions& options_;
   const Tensors& inputs_;
   std::vector<Values> values_;  // of the inputs

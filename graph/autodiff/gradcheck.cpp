@@ -29,6 +29,7 @@ struct Subject {
   double epsilon = std::numeric_limits<double>::epsilon();
   double exact = kExact;
   GradcheckOptions options;
+  std::string refused = {};  // what f says of wider inputs
 };
 
 bool has_f32(const Tensors& tensors) {
@@ -45,7 +46,9 @@ Subject subject_of(const ManyFunction& f, const Tensors& inputs, const Gradcheck
   try {
     const Tensors outputs = no_record([&] { return f(subject.inputs); });
     if (!has_f32(outputs)) return subject;
-  } catch (const Error&) {
+    subject.refused = "its outputs are f32 then too";
+  } catch (const Error& error) {
+    subject.refused = error.what();
   }
   subject.inputs = inputs;
   subject.epsilon = std::numeric_limits<float>::epsilon();
@@ -91,7 +94,8 @@ GradcheckReport check(const ManyFunction& f, const Tensors& inputs, const Gradch
   Subject subject = subject_of(f, inputs, options);
   GradcheckReport report;
   report.set_seed(options.seed);
-  if (subject.epsilon > 1e-10) report.note("f takes f32 only: differences and bounds are those of f32");
+  if (subject.epsilon > 1e-10)
+    report.note(fmt::format("f takes f32 only ({}): differences and bounds are those of f32", subject.refused));
   const RecordingScope on(true);
   const auto find_culprits = [&](int order) {
     if (options.blame) blame(subject.f, subject.inputs, order, subject.epsilon, subject.exact, subject.options, report);

@@ -19,7 +19,8 @@ struct GradcheckOptions {
   double absolute = 1e-10;
   double relative = 1e-8;
   /// An input or output of more elements is checked at an eighth as many of them, drawn at random, and in directions.
-  std::int64_t elements = 256;
+  /// 0: the whole Jacobian where that takes about a second at most, else 256, or as many as take about ten.
+  std::int64_t elements = 0;
   /// Random directions through all inputs at once, beside that of ones.
   int directions = 2;
   /// Checks without differences too: the transposed product, linearity, symmetric second derivatives.

@@ -72,10 +72,15 @@ std::string text_of(const GradcheckPair& pair) {
       pair.tried == pair.elements ? fmt::format("{}", pair.tried) : fmt::format("{} of {}", pair.tried, pair.elements);
   if (pair.verdict == Verdict::vacuous) return text + fmt::format(", all {} derivatives are 0 here", count);
   if (pair.verdict == Verdict::kink)
-    return text + fmt::format(", {} tried,{}: analytic {:.10g} between the slopes {:.10g} and {:.10g}", count,
-                              place_text(pair), pair.analytic, pair.below, pair.above);
-  text += fmt::format(", worst of {}{}: analytic {:.10g}, numerical {:.10g}, off by {:.2g} where {:.2g} is allowed",
-                      count, place_text(pair), pair.analytic, pair.numerical, pair.absolute_error, pair.bound);
+    return text + fmt::format(
+                      ", {} tried,{}: analytic {:.10g} between the slopes {:.10g} and {:.10g}, outside by "
+                      "{:.2g} where {:.2g} is allowed",
+                      count, place_text(pair), pair.analytic, pair.below, pair.above, pair.absolute_error, pair.bound);
+  text += fmt::format(
+      ", worst of {}{}: analytic {:.10g}, numerical {:.10g}, off by {:.2g} ({:.2g} % of its size) where {:.2g} is "
+      "allowed",
+      count, place_text(pair), pair.analytic, pair.numerical, pair.absolute_error, 100 * pair.relative_error,
+      pair.bound);
   if (pair.verdict == Verdict::unreliable)
     text += fmt::format("; the difference itself may be off by {:.2g}", pair.uncertainty);
   return text;

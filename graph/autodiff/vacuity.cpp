@@ -51,11 +51,10 @@ void note_pieces(const AloneCall& call, std::vector<std::string>& lines) {
   const auto found = slopes(*call.op, call.arguments, call.inputs[0]);
   if (!found) return;
   for (const double slope : straight)
-    if (std::find(found->begin(), found->end(), slope) == found->end() && lines.size() < kMost)
+    if (std::find(found->begin(), found->end(), slope) == found->end())
       lines.push_back(fmt::format("never taken: the branch of {} with slope {:.4g}", call.text(), slope));
   // All elements on one piece that is straight: whatever else the op does was not tried.
-  if (straight.size() == 1 && std::all_of(found->begin(), found->end(), [&](double s) { return s == straight[0]; }) &&
-      lines.size() < kMost)
+  if (straight.size() == 1 && std::all_of(found->begin(), found->end(), [&](double s) { return s == straight[0]; }))
     lines.push_back(
         fmt::format("never taken: any branch of {} but the one with slope {:.4g}", call.text(), straight[0]));
 }
@@ -66,11 +65,11 @@ void note_branches(const Branches& branches, const AloneCall& call, std::vector<
   const auto& taken = branches.taken;
   if (taken.empty()) return;
   for (std::size_t k = 0; k < branches.names.size(); ++k)
-    if (std::find(taken.begin(), taken.end(), static_cast<std::int64_t>(k)) == taken.end() && lines.size() < kMost)
+    if (std::find(taken.begin(), taken.end(), static_cast<std::int64_t>(k)) == taken.end())
       lines.push_back(fmt::format("never taken: the branch of {} {}", call.text(), branches.names[k]));
   const bool tried = branches.count == 1 || (branches.count > 2 && taken.size() == 1) ||
                      std::any_of(taken.begin(), taken.end(), [&](std::int64_t place) { return place != taken[0]; });
-  if (branches.names.empty() && !tried && lines.size() < kMost)
+  if (branches.names.empty() && !tried)
     lines.push_back(
         fmt::format("never taken: any of the {} places of {} but place {}", branches.count, call.text(), taken[0]));
 }
@@ -91,7 +90,7 @@ void note_zeros(const AloneCall& call, std::vector<std::string>& lines) {
   for (std::size_t k = 0; k < at.size(); ++k) {
     if (!call.wanted[k] || !found.contains(at[k]) || at[k].elements() == 0) continue;
     const auto values = found[at[k]].values<double>();
-    if (std::all_of(values.begin(), values.end(), [](double g) { return g == 0; }) && lines.size() < kMost)
+    if (std::all_of(values.begin(), values.end(), [](double g) { return g == 0; }))
       lines.push_back(fmt::format("never taken: nothing of {} comes from its input {}", call.text(), k));
   }
 }
@@ -101,7 +100,7 @@ void note_zeros(const AloneCall& call, std::vector<std::string>& lines) {
 std::vector<std::string> untaken_branches(const Tensors& outputs) {
   std::vector<std::string> lines;
   for (const AloneCall& call : calls_behind(outputs)) {
-    if (!call.op->differentiable() || lines.size() >= kMost) continue;
+    if (!call.op->differentiable()) continue;
     try {
       if (const auto branches = call.op->branches(call.arguments.get(), call.inputs, detach(Tensor(call.node))))
         note_branches(*branches, call, lines);
@@ -112,6 +111,11 @@ std::vector<std::string> untaken_branches(const Tensors& outputs) {
     } catch (const Error&) {
       // An op that refuses the points is not looked at.
     }
+  }
+  if (lines.size() > kMost) {
+    const std::size_t more = lines.size() - kMost;
+    lines.resize(kMost);
+    lines.push_back(fmt::format("never taken: {} branches more", more));
   }
   return lines;
 }

@@ -10,7 +10,8 @@ namespace twopass {
 /// In a record that kept its values: calls whose derivative for an input is 0 for every element (a branch of `where`
 /// never chosen, an argument of `maximum` that never wins, a `relu` of negative numbers alone), and elementwise calls
 /// of one input of whose pieces some never occur (a `relu` of positive numbers alone); of ops whose records tell
-/// branches, those that no element took, or the one place that all came from. A line each, not more than ten.
+/// branches, those that no element took, or the one place that all came from. A line each for the first ten, and one
+/// that counts the others.
 std::vector<std::string> untaken_branches(const Tensors& outputs);
 
 }  // namespace twopass

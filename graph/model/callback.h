@@ -71,9 +71,9 @@ struct GradientChecksOptions {
   /// Given, it takes each report, of the epoch's number; else one that is not ok is an error.
   std::function<void(int, const GradcheckReport&)> report = {};
 };
-/// Checks the gradients of the compiled loss while training goes on, in double precision and as in inference (no
-/// dropout, moving moments), changing nothing; where a
-/// step is refused as its loss is not finite, computes it once more to name the op that made the first NaN or infinity.
+/// Checks the gradients of the compiled loss while training goes on, as the step at hand has them but in double
+/// precision, changing nothing; where a step is refused as its loss is not finite, computes it once more to name the op
+/// that made the first NaN or infinity.
 CallbackHandle gradient_checks(const GradientChecksOptions& options = {});
 
 }  // namespace twopass

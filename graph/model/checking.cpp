@@ -70,26 +70,33 @@ class GradientChecks : public Callback {
 }  // namespace
 
 GradcheckReport Model::check_gradients(const TensorList& inputs, const TensorList& targets,
-                                       const GradcheckOptions& options) const {
+                                       const GradcheckOptions& options, const CallContext& context) const {
   ModelBody& own = body();
   const Trainer trainer(own, "check_gradients");
   const Rows rows = trainer.input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "check_gradients");
-  const Tensors wide_inputs = widened(rows.tensors());
-  const Tensors wide_targets = widened(wanted.tensors());
   Parameters parameters;
   Tensors values;
   GradcheckOptions named = options;
   named.names.clear();
   for (const auto& [path, parameter] : named_parameters()) {
+    if (context.training && !parameter.trainable()) continue;
     parameters.push_back(parameter);
-    values.push_back(cast(parameter.value(), f64));
+    values.push_back(parameter.value());
     named.names.push_back(path);
   }
+  CallContext at = context;
+  if (at.seed == 0) at.seed = own.seed;
+  if (!at.step.defined()) at.step = tensor(own.steps_done);
+  const StateGuard states(this->parameters());
+  // A check in double precision gives wide weights; where a layer refuses these, it comes back with the model's own.
+  const Tensors wide_rows = widened(rows.tensors()), wide_wanted = widened(wanted.tensors());
   const auto total = [&](const Tensors& weights) {
     const Substitution scope(parameters, weights);
-    return trainer.losses(own.call(wide_inputs, {}), {wide_inputs, wide_targets, {}}).total;
+    const bool wide = !weights.empty() && weights[0].dtype() == f64;
+    const Tensors x = wide ? wide_rows : rows.tensors(), y = wide ? wide_wanted : wanted.tensors();
+    return trainer.losses(own.call(x, at), {x, y, {}}).total;
   };
   return gradcheck(total, values, named);
 }

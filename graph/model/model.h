@@ -144,12 +144,14 @@ class Model : public LayerHandle {
   Tensors predict_all(const TensorList& inputs, std::int64_t batch_size = 32);
   /// The compiled loss of one batch, with its record: what a training loop of your own differentiates.
   Tensor loss(const TensorList& inputs, const TensorList& targets, const CallContext& context = {}) const;
-  /// The gradient of the compiled loss for every weight, in double precision and as in inference (no dropout, moving
-  /// moments), against numerical differentiation.
-  /// Weights of more elements than the options say are checked at some of them and in directions. A failure names the
-  /// op and its layer.
+  /// The gradient of the compiled loss for every trainable weight, as the next training step has it (the same dropout,
+  /// moments of the batch), against numerical differentiation; with `{}` for the context as in inference, and for
+  /// moving moments and frozen weights too. In double precision; a layer that takes f32 alone within f32's bounds,
+  /// which is noted. Weights of more elements than the options say are checked at some of them and in directions. A
+  /// failure names the op and its layer. Changes nothing.
   GradcheckReport check_gradients(const TensorList& inputs, const TensorList& targets,
-                                  const GradcheckOptions& options = {}) const;
+                                  const GradcheckOptions& options = {},
+                                  const CallContext& context = {.training = true}) const;
 
   /// One file: architecture as JSON, weights as safetensors. Refuses layers and ops that no file can hold, naming them.
   void save(std::string_view path) const;

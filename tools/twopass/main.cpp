@@ -244,7 +244,9 @@ int main(int argc, char** argv) {
       ->excludes(command->get_option("--op"));
   command->add_option("--order", choice.check.order, "up to which derivatives (ops: 2, models: 1)")
       ->check(CLI::Range(1, 4));
-  command->add_option("--elements", choice.check.elements, "larger inputs are checked at a subset (256)")
+  command
+      ->add_option("--elements", choice.check.elements,
+                   "larger inputs are checked at a subset (none where the whole takes a second, else 256 or less)")
       ->check(CLI::PositiveNumber);
   command->add_option("--seed", choice.check.seed, "what samples, subsets and directions are drawn from (1)");
   command->add_flag("--json", choice.check.json, "JSON instead of text");

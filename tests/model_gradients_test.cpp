@@ -1,0 +1,96 @@
+// Model::check_gradients: what it looks at, and in which precision.
+#include <doctest/doctest.h>
+#include <twopass/core/random.h>
+#include <twopass/graph/autodiff/custom.h>
+#include <twopass/graph/autodiff/doctest.h>
+#include <twopass/graph/layers/layers.h>
+#include <twopass/graph/layers/normalization.h>
+#include <twopass/graph/model/model.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/reduction.h>
+
+#include <string>
+#include <vector>
+
+using namespace twopass;
+
+namespace {
+
+Tensor drawn(const Shape& shape, std::uint64_t seed) { return Random(seed).normal(shape); }
+
+std::vector<std::string> inputs_of(const GradcheckReport& report) {
+  std::vector<std::string> names;
+  for (const GradcheckPair& pair : report.pairs()) names.push_back(pair.input);
+  return names;
+}
+
+bool holds(const std::vector<std::string>& names, const std::string& end) {
+  for (const std::string& name : names)
+    if (name.ends_with(end)) return true;
+  return false;
+}
+
+// Twice its input, with a gradient that is wrong in training alone.
+class WrongInTraining : public Layer {
+ public:
+  Tensors call(const Tensors& inputs, const CallContext& context) override {
+    const double claim = context.training ? 2.1 : 2;
+    return {custom_gradient(
+        [](const Tensors& in) { return in[0] * 2.0; },
+        [claim](const Tensors&, const Tensor&, const Tensor& g) { return Tensors{g * claim}; })(inputs)};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a model's gradients are checked as its next training step has them, or as in inference") {
+  const Tensor x = input({3}, "x");
+  Model model(x, Dense(2)(layer<WrongInTraining>()(Dense(4)(x))));
+  model.compile({.loss = mean_squared_error()});
+  const Tensor rows = drawn({5, 3}, 1), targets = drawn({5, 2}, 2);
+  const GradcheckReport training = model.check_gradients(rows, targets);
+  CHECK(!training.ok());
+  CHECK(training.text().find("to blame: custom_gradient((5, 4))") != std::string::npos);
+  CHECK(model.check_gradients(rows, targets, {}, {}));
+}
+
+TEST_CASE("dropout and moments of the batch are part of the check, moving moments of that of inference") {
+  const Tensor x = input({3}, "x");
+  Model model(x, Dense(2)(Dropout(0.5)(BatchNormalization()(Dense(6, {.activation = "tanh"})(x)))));
+  model.compile({.loss = mean_squared_error()});
+  const Tensor rows = drawn({8, 3}, 3), targets = drawn({8, 2}, 4);
+  const GradcheckReport training = model.check_gradients(rows, targets);
+  CHECK(training);
+  CHECK(holds(inputs_of(training), "/gamma"));
+  CHECK(!holds(inputs_of(training), "/moving_mean"));
+  const GradcheckReport inference = model.check_gradients(rows, targets, {}, {});
+  CHECK(inference);
+  CHECK(holds(inputs_of(inference), "/moving_mean"));
+  const auto slope = [](const GradcheckReport& report) { return report.pairs()[0].analytic; };
+  CHECK(slope(training) != slope(inference));
+}
+
+TEST_CASE("a layer that caught f32 numbers is checked in f32, which is said with the reason") {
+  const Tensor scale = tensor({1.0f, 2.0f, 3.0f, 4.0f});
+  const Tensor x = input({3}, "x");
+  const Tensor scaled = Lambda([scale](const Tensor& t) { return t * scale; }, {.name = "scaling"})(Dense(4)(x));
+  Model model(x, Dense(1)(tanh(scaled)));
+  model.compile({.loss = mean_squared_error()});
+  const GradcheckReport report = model.check_gradients(drawn({5, 3}, 5), drawn({5, 1}, 6));
+  CAPTURE(report);
+  CHECK(report.ok());
+  CHECK(report.text().find("f takes f32 only (") != std::string::npos);
+  CHECK(report.text().find("f64") != std::string::npos);
+}
+
+TEST_CASE("small models are checked whole, large ones in part") {
+  const auto notes = [](std::int64_t size) {
+    const Tensor x = input({20}, "x");
+    Model model(x, Dense(1)(Dense(size)(x)));
+    model.compile({.loss = mean_squared_error()});
+    return model.check_gradients(drawn({3, 20}, 7), drawn({3, 1}, 8)).text();
+  };
+  CHECK(notes(30).find("not every derivative was tried") == std::string::npos);
+  CHECK(notes(3000).find("not every derivative was tried") != std::string::npos);
+}
