@@ -7,6 +7,7 @@
 
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/shaping_kernels.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace {
@@ -87,6 +88,9 @@ const TypedOp<ConcatArgs>& concat_op() {
         return parts;
       },
       .linear = Linear::jointly,
+      .stacked = [](const ConcatArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return concat(all_stacked(in, which), static_cast<int>(behind_first(args.axis)));
+      },
       .samples = {{{0}, {sample::uniform({2, 3}), sample::uniform({1, 3})}},
                   {{-1}, {sample::uniform({2, 2}), sample::uniform({2, 0}), sample::uniform({2, 1})}}},
       .examples = {{{0}, {tensor({1.0}, f64), tensor({2.0, 3.0}, f64)}, tensor({1.0, 2.0, 3.0}, f64)}},
@@ -148,6 +152,11 @@ const TypedOp<PadArgs>& pad_op() {
       // dy = dx in a border of zeros
       .tangent = [](const PadArgs& args, const Call&, const Tensors& t) -> Tensor {
         return apply(pad_op(), PadArgs{args.widths, 0}, {t[0]});
+      },
+      .stacked = [](const PadArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        std::vector<std::int64_t> widths{0, 0};
+        widths.insert(widths.end(), args.widths.begin(), args.widths.end());
+        return apply(pad_op(), PadArgs{std::move(widths), args.value}, {in[0]});
       },
       .samples = {{{{1, 2}, 0}, {sample::uniform({3})}}, {{{0, 1, 2, 0, 1, 1}, 0.5}, {sample::uniform({2, 2, 3})}}},
       .examples = {{{{1, 0, 0, 1}, 9}, {tensor({{1.0, 2.0}}, f64)}, tensor({{9.0, 9.0, 9.0}, {1.0, 2.0, 9.0}}, f64)}},

@@ -13,6 +13,7 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/reduction_kernels.h>
 #include <twopass/ops/shaping.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace products {
@@ -161,6 +162,9 @@ const TypedOp<MatmulArgs>& matmul_op() {
       .keeps = Keep::first | Keep::second,
       .gradient = matmul_gradient,
       .linear = Linear::each,
+      .stacked = [](const MatmulArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return apply(matmul_op(), args, aligned(in, which));
+      },
       .samples = {{{}, {sample::uniform({2, 3}), sample::uniform({3, 4})}},
                   {{true, false}, {sample::uniform({3, 2}), sample::uniform({3, 4})}},
                   {{false, true}, {sample::uniform({2, 3}), sample::uniform({4, 3})}},

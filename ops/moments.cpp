@@ -62,6 +62,10 @@ const TypedOp<ReduceArgs>& mean_op() {
         return {spread(g / n, call.shape(0), args.axes)};
       },
       .linear = Linear::jointly,
+      .stacked = [](const ReduceArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        auto [behind, x] = behind_first(args, in[0]);
+        return apply(mean_op(), std::move(behind), {x});
+      },
       .samples = {{{}, {sample::uniform({2, 3})}}, {{{0}, true}, {sample::uniform({3, 4})}}},
       .examples = {{{{0}, false}, {tensor({{1.0, 2.0}, {3.0, 6.0}}, f64)}, tensor({2.0, 4.0}, f64)}},
       .refuses = {{{}, {sample::uniform({0})}, "nothing has no mean"}, {{}, {sample::integers({3}, 0, 5)}, "not i64"}},

@@ -124,6 +124,8 @@ class Op {
   virtual Tensors gradient(const Arguments* arguments, const Call& call, const Tensor& g) const = 0;
   /// The record's rule for tangents, where it has one.
   virtual Tensor tangent(const Arguments* arguments, const Call& call, const Tensors& tangents) const = 0;
+  /// Many calls in one, or an undefined tensor where the record has no rule: see OpRecord::stacked.
+  virtual Tensor stacked(const Arguments* arguments, const Tensors& inputs, const std::vector<bool>& which) const = 0;
   virtual Attributes attributes(const Arguments* arguments) const = 0;
   /// Those of a call that says nothing.
   virtual Attributes defaults() const = 0;
@@ -199,6 +201,10 @@ struct OpRecord {
   Linear linear = Linear::no;
   /// The tangent of the output (undefined: zero), of its shape, from those of the inputs, of which one is defined.
   Tensor (*tangent)(const Args& args, const Call& call, const Tensors& tangents) = nullptr;
+  /// For whole Jacobians: many calls in one, of which the inputs marked in `which` lie side by side along a new first
+  /// axis, the others being the same for all; the outputs along such an axis too. Elementwise ops leave it out; where
+  /// it is left out, calls are made one by one.
+  Tensor (*stacked)(const Args& args, const Tensors& in, const std::vector<bool>& which) = nullptr;
   std::vector<Sample> samples = {};
   std::vector<Example> examples = {};
   std::vector<Refusal> refuses = {};
@@ -278,6 +284,9 @@ class TypedOp : public Op {
   }
   Tensor tangent(const Arguments* arguments, const Call& call, const Tensors& tangents) const override {
     return record_.tangent(unboxed<Args>(arguments), call, tangents);
+  }
+  Tensor stacked(const Arguments* arguments, const Tensors& in, const std::vector<bool>& which) const override {
+    return record_.stacked ? record_.stacked(unboxed<Args>(arguments), in, which) : Tensor();
   }
   Attributes attributes(const Arguments* arguments) const override { return attributes_of(unboxed<Args>(arguments)); }
   Attributes defaults() const override { return attributes_of(Args{}); }

@@ -104,6 +104,10 @@ const TypedOp<ReduceArgs>& sum_op() {
         return {spread(g, call.shape(0), args.axes)};
       },
       .linear = Linear::jointly,
+      .stacked = [](const ReduceArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        auto [behind, x] = behind_first(args, in[0]);
+        return apply(sum_op(), std::move(behind), {x});
+      },
       .samples = {{{}, {sample::uniform({2, 3})}},
                   {{{0}, true}, {sample::uniform({3, 4})}},
                   {{{0, -1}, false}, {sample::uniform({2, 3, 4})}}},

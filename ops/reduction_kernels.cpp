@@ -63,6 +63,15 @@ Tensor spread(const Tensor& g, const Shape& shape, const std::vector<std::int64_
   return broadcast_to(kept(g, shape, axes), shape);
 }
 
+std::pair<ReduceArgs, Tensor> behind_first(const ReduceArgs& args, const Tensor& x) {
+  if (x.rank() == 1) return {{.axes = {1}, .keep = false}, expand_dims(x, 1)};  // none named would be all
+  ReduceArgs behind{.axes = {}, .keep = args.keep};
+  const auto reduced = reduced_axes(x.shape().without(0), args.axes);
+  for (int axis = 1; axis < x.rank(); ++axis)
+    if (reduced[static_cast<std::size_t>(axis) - 1]) behind.axes.push_back(axis);
+  return {std::move(behind), x};
+}
+
 Fold fold(const View& x, const std::vector<std::int64_t>& axes) {
   const Shape& shape = x.shape();
   const auto reduced = reduced_axes(shape, axes);

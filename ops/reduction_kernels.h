@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <twopass/core/threads.h>
@@ -34,6 +35,9 @@ std::int64_t reduced_count(const Shape& shape, const std::vector<std::int64_t>& 
 Tensor spread(const Tensor& g, const Shape& shape, const std::vector<std::int64_t>& axes);
 /// g of the reduced shape with its reduced axes back as size 1.
 Tensor kept(const Tensor& g, const Shape& shape, const std::vector<std::int64_t>& axes);
+
+/// The arguments for x, whose first axis counts calls, and x, which has an axis to reduce: see OpRecord::stacked.
+std::pair<ReduceArgs, Tensor> behind_first(const ReduceArgs& args, const Tensor& x);
 
 /// The elements as [outer, count, inner] with the middle axis reduced, in place or, where reduced axes lie apart,
 /// copied.

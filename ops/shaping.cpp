@@ -10,6 +10,7 @@
 #include <twopass/ops/joining.h>
 #include <twopass/ops/shaping_kernels.h>
 #include <twopass/ops/slicing.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace {
@@ -93,6 +94,9 @@ const TypedOp<ReshapeArgs>& reshape_op() {
         return {reshape(g, call.shape(0))};
       },
       .linear = Linear::jointly,
+      .stacked = [](const ReshapeArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        return reshape(in[0], args.shape.inserted(0, in[0].shape()[0]));
+      },
       .samples = {{{{3, 2}}, {sample::uniform({2, 3})}}, {{{-1}}, {sample::uniform({2, 2})}}},
       .examples = {{{{2, -1}}, {tensor({1.0, 2.0, 3.0, 4.0}, f64)}, tensor({{1.0, 2.0}, {3.0, 4.0}}, f64)}},
       .refuses = {{{{4}}, {sample::uniform({2, 3})}, "6 elements do not fill (4,), which has 4"},
@@ -116,6 +120,9 @@ const TypedOp<AxisArgs>& flatten_op() {
         return {reshape(g, call.shape(0))};
       },
       .linear = Linear::jointly,
+      .stacked = [](const AxisArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        return flatten(in[0], static_cast<int>(behind_first(args.axis)));
+      },
       .samples = {{{1}, {sample::uniform({2, 3, 2})}}},
       .examples = {{{0}, {tensor({{1.0, 2.0}, {3.0, 4.0}}, f64)}, tensor({1.0, 2.0, 3.0, 4.0}, f64)}},
       .refuses = {{{3}, {sample::uniform({2, 3})}, "axis 3 is out of range for rank 2"}},
@@ -136,6 +143,9 @@ const TypedOp<AxisArgs>& expand_dims_op() {
         return {squeeze(g, static_cast<int>(args.axis))};
       },
       .linear = Linear::jointly,
+      .stacked = [](const AxisArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        return expand_dims(in[0], static_cast<int>(behind_first(args.axis)));
+      },
       .samples = {{{1}, {sample::uniform({2, 3})}}, {{-1}, {sample::uniform({2})}}},
       .examples = {{{0}, {tensor({1.0, 2.0}, f64)}, tensor({{1.0, 2.0}}, f64)}},
       .refuses = {{{4}, {sample::uniform({2, 3})}, "axis 4 is out of range for rank 3"}},
@@ -161,6 +171,9 @@ const TypedOp<AxisArgs>& squeeze_op() {
         return {expand_dims(g, static_cast<int>(args.axis))};
       },
       .linear = Linear::jointly,
+      .stacked = [](const AxisArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        return squeeze(in[0], static_cast<int>(behind_first(args.axis)));
+      },
       .samples = {{{1}, {sample::uniform({2, 1, 3})}}, {{-2}, {sample::uniform({2, 1, 3})}}},
       .examples = {{{0}, {tensor({{1.0, 2.0}}, f64)}, tensor({1.0, 2.0}, f64)}},
       .refuses = {{{0}, {sample::uniform({2, 3})}, "axis 0 has size 2 and not size 1"}},
@@ -191,6 +204,11 @@ const TypedOp<OrderArgs>& transpose_op() {
         return {transpose(g, back)};
       },
       .linear = Linear::jointly,
+      .stacked = [](const OrderArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        std::vector<std::int64_t> order{0};
+        for (const int axis : full_order(in[0].shape().without(0), args.order)) order.push_back(axis + 1);
+        return transpose(in[0], order);
+      },
       .samples = {{{}, {sample::uniform({2, 3})}}, {{{1, 2, 0}}, {sample::uniform({2, 3, 4})}}},
       .examples = {{{},
                     {tensor({{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}}, f64)},
@@ -232,6 +250,11 @@ const TypedOp<ReshapeArgs>& broadcast_to_op() {
       // dx = g, which the engine sums back
       .gradient = [](const ReshapeArgs&, const Call&, const Tensor& g) -> Tensors { return {g}; },
       .linear = Linear::jointly,
+      .stacked = [](const ReshapeArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        Shape from = in[0].shape();
+        while (from.rank() <= args.shape.rank()) from = from.inserted(1, 1);
+        return broadcast_to(reshape(in[0], from), args.shape.inserted(0, from[0]));
+      },
       .samples = {{{{2, 3}}, {sample::uniform({3})}},
                   {{{2, 3, 2}}, {sample::uniform({2, 1, 2})}},
                   {{{2, 2}}, {sample::uniform({})}}},

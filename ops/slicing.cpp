@@ -9,6 +9,7 @@
 
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/shaping_kernels.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace {
@@ -103,6 +104,9 @@ const TypedOp<SliceArgs>& slice_op() {
         return {unslice(g, axis, range.start, range.count > 1 ? args.step : 1, size)};
       },
       .linear = Linear::jointly,
+      .stacked = [](const SliceArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        return slice(in[0], static_cast<int>(behind_first(args.axis)), args.start, args.stop, args.step);
+      },
       .samples = {{{1, 1, 3, 1}, {sample::uniform({2, 4})}},
                   {{-1, 0, 5, 2}, {sample::uniform({2, 5})}},
                   {{0, -1, -6, -2}, {sample::uniform({5, 2})}},
@@ -133,6 +137,9 @@ const TypedOp<RowsArgs>& rows_op() {
         return {unslice(g, 0, range_of(size, args.start, args.stop, 1).start, 1, size)};
       },
       .linear = Linear::jointly,
+      .stacked = [](const RowsArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        return slice(in[0], 1, args.start, args.stop);
+      },
       .samples = {{{1, 3}, {sample::uniform({4, 2})}}, {{2, 2}, {sample::uniform({4, 2})}}},
       .examples = {{{-2, 9}, {tensor({1.0, 2.0, 3.0}, f64)}, tensor({2.0, 3.0}, f64)}},
       .refuses = {{{0, 1}, {sample::uniform({})}, "axis 0 is out of range for rank 0"}},
@@ -182,6 +189,9 @@ const TypedOp<UnsliceArgs>& unslice_op() {
         return {slice(g, static_cast<int>(args.axis), args.start, stop < 0 ? -args.size - 1 : stop, args.step)};
       },
       .linear = Linear::jointly,
+      .stacked = [](const UnsliceArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        return unslice(in[0], behind_first(args.axis), args.start, args.step, args.size);
+      },
       .samples = {{{0, 1, 2, 6}, {sample::uniform({3, 2})}},
                   {{1, 3, -1, 4}, {sample::uniform({2, 4})}},
                   {{0, 2, -1, 4}, {sample::uniform({2})}}},

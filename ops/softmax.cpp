@@ -8,6 +8,7 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping_kernels.h>
 #include <twopass/ops/softmax_kernels.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace {
@@ -149,6 +150,9 @@ const TypedOp<SoftmaxArgs>& softmax_gradient_op() {
       },
       // df = y (dg - Σ dg y) + dy (g - s) - y Σ g dy
       .tangent = softmax_gradient_tangent,
+      .stacked = [](const SoftmaxArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return apply(softmax_gradient_op(), SoftmaxArgs{behind_first(args.axis)}, all_stacked(in, which));
+      },
       .samples = {{{}, {sample::uniform({3, 4}), sample::positive({3, 4})}},
                   {{0}, {sample::uniform({3, 2}), sample::positive({3, 2})}},
                   {{1}, {sample::uniform({2, 3, 2}), sample::positive({2, 3, 2})}}},

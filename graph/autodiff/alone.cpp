@@ -1,5 +1,7 @@
 #include <twopass/graph/autodiff/alone.h>
 
+#include <unordered_set>
+
 #include <twopass/graph/autodiff/walk.h>
 
 namespace twopass {
@@ -23,15 +25,16 @@ std::vector<AloneCall> calls_behind(const Tensors& outputs) {
 }
 
 double work_behind(const Tensors& outputs) {
+  const std::vector<const Op*> ops = all_ops();
+  const std::unordered_set<const Op*> library(ops.begin(), ops.end());
   double work = 0;
   for (const Node* node : nodes_behind(outputs)) {
     if (!node->op || node->is(Node::kLeaf) || node->is(Node::kSymbol)) continue;
     std::vector<Spec> inputs;
     for (const Node::Edge& edge : node->edges()) inputs.push_back({edge.node()->shape, edge.node()->dtype});
     // A user's op is not asked: its shapes may follow from a function that must not be called now.
-    const bool known = find_op(node->op->name()) == node->op;
-    work += 1000 + (known ? node->op->work(node->arguments.get(), Specs(inputs))
-                          : static_cast<double>(node->shape.elements()));
+    work += 1000 + (library.count(node->op) ? node->op->work(node->arguments.get(), Specs(inputs))
+                                            : static_cast<double>(node->shape.elements()));
   }
   return work;
 }

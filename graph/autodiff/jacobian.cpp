@@ -1,14 +1,11 @@
-// Whole Jacobians and Hessians: one record, and a pass over it for each unit vector.
+// Whole Jacobians and Hessians: one record, and a pass over it for all unit vectors side by side.
 #include <algorithm>
-#include <cstring>
-#include <functional>
 #include <optional>
 
 #include <twopass/core/error.h>
 #include <twopass/graph/autodiff/point.h>
+#include <twopass/graph/autodiff/side_by_side.h>
 #include <twopass/graph/autodiff/transforms.h>
-#include <twopass/graph/autodiff/walk.h>
-#include <twopass/graph/plan/plan.h>
 #include <twopass/ops/anomaly.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/shaping.h>
@@ -16,72 +13,57 @@
 namespace twopass {
 namespace {
 
-// A linear function of one tensor; an undefined result says that it cannot be computed.
-using LinearMap = std::function<Tensors(const Tensor&)>;
-
-// From how many unit vectors on tracing a pass once costs less than its plan saves, measured over records of 30 to
-// 30,000 calls: plans of large graphs take long to make.
-std::int64_t worth_planning(const Tensors& outputs, const Tensors& of) {
-  std::uint64_t oldest = ~std::uint64_t{0};
-  for (const Tensor& x : of) oldest = std::min(oldest, x.node().number);
-  std::vector<Node*> roots;
-  for (const Tensor& y : outputs) roots.push_back(&y.node());
-  return std::min<std::int64_t>(10 + static_cast<std::int64_t>(recorded_behind(roots, oldest).size()) / 20, 130);
-}
-
-Tensor unit(const Shape& shape, DType dtype, std::int64_t at) {
-  const Tensor vector = zeros(shape, dtype);
-  dispatch(dtype, [&]<typename T>() { writable<T>(vector)[at] = static_cast<T>(1); });
-  return vector;
-}
-
 bool plain(const Tensors& tensors) {
   for (const Tensor& x : tensors)
     if (x.symbolic() || x.recorded()) return false;
   return true;
 }
 
-// The map as a plan. A rule that reads its gradient's elements cannot be traced.
-std::optional<Plan> planned(const LinearMap& map, const Tensor& like) {
-  if (AnomalyScope::current()) return std::nullopt;  // looks at every value
-  try {
-    return plan([&](const Tensors& in) { return map(in[0]); }, {like});
-  } catch (const Error&) {
-    return std::nullopt;
-  }
+// For how many rows at once the calls of a map are made: what they make stays in a few megabytes, but a row at least.
+std::int64_t rows_at_once(std::int64_t elements) {
+  constexpr std::int64_t kElements = 1 << 22;
+  return std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, elements));
 }
 
-Shape beside(std::int64_t count, const Shape& shape) { return shape.inserted(0, count); }
+Tensor units(const Shape& shape, DType dtype, std::int64_t first, std::int64_t count) {
+  const Tensor vectors = zeros(shape.inserted(0, count), dtype);
+  dispatch(dtype, [&]<typename T>() {
+    for (std::int64_t k = 0; k < count; ++k) writable<T>(vectors)[k * shape.elements() + first + k] = static_cast<T>(1);
+  });
+  return vectors;
+}
 
 // What the map makes of each unit vector like a tensor of n elements, for each of its results along a new first axis of
 // n. Nothing where it cannot be computed.
-Tensors at_units(const LinearMap& map, const Tensor& like, std::int64_t worth_planning) {
+Tensors at_units(const LinearMap& map, const Tensor& like) {
   const Shape& shape = like.shape();
   const DType dtype = like.dtype();
   const std::int64_t count = shape.elements();
-  const Tensors first = map(count ? unit(shape, dtype, 0) : zeros(shape, dtype));
+  const Tensors first = map(count ? reshape(units(shape, dtype, 0, 1), shape) : zeros(shape, dtype));
   for (const Tensor& each : first)
     if (!each.defined()) return {};
-  if (count > 0 && !plain(first)) {
-    std::vector<Tensors> rows(first.size());
-    for (std::int64_t at = 0; at < count; ++at) {
-      const Tensors found = at == 0 ? first : map(unit(shape, dtype, at));
-      for (std::size_t k = 0; k < found.size(); ++k) rows[k].push_back(found[k]);
+  std::vector<Tensors> parts(first.size());
+  const auto add = [&](const Tensors& found) {
+    for (std::size_t k = 0; k < found.size(); ++k) parts[k].push_back(found[k]);
+  };
+  // Derivatives that are recorded are calls of their own; an anomaly scope looks at every call.
+  const bool alone = count < 2 || !plain(first) || AnomalyScope::current();
+  const auto together = alone ? std::nullopt : SideBySide::trace(map, shape, dtype);
+  if (together) {
+    const std::int64_t most = rows_at_once(together->elements());
+    for (std::int64_t at = 0; at < count; at += most)
+      add((*together)(units(shape, dtype, at, std::min(most, count - at))));
+  } else {
+    for (std::int64_t at = 0; at < std::max<std::int64_t>(1, count); ++at) {
+      Tensors found = at == 0 ? first : map(reshape(units(shape, dtype, at, 1), shape));
+      for (Tensor& each : found) each = expand_dims(each, 0);
+      add(found);
     }
-    Tensors stacked;
-    for (const Tensors& each : rows) stacked.push_back(stack(each));
-    return stacked;
   }
   Tensors all;
-  for (const Tensor& each : first) all.push_back(uninitialised(beside(count, each.shape()), each.dtype()));
-  std::optional<Plan> plan;
-  if (count >= worth_planning) plan = planned(map, unit(shape, dtype, 0));
-  for (std::int64_t at = 0; at < count; ++at) {
-    const Tensor v = unit(shape, dtype, at);
-    const Tensors found = at == 0 ? first : plan ? (*plan)({v}) : map(v);
-    for (std::size_t k = 0; k < found.size(); ++k)
-      std::memcpy(all[k].node().data + static_cast<std::size_t>(at) * found[k].node().bytes(), found[k].node().data,
-                  found[k].node().bytes());
+  for (std::size_t k = 0; k < parts.size(); ++k) {
+    const Tensor whole = parts[k].size() == 1 ? parts[k][0] : concat(parts[k], 0);
+    all.push_back(count ? whole : slice(whole, 0, 0, 0));
   }
   return all;
 }
@@ -111,19 +93,18 @@ Tensors jacobian(const FunctionOf<T>& f, const T& x) {
     for (const Tensor& at : record.at) blocks.push_back(zeros(joined(y.shape(), at.shape()), at.dtype()));
     return blocks;
   }
-  const std::int64_t worth = worth_planning({y}, record.at);
   if (columns <= y.elements()) {
     for (const Tensor& at : record.at) {
       const LinearMap forward = [&](const Tensor& v) {
         return tangents({y}, {at}, {v}, {.record = record.nested, .missing = Missing::undefined});
       };
-      const Tensors found = at_units(forward, at, worth);
+      const Tensors found = at_units(forward, at);
       if (found.empty()) break;
       blocks.push_back(turned(found[0], y.shape(), at.shape()));
     }
     if (blocks.size() == record.at.size()) return blocks;
   }
-  blocks = at_units([&](const Tensor& v) { return record.pull(v, record.nested); }, y, worth);
+  blocks = at_units([&](const Tensor& v) { return record.pull(v, record.nested); }, y);
   for (std::size_t k = 0; k < blocks.size(); ++k)
     blocks[k] = reshape(blocks[k], joined(y.shape(), record.at[k].shape()));
   return blocks;
@@ -135,7 +116,6 @@ std::vector<Tensors> hessian(const FunctionOf<T>& f, const T& x) {
   const Recorded record = recorded(f, x);
   check_single("hessian", record.y);
   const Tensors slopes = record.pull({}, true);
-  const std::int64_t worth = worth_planning(slopes, record.at);
   std::vector<Tensors> blocks;
   for (std::size_t k = 0; k < slopes.size(); ++k) {
     const Tensor& at = record.at[k];
@@ -144,9 +124,9 @@ std::vector<Tensors> hessian(const FunctionOf<T>& f, const T& x) {
         [&](const Tensor& v) {
           return tangents(slopes, {at}, {v}, {.record = record.nested, .missing = Missing::undefined});
         },
-        at, worth);
+        at);
     if (rows.empty())
-      rows = at_units([&](const Tensor& v) { return pull(slopes[k], record.at, v, record.nested); }, at, worth);
+      rows = at_units([&](const Tensor& v) { return pull(slopes[k], record.at, v, record.nested); }, at);
     for (std::size_t other = 0; other < rows.size(); ++other)
       rows[other] = reshape(rows[other], joined(at.shape(), record.at[other].shape()));
     blocks.push_back(std::move(rows));

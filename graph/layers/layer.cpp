@@ -54,6 +54,7 @@ class LayerCallOp : public Op {
   }
   Tensors gradient(const Arguments*, const Call&, const Tensor&) const override { refuse(); }
   Tensor tangent(const Arguments*, const Call&, const Tensors&) const override { refuse(); }
+  Tensor stacked(const Arguments*, const Tensors&, const std::vector<bool>&) const override { return {}; }
   Attributes attributes(const Arguments*) const override { return {}; }
   Attributes defaults() const override { return {}; }
   ArgumentsPointer arguments(const Attributes&) const override { refuse(); }

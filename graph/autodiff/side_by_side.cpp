@@ -1,0 +1,61 @@
+#include <twopass/graph/autodiff/side_by_side.h>
+
+#include <unordered_map>
+
+#include <twopass/core/error.h>
+#include <twopass/graph/autodiff/walk.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/shaping.h>
+#include <twopass/ops/stacking.h>
+
+namespace twopass {
+
+std::optional<SideBySide> SideBySide::trace(const LinearMap& map, const Shape& shape, DType dtype) {
+  SideBySide traced;
+  try {
+    traced.symbol_ = symbol(shape, dtype, "v");
+    traced.outputs_ = map(traced.symbol_);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+  for (Node* node : nodes_behind(traced.outputs_, traced.symbol_.node().number)) {
+    if (!node->is(Node::kSymbol) || node == &traced.symbol_.node()) continue;
+    if (node->is(Node::kLeaf)) return std::nullopt;  // a symbol of somebody else
+    traced.calls_.push_back(node);
+    traced.elements_ += node->shape.elements();
+  }
+  return traced;
+}
+
+Tensors SideBySide::operator()(const Tensor& x) const {
+  std::unordered_map<const Node*, int> readers;
+  for (const Node* call : calls_)
+    for (const Node::Edge& edge : call->edges()) ++readers[edge.node()];
+  for (const Tensor& y : outputs_) ++readers[&y.node()];
+  std::unordered_map<const Node*, Tensor> made{{&symbol_.node(), x}};
+  for (const Node* call : calls_) {
+    Tensors inputs;
+    std::vector<bool> which;
+    for (const Node::Edge& edge : call->edges()) {
+      const auto found = made.find(edge.node());
+      which.push_back(found != made.end());
+      if (found == made.end()) {
+        inputs.push_back(detach(Tensor(edge.node())));
+        continue;
+      }
+      inputs.push_back(found->second);
+      if (--readers[edge.node()] == 0) made.erase(found);
+    }
+    Tensor result = apply_stacked(*call->op, call->arguments, inputs, which);
+    if (readers[call] > 0) made.emplace(call, std::move(result));
+  }
+  Tensors results;
+  for (const Tensor& y : outputs_) {
+    const auto found = made.find(&y.node());
+    results.push_back(found != made.end() ? found->second
+                                          : broadcast_to(detach(y), y.shape().inserted(0, x.shape()[0])));
+  }
+  return results;
+}
+
+}  // namespace twopass

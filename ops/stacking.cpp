@@ -1,0 +1,61 @@
+#include <twopass/ops/stacking.h>
+
+#include <algorithm>
+
+#include <twopass/ops/shaping.h>
+
+namespace twopass {
+namespace {
+
+std::int64_t count_of(const Tensors& inputs, const std::vector<bool>& which) {
+  for (std::size_t k = 0; k < inputs.size(); ++k)
+    if (which[k]) return inputs[k].shape()[0];
+  throw Error("no input is stacked");
+}
+
+Tensor one_by_one(const Op& op, const ArgumentsPointer& arguments, const Tensors& inputs,
+                  const std::vector<bool>& which) {
+  const std::int64_t count = count_of(inputs, which);
+  Tensors results;
+  for (std::int64_t at = 0; at < count; ++at) {
+    Tensors each = inputs;
+    for (std::size_t k = 0; k < each.size(); ++k)
+      if (which[k]) each[k] = squeeze(slice(inputs[k], 0, at, at + 1), 0);
+    results.push_back(apply(op, arguments, each));
+  }
+  return stack(results);
+}
+
+}  // namespace
+
+Tensors aligned(const Tensors& inputs, const std::vector<bool>& which) {
+  int rank = 0;
+  for (std::size_t k = 0; k < inputs.size(); ++k) rank = std::max(rank, inputs[k].rank() - (which[k] ? 1 : 0));
+  Tensors with;
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    Shape shape = inputs[k].shape();
+    if (which[k])
+      while (shape.rank() < rank + 1) shape = shape.inserted(1, 1);
+    with.push_back(shape == inputs[k].shape() ? inputs[k] : reshape(inputs[k], shape));
+  }
+  return with;
+}
+
+Tensors all_stacked(const Tensors& inputs, const std::vector<bool>& which) {
+  const std::int64_t count = count_of(inputs, which);
+  Tensors with;
+  for (std::size_t k = 0; k < inputs.size(); ++k)
+    with.push_back(which[k] ? inputs[k] : broadcast_to(inputs[k], inputs[k].shape().inserted(0, count)));
+  return with;
+}
+
+Tensor apply_stacked(const Op& op, const ArgumentsPointer& arguments, const Tensors& inputs,
+                     const std::vector<bool>& which) {
+  const bool room = std::all_of(inputs.begin(), inputs.end(), [](const Tensor& x) { return x.rank() < kMaxRank; });
+  if (room && op.elementwise())
+    return apply(op, arguments, op.broadcasts() ? aligned(inputs, which) : all_stacked(inputs, which));
+  const Tensor together = room ? op.stacked(arguments.get(), inputs, which) : Tensor();
+  return together.defined() ? together : one_by_one(op, arguments, inputs, which);
+}
+
+}  // namespace twopass

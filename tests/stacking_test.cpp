@@ -1,0 +1,98 @@
+// Many calls of an op as one, and the Jacobians that stand on it.
+#include <doctest/doctest.h>
+#include <twopass/core/random.h>
+#include <twopass/graph/autodiff/custom.h>
+#include <twopass/graph/autodiff/transforms.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/indexing.h>
+#include <twopass/ops/op.h>
+#include <twopass/ops/products.h>
+#include <twopass/ops/reduction.h>
+#include <twopass/ops/scans.h>
+#include <twopass/ops/shaping.h>
+#include <twopass/ops/softmax.h>
+#include <twopass/ops/stacking.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+using namespace twopass;
+
+namespace {
+
+bool close(const Tensor& a, const Tensor& b) {
+  if (!(a.shape() == b.shape()) || a.dtype() != b.dtype()) return false;
+  const auto x = a.values<double>(), y = b.values<double>();
+  for (std::size_t k = 0; k < x.size(); ++k)
+    if (!(x[k] == doctest::Approx(y[k]).epsilon(1e-13).scale(1)) && !(std::isnan(x[k]) && std::isnan(y[k])))
+      return false;
+  return true;
+}
+
+Tensor by_rule(const std::string& name, const Tensors& inputs, const std::vector<bool>& which) {
+  const Op* op = find_op(name);
+  return op->stacked(op->arguments(op->defaults()).get(), inputs, which);
+}
+
+}  // namespace
+
+TEST_CASE("every op gives for tensors side by side what it gives for each, whichever inputs are the same for all") {
+  constexpr int kCalls = 3;
+  int compared = 0;
+  for (const Op* op : all_ops())
+    for (std::size_t s = 0; s < op->samples().size(); ++s) {
+      const Op::Sample& sample = op->samples()[s];
+      const std::size_t inputs = sample.inputs.size();
+      if (inputs == 0 || inputs > 4) continue;
+      for (unsigned mask = 1; mask < 1U << inputs; ++mask) {
+        std::vector<Tensors> calls(kCalls);
+        std::vector<bool> which;
+        Tensors together;
+        for (std::size_t k = 0; k < inputs; ++k) {
+          which.push_back(mask >> k & 1U);
+          Tensors each;
+          for (int call = 0; call < kCalls; ++call) {
+            Random random(seed_of(call == 0 || which[k] ? static_cast<std::uint64_t>(call) : 0, op->name() + "x"));
+            each.push_back(which[k] || call == 0 ? sample.inputs[k].draw(random, f64) : each[0]);
+            calls[static_cast<std::size_t>(call)].push_back(each.back());
+          }
+          together.push_back(which[k] ? stack(each) : each[0]);
+        }
+        Tensors expected;
+        for (const Tensors& call : calls) expected.push_back(apply(*op, sample.arguments, call));
+        CAPTURE(op->name());
+        CAPTURE(s);
+        CAPTURE(mask);
+        CHECK(close(apply_stacked(*op, sample.arguments, together, which), stack(expected)));
+        ++compared;
+      }
+    }
+  CHECK(compared > 600);
+}
+
+TEST_CASE("rules for calls side by side are used: one product for all rows of a Jacobian") {
+  const Tensor w = Random(1).normal({5, 4}, f64);
+  const Tensor together = by_rule("matmul", {Random(2).normal({7, 2, 5}, f64), w}, {true, false});
+  CHECK(together.shape() == Shape({7, 2, 4}));
+  CHECK(by_rule("sum", {ones({7, 2})}, {true}).shape() == Shape({7}));
+  CHECK(!by_rule("cumsum", {ones({7, 2})}, {true}).defined());
+}
+
+TEST_CASE(
+    "Jacobians are the same in one go, in parts and row by row, with ops that have no rule and functions of users") {
+  const Tensor w = Random(3).normal({30, 20}, f64), x = Random(4).normal({3, 30}, f64);
+  const auto doubled = custom_gradient([](const Tensors& in) { return in[0] * 2.0; },
+                                       [](const Tensors&, const Tensor&, const Tensor& g) { return Tensors{g * 2.0}; });
+  const auto f = [&](const Tensor& t) {
+    const Tensor h = softmax(tanh(matmul(t, w)) + sum(t, -1, keep_axis));
+    return doubled({cumsum(h, 1) * slice(t, 1, 0, 20)});
+  };
+  const Tensor whole = jacobian(f, x);
+  REQUIRE(whole.shape() == Shape({3, 20, 3, 30}));
+  for (const std::int64_t at : {0, 17, 59}) {
+    const Tensor unit = reshape(one_hot(tensor({at}), 60, f64), {3, 20});
+    CHECK(close(slice(reshape(whole, {60, 3, 30}), 0, at, at + 1), expand_dims(vjp(f, x, unit).second, 0)));
+  }
+}
