@@ -9,7 +9,6 @@
 
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
-#include <twopass/core/threads.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/dot/dot.h>
 #include <twopass/graph/layers/convolutional.h>
@@ -22,6 +21,8 @@
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
+
+#include "thread_counts.h"
 
 using namespace twopass;
 using doctest::Contains;
@@ -142,8 +143,7 @@ TEST_CASE("a convolution with bias and relu equals its parts bit for bit") {
 TEST_CASE("convolutions and pools are bit-equal for any number of threads") {
   Random random(9);
   const Tensor x = variable(random.normal({20, 8, 24, 24})), kernel = variable(random.normal({16, 8, 3, 3}));
-  const auto run = [&](int count) {
-    threads::set_count(count);
+  check_equal_for_thread_counts([&] {
     const Tensor y = max_pool2d(conv2d(x, kernel, {}, {.padding = 1, .activation = FusedActivation::relu}));
     const Gradients g = backward(sum(square(y)));
     std::vector<float> all = y.values<float>();
@@ -152,12 +152,7 @@ TEST_CASE("convolutions and pools are bit-equal for any number of threads") {
       all.insert(all.end(), values.begin(), values.end());
     }
     return all;
-  };
-  const int before = threads::count();
-  const auto one = run(1);
-  CHECK(run(2) == one);
-  CHECK(run(5) == one);
-  threads::set_count(before);
+  });
 }
 
 TEST_CASE("S8: an empty batch passes through convolution and pooling, and leaves gradients of exactly zero") {

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <twopass/core/error.h>
-#include <twopass/core/threads.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/draws.h>
@@ -16,6 +15,8 @@
 #include <twopass/ops/normal_quantile.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
+
+#include "thread_counts.h"
 
 using namespace twopass;
 
@@ -63,10 +64,7 @@ TEST_CASE("equal keys and steps give equal numbers in any number of threads, oth
     return draw_normal({100001}, drawn(key, step)).values<double>();
   };
   const auto expected = values(7, 3);
-  const int before = threads::count();
-  threads::set_count(3);
-  CHECK(values(7, 3) == expected);
-  threads::set_count(before);
+  check_equal_for_thread_counts([&] { return values(7, 3); });
   CHECK(values(7, 4) != expected);
   CHECK(values(8, 3) != expected);
 }

@@ -5,13 +5,14 @@
 #include <string>
 
 #include <twopass/core/error.h>
-#include <twopass/core/threads.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/random.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
+
+#include "thread_counts.h"
 
 using namespace twopass;
 
@@ -72,12 +73,7 @@ TEST_CASE("a mask follows from key and step alone: the same again, another with 
 
 TEST_CASE("a mask is bit-equal for any number of threads") {
   const Tensor x = ones({200003});
-  const int before = threads::count();
-  threads::set_count(1);
-  const auto one = dropout(x, 0.3, 5, step(0)).values<float>();
-  threads::set_count(4);
-  CHECK(dropout(x, 0.3, 5, step(0)).values<float>() == one);
-  threads::set_count(before);
+  check_equal_for_thread_counts([&] { return dropout(x, 0.3, 5, step(0)).values<float>(); });
 }
 
 TEST_CASE("the gradient of dropout passes where the mask kept and nowhere else") {

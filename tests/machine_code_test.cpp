@@ -117,10 +117,10 @@ TEST_CASE("rows that no vector fills, rows in common, and one number for all go 
     }
 }
 
-TEST_CASE("chains between kernels of other kinds, in many blocks, give the same bits on two threads") {
+TEST_CASE("chains between kernels of other kinds, in many blocks, give the same bits on 1, 2, 4 and 8 threads") {
   Random random(7);
   const int before = threads::count();
-  for (const int count : {1, 2}) {
+  for (const int count : {1, 2, 4, 8}) {
     threads::set_count(count);
     check_code(
         [](const Tensors& in) -> Tensors {

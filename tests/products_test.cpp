@@ -1,11 +1,11 @@
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <string>
 
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
-#include <twopass/core/threads.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/ops/creation.h>
@@ -13,6 +13,8 @@
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
+
+#include "thread_counts.h"
 
 using namespace twopass;
 
@@ -139,15 +141,10 @@ TEST_CASE("large products are bit-equal for any number of threads") {
   Random random(3);
   const Tensor a = random.normal({300, 257}), b = random.normal({257, 190}), x = random.normal({40, 30, 64}),
                w = random.normal({40, 64, 30});
-  const int before = threads::count();
-  threads::set_count(1);
-  const auto one = matmul(a, b).values<float>(), turned = matmul(b, a, {true, true}).values<float>(),
-             batch = matmul(x, w).values<float>();
-  threads::set_count(4);
-  CHECK(matmul(a, b).values<float>() == one);
-  CHECK(matmul(b, a, {true, true}).values<float>() == turned);
-  CHECK(matmul(x, w).values<float>() == batch);
-  threads::set_count(before);
+  check_equal_for_thread_counts([&] {
+    return std::array{matmul(a, b).values<float>(), matmul(b, a, {true, true}).values<float>(),
+                      matmul(x, w).values<float>()};
+  });
 }
 
 TEST_CASE("affine equals its parts bit for bit, with and without a bias") {

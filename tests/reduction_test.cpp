@@ -1,15 +1,17 @@
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 
 #include <twopass/core/error.h>
-#include <twopass/core/threads.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
+
+#include "thread_counts.h"
 
 using namespace twopass;
 
@@ -37,15 +39,10 @@ TEST_CASE("N28: sums are pairwise, over everything and over rows") {
 
 TEST_CASE("sums are bit-equal for any number of threads") {
   const Tensor x = twopass::sin(arange(0, 300000));
-  const int before = threads::count();
-  threads::set_count(1);
-  const auto whole = sum(x).values<float>(), columns = sum(reshape(x, {-1, 3}), 0).values<float>();
-  const auto wide = sum(reshape(x, {300, 1000}), 0).values<float>();
-  threads::set_count(4);
-  CHECK(sum(x).values<float>() == whole);
-  CHECK(sum(reshape(x, {-1, 3}), 0).values<float>() == columns);
-  CHECK(sum(reshape(x, {300, 1000}), 0).values<float>() == wide);
-  threads::set_count(before);
+  check_equal_for_thread_counts([&] {
+    return std::array{sum(x).values<float>(), sum(reshape(x, {-1, 3}), 0).values<float>(),
+                      sum(reshape(x, {300, 1000}), 0).values<float>()};
+  });
 }
 
 TEST_CASE("sums over any axes are right, of i64 exact, and of bool a count") {

@@ -3,10 +3,10 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
-#include <twopass/core/threads.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
@@ -14,6 +14,8 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/softmax.h>
+
+#include "thread_counts.h"
 
 using namespace twopass;
 
@@ -186,11 +188,6 @@ TEST_CASE("the gradients of cross-entropies are softmax less the targets, also o
 TEST_CASE("softmax and its losses are bit-equal for any number of threads") {
   const Tensor x = Random(6).normal({5000, 33});
   const Tensor labels = Random(7).integers({5000}, 0, 33);
-  const int before = threads::count();
-  threads::set_count(1);
-  const auto one = softmax(x).values<float>(), loss = sparse_softmax_cross_entropy(x, labels).values<float>();
-  threads::set_count(4);
-  CHECK(softmax(x).values<float>() == one);
-  CHECK(sparse_softmax_cross_entropy(x, labels).values<float>() == loss);
-  threads::set_count(before);
+  check_equal_for_thread_counts(
+      [&] { return std::pair(softmax(x).values<float>(), sparse_softmax_cross_entropy(x, labels).values<float>()); });
 }
