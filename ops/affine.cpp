@@ -25,26 +25,15 @@ Spec affine_rule(const NoArgs&, const Specs& in) {
   return {x.with(-1, w[1]), in.dtype(0)};
 }
 
-// The op that a fused activation must equal bit for bit: its own kernel finishes the sweep where it is not plain relu.
-const Op& op_named(const char* name) {
-  const Op* op = find_op(name);
-  if (!op) throw Error(fmt::format("there is no op \"{}\"", name));
-  return *op;
-}
-
 template <FusedActivation kActivation>
 void affine_forward(const NoArgs&, Inputs in, Output out) {
   const std::int64_t k = in[1].shape()[0], n = in[1].shape()[1];
   if (out.elements() == 0) return;
   dispatch_floating(out.dtype, [&]<typename T>() {
-    gemm(false, false, out.elements() / n, n, k, in[0].data<T>(), k, in[1].data<T>(), n, out.data<T>(), n,
-         {.bias = in.size() == 3 ? in[2].data<T>() : nullptr, .relu = kActivation == FusedActivation::relu});
+    GemmOptions<T> options{.bias = in.size() == 3 ? in[2].data<T>() : nullptr};
+    set_activation(options, kActivation);
+    gemm(false, false, out.elements() / n, n, k, in[0].data<T>(), k, in[1].data<T>(), n, out.data<T>(), n, options);
   });
-  if constexpr (kActivation == FusedActivation::sigmoid || kActivation == FusedActivation::tanh) {
-    static const Op& activation = op_named(kActivation == FusedActivation::tanh ? "tanh" : "sigmoid");
-    const View y{out.bytes, out.of_shape, out.dtype};
-    activation.forward(nullptr, Inputs(&y, 1), out);
-  }
 }
 
 // g times the slope of the activation at its value y:  relu: g where y > 0;  sigmoid: g y (1 - y);  tanh: g (1 - y²)
@@ -112,12 +101,8 @@ double affine_work(const NoArgs&, const Specs& in) {
   return 2.0 * static_cast<double>(in.shape(0).elements() * in.shape(1)[1]);
 }
 
-const Op& affine_record(FusedActivation activation);
-
-// relu(x w + b) is affine_relu.
 std::optional<Absorbed> affine_absorb(const NoArgs&, const Consumer& consumer) {
-  if (consumer.op.name() != "relu") return std::nullopt;
-  return Absorbed{&affine_record(FusedActivation::relu), {}, {0, 1, 2}};
+  return absorb({.bias = consumer.product.size() == 3 ? 2 : kNone}, consumer);
 }
 
 template <FusedActivation kActivation>
@@ -146,6 +131,8 @@ const TypedOp<NoArgs>& affine_op(const char* name, const char* doc, const Exampl
   return op;
 }
 
+}  // namespace
+
 const Op& affine_record(FusedActivation activation) {
   const sample::Literal x{{1.0, 2.0}}, w{{1.0, -1.0}, {2.0, -2.0}}, b{0.5, 1.0};
   switch (activation) {
@@ -173,19 +160,6 @@ const Op& affine_record(FusedActivation activation) {
       return op;
     }
   }
-}
-
-}  // namespace
-
-std::optional<Absorbed> absorb_into_affine(const Consumer& consumer) {
-  const Specs& in = consumer.inputs;
-  const Shape& y = in.shape(consumer.at);
-  if (y.rank() != 2) return std::nullopt;
-  if (consumer.op.name() == "relu") return Absorbed{&affine_record(FusedActivation::relu), {}, {0, 1}};
-  const std::size_t other = 1 - std::min<std::size_t>(consumer.at, 1);
-  if (consumer.op.name() == "add" && in.shape(other).rank() == 1 && in.shape(other)[0] == y[1])
-    return Absorbed{&affine_record(FusedActivation::linear), {}, {0, 1, -1 - static_cast<int>(other)}};
-  return std::nullopt;
 }
 
 std::vector<const Op*> affine_ops() {

@@ -5,6 +5,7 @@
 #include <twopass/core/counted.h>
 #include <twopass/ops/branches.h>
 #include <twopass/ops/convolution_kernels.h>
+#include <twopass/ops/convolution_records.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/families.h>
 #include <twopass/ops/pooling.h>
@@ -12,39 +13,8 @@
 #include <twopass/ops/shaping.h>
 
 namespace twopass {
-namespace {
+namespace convolution {
 
-using convolution::Sizes;
-using Numbers = std::vector<std::int64_t>;
-
-struct ConvolutionArgs {
-  Numbers strides = {1, 1};
-  Numbers padding = {0, 0, 0, 0};
-  bool same = false;
-  Numbers dilation = {1, 1};
-  std::int64_t groups = 1;
-  static constexpr auto fields =
-      std::tuple{field("strides", &ConvolutionArgs::strides), field("padding", &ConvolutionArgs::padding),
-                 field("same", &ConvolutionArgs::same), field("dilation", &ConvolutionArgs::dilation),
-                 field("groups", &ConvolutionArgs::groups)};
-  windows::Wish wish() const { return {strides, padding, same, dilation}; }
-};
-
-// With the rows and columns that the shapes of the inputs leave open: of the image, or of the window.
-struct GradientArgs {
-  Numbers strides = {1, 1};
-  Numbers padding = {0, 0, 0, 0};
-  Numbers dilation = {1, 1};
-  std::int64_t groups = 1;
-  Numbers size = {1, 1};
-  static constexpr auto fields =
-      std::tuple{field("strides", &GradientArgs::strides), field("padding", &GradientArgs::padding),
-                 field("dilation", &GradientArgs::dilation), field("groups", &GradientArgs::groups),
-                 field("size", &GradientArgs::size)};
-  ConvolutionArgs whole() const { return {strides, padding, false, dilation, groups}; }
-};
-
-// The sizes of a convolution of images by kernels of these shapes; refuses what does not fit.
 Sizes sizes_of(const ConvolutionArgs& args, const Shape& x, const Shape& kernel) {
   windows::check(args.wish());
   const std::int64_t channels = x[1], filters = kernel[0], groups = args.groups;
@@ -80,13 +50,33 @@ Spec convolution_rule(const ConvolutionArgs& args, const Specs& in) {
   return {{sizes.images, sizes.filters, sizes.rows.output, sizes.columns.output}, in.dtype(0)};
 }
 
+}  // namespace convolution
+
+namespace {
+
+using namespace convolution;
+
+// With the rows and columns that the shapes of the inputs leave open: of the image, or of the window.
+struct GradientArgs {
+  Numbers strides = {1, 1};
+  Numbers padding = {0, 0, 0, 0};
+  Numbers dilation = {1, 1};
+  std::int64_t groups = 1;
+  Numbers size = {1, 1};
+  static constexpr auto fields =
+      std::tuple{field("strides", &GradientArgs::strides), field("padding", &GradientArgs::padding),
+                 field("dilation", &GradientArgs::dilation), field("groups", &GradientArgs::groups),
+                 field("size", &GradientArgs::size)};
+  ConvolutionArgs whole() const { return {strides, padding, false, dilation, groups}; }
+};
+
 template <bool kRelu>
 void convolution_forward(const ConvolutionArgs& args, Inputs in, Output out) {
   if (out.elements() == 0) return;
   const Sizes sizes = sizes_of(args, in[0].shape(), in[1].shape());
   dispatch_floating(out.dtype, [&]<typename T>() {
-    convolution::forward(sizes, in[0].data<T>(), in[1].data<T>(), in.size() == 3 ? in[2].data<T>() : nullptr, kRelu,
-                         out.data<T>());
+    convolution::forward(sizes, in[0].data<T>(), in[1].data<T>(),
+                         {.bias = in.size() == 3 ? in[2].data<T>() : nullptr, .relu = kRelu}, out.data<T>());
   });
 }
 
@@ -214,6 +204,7 @@ const TypedOp<ConvolutionArgs>& convolution_op() {
                      "bias [filters] or none.",
       .shape = convolution_rule,
       .forward = convolution_forward<kRelu>,
+      .absorb = kRelu ? nullptr : convolution_absorb,
       .branches = kRelu ? branches::of_relu<ConvolutionArgs> : nullptr,
       .keeps = Keep::first | Keep::second | (kRelu ? Keep::output : Keep::none),
       .gradient = convolution_gradient<kRelu>,
@@ -313,6 +304,10 @@ Tensor kernel_gradient(GradientArgs args, const Tensor& x, const Tensor& g, cons
 
 }  // namespace
 
+const Op& convolution::convolution_record(bool relu) {
+  return relu ? static_cast<const Op&>(convolution_op<true>()) : convolution_op<false>();
+}
+
 Padding::Padding(const std::string& name) : same_(name == "same") {
   if (name != "same" && name != "valid")
     throw Error(fmt::format("there is no padding \"{}\": it is valid, same or numbers", name));
@@ -348,6 +343,7 @@ Tensor conv2d_input_gradient(const Tensor& g, const Tensor& kernel, Extent size,
 std::vector<const Op*> convolution_ops() {
   std::vector<const Op*> ops = {&convolution_op<false>(), &convolution_op<true>(), &input_gradient_op(),
                                 &kernel_gradient_op()};
+  for (const Op* op : convolution::convolution_add_ops()) ops.push_back(op);
   for (const auto& pools : {pooling_ops(), average_pooling_ops()}) ops.insert(ops.end(), pools.begin(), pools.end());
   return ops;
 }

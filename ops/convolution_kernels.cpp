@@ -109,9 +109,9 @@ void for_images(const Sizes& sizes, const Body& body) {
 }  // namespace
 
 template <typename T>
-void forward(const Sizes& sizes, const T* x, const T* kernel, const T* bias, bool relu, T* y) {
+void forward(const Sizes& sizes, const T* x, const T* kernel, const Ending<T>& ending, T* y) {
   if constexpr (std::is_same_v<T, float>)
-    if (onednn::forward(sizes, in_bf16(), x, kernel, bias, relu, y)) return;
+    if (onednn::forward(sizes, in_bf16(), x, kernel, ending, y)) return;
   const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
   for_images(sizes, [&](std::int64_t index) {
     const T* const image = x + index * sizes.channels * sizes.input_plane();
@@ -124,8 +124,9 @@ void forward(const Sizes& sizes, const T* x, const T* kernel, const T* bias, boo
                     if (patches) lay_out(sizes, image + from, row, count, patches);
                     gemm(false, false, filters, n, filter, kernel + group * filters * filter, filter,
                          patches ? patches : image + from, n, output + to, plane);
-                    if (bias || relu)
-                      finish_planes(bias ? bias + group * filters : nullptr, relu, filters, n, plane, output + to);
+                    Ending<T> here = ending;
+                    if (here.add) here.add += output + to - y;
+                    finish_planes(here, group * filters, filters, n, plane, output + to);
                   });
   });
 }
@@ -135,6 +136,7 @@ void input_gradient(const Sizes& sizes, const T* g, const T* kernel, T* dx) {
   if constexpr (std::is_same_v<T, float>)
     if (onednn::input_gradient(sizes, in_bf16(), g, kernel, dx)) return;
   const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
+  const bool turns = products_turn();  // of this thread, not of those that run tiles
   for_images(sizes, [&](std::int64_t index) {
     T* const image = dx + index * sizes.channels * sizes.input_plane();
     const T* const output = g + index * sizes.filters * plane;
@@ -145,7 +147,7 @@ void input_gradient(const Sizes& sizes, const T* g, const T* kernel, T* dx) {
                   [&](std::int64_t group, std::int64_t from, std::int64_t to, std::int64_t row, std::int64_t count) {
                     const std::int64_t n = count * sizes.columns.output;
                     gemm(true, false, filter, n, filters, kernel + group * filters * filter, filter, output + to, plane,
-                         patches ? patches : image + from, n);
+                         patches ? patches : image + from, n, {.turns = turns});
                     if (patches) add_back(sizes, patches, row, count, image + from);
                   });
   });
@@ -181,8 +183,8 @@ void kernel_gradient(const Sizes& sizes, const T* x, const T* g, T* dk) {
   add_parts(sums, parts, size, dk);
 }
 
-template void forward(const Sizes&, const float*, const float*, const float*, bool, float*);
-template void forward(const Sizes&, const double*, const double*, const double*, bool, double*);
+template void forward(const Sizes&, const float*, const float*, const Ending<float>&, float*);
+template void forward(const Sizes&, const double*, const double*, const Ending<double>&, double*);
 template void input_gradient(const Sizes&, const float*, const float*, float*);
 template void input_gradient(const Sizes&, const double*, const double*, double*);
 template void kernel_gradient(const Sizes&, const float*, const float*, float*);

@@ -22,9 +22,20 @@ struct Sizes {
   std::int64_t work() const { return kernel() * output_plane(); }
 };
 
-/// y = x * kernel + bias, then relu; bias may be null. f32 and f64, as all three; bit-equal for any number of threads.
+/// What becomes of a convolution's elements while they are in cache: y = relu(add + (x * kernel + bias)), in this
+/// order.
 template <typename T>
-void forward(const Sizes& sizes, const T* x, const T* kernel, const T* bias, bool relu, T* y);
+struct Ending {
+  /// One for each filter, or none.
+  const T* bias = nullptr;
+  /// Like y, or none.
+  const T* add = nullptr;
+  bool relu = false;
+};
+
+/// y = x * kernel, and what comes behind it. f32 and f64, as all three; bit-equal for any number of threads.
+template <typename T>
+void forward(const Sizes& sizes, const T* x, const T* kernel, const Ending<T>& ending, T* y);
 /// What comes back to x of g, the gradient of y.
 template <typename T>
 void input_gradient(const Sizes& sizes, const T* g, const T* kernel, T* dx);
@@ -34,14 +45,22 @@ void kernel_gradient(const Sizes& sizes, const T* x, const T* g, T* dk);
 
 constexpr std::int64_t kParts = 16;  // of the images, whose sums of kernel gradients are added at the end
 
-/// Adds each plane's bias and cuts at 0; planes of n elements are `stride` apart. NaN stays.
+/// Finishes planes of n elements that are `stride` apart, the first of which is `filter`'s; `ending.add` lies as y
+/// does. NaN stays.
 template <typename T>
-void finish_planes(const T* bias, bool relu, std::int64_t planes, std::int64_t n, std::int64_t stride, T* y) {
+void finish_planes(const Ending<T>& ending, std::int64_t filter, std::int64_t planes, std::int64_t n,
+                   std::int64_t stride, T* y) {
+  const T* add = ending.add;
   for (std::int64_t plane = 0; plane < planes; ++plane, y += stride) {
-    const T by = bias ? bias[plane] : T{0};
-    if (bias)
+    if (ending.bias) {
+      const T by = ending.bias[filter + plane];
       for (std::int64_t k = 0; k < n; ++k) y[k] = y[k] + by;
-    if (relu)
+    }
+    if (add) {
+      for (std::int64_t k = 0; k < n; ++k) y[k] = add[k] + y[k];
+      add += stride;
+    }
+    if (ending.relu)
       for (std::int64_t k = 0; k < n; ++k) y[k] = y[k] <= 0 ? T{0} : y[k];
   }
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include <twopass/core/memory.h>
@@ -14,6 +15,8 @@
 
 namespace twopass {
 namespace {
+
+thread_local bool turns = true;
 
 constexpr std::int64_t kTileWork = 4 << 20;   // multiply-adds of one tile: an eighth of all, between these two,
 constexpr std::int64_t kMostWork = 64 << 20;  // as each tile packs the uncut operand again
@@ -54,6 +57,7 @@ struct Product {
   // Vector lanes are filled along the columns of the result. Where those are few and many rows lie side by side in
   // memory (the weight gradient of a narrow layer), the transposed result is faster, even with the turn.
   bool better_turned() const { return transpose_a && n <= gemm_kernel::kNarrow && m >= 4 * n; }
+  bool turned() const { return better_turned() && options.turns && !halves.a; }
 
   // Measured on Zen 4: oneDNN is up to a tenth faster, more where columns do not fill lanes; not on few rows, nor on
   // small products without edges, where calling it costs as much.
@@ -74,14 +78,21 @@ struct Product {
     }
   }
 
-  // c can't hold unfinished sums while it is what they are added to.
   void run() const {
+    multiply();
+    if (!options.then) return;
+    if (ldc == n) return options.then(c, m * n);
+    for (std::int64_t row = 0; row < m; ++row) options.then(c + row * ldc, n);
+  }
+
+  // c can't hold unfinished sums while it is what they are added to.
+  void multiply() const {
     const bool added_to = options.add == c;
     if (!added_to && by_onednn(c, ldc)) {
       if (!gemm_kernel::plain(options)) gemm_kernel::finish_rows(c, ldc, m, n, c, ldc, options);
       return;
     }
-    if (better_turned()) {
+    if (turned()) {
       const std::int64_t stride = apart(m);
       const Buffer memory(static_cast<std::size_t>(n * stride) * sizeof(T));
       T* const sums = reinterpret_cast<T*>(memory.data());
@@ -137,8 +148,14 @@ Buffer halved(const float* x, std::int64_t rows, std::int64_t columns, std::int6
   return memory;
 }
 
+// How a product is cut: into parts of `step` rows or columns; the last may be smaller.
+struct Cut {
+  bool by_rows;
+  std::int64_t length, step;
+};
+
 template <typename T>
-void run_in_tiles(const Product<T>& whole) {
+Cut cut_of(const Product<T>& whole) {
   const std::int64_t m = whole.m, n = whole.n, k = whole.k;
   const bool by_rows = m >= n || (whole.transpose_b && m >= 2 * kTallStep);  // turning b in part costs more
   const std::int64_t length = by_rows ? m : n;
@@ -147,15 +164,43 @@ void run_in_tiles(const Product<T>& whole) {
       whole.transpose_b && !by_rows ? kMostWork : std::clamp(length * work_each / 8, kTileWork, kMostWork);
   const std::int64_t least = m * n <= kSmall / k ? length : std::max<std::int64_t>(1, tile_work / work_each);
   const std::int64_t unit = !by_rows ? kColumnStep : whole.transpose_b ? kTallStep : kRowStep;
-  const std::int64_t step = (least + unit - 1) / unit * unit;
-  if (step >= length) return whole.run();
-  parallel_for((length + step - 1) / step, [&](std::int64_t tile) {
-    const std::int64_t first = tile * step, count = std::min(step, length - first);
-    (by_rows ? whole.rows(first, count) : whole.columns(first, count)).run();
+  return {by_rows, length, (least + unit - 1) / unit * unit};
+}
+
+template <typename T>
+void run_in_tiles(const Product<T>& whole) {
+  const Cut cut = cut_of(whole);
+  if (cut.step >= cut.length) return whole.run();
+  parallel_for((cut.length + cut.step - 1) / cut.step, [&](std::int64_t tile) {
+    const std::int64_t first = tile * cut.step, count = std::min(cut.step, cut.length - first);
+    (cut.by_rows ? whole.rows(first, count) : whole.columns(first, count)).run();
   });
 }
 
+bool in_halves(Precision precision, std::int64_t m, std::int64_t n, std::int64_t k) {
+  return precision == Precision::bf16 && m * n > kHalfWork / k;
+}
+
+template <typename T>
+bool turns_some(const Product<T>& whole) {
+  const Cut cut = cut_of(whole);
+  if (cut.step >= cut.length) return whole.turned();
+  return (cut.by_rows ? whole.rows(0, cut.step) : whole.columns(0, cut.step)).turned();
+}
+
 }  // namespace
+
+TurnScope::TurnScope(bool turn) : before_(std::exchange(turns, turn)) {}
+TurnScope::~TurnScope() { turns = before_; }
+bool products_turn() { return turns; }
+
+bool turns_product(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, DType dtype) {
+  if (m == 0 || n == 0 || k == 0) return false;
+  if (dtype == f64)
+    return turns_some(Product<double>{transpose_a, transpose_b, m, n, k, nullptr, m, nullptr, n, nullptr, n, {}});
+  return !in_halves(products_precision(), m, n, k) &&
+         turns_some(Product<float>{transpose_a, transpose_b, m, n, k, nullptr, m, nullptr, n, nullptr, n, {}});
+}
 
 template <typename T>
 void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
@@ -164,11 +209,13 @@ void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, st
   if (m == 0 || n == 0) return;
   if (k == 0) {
     const std::vector<T> nothing(static_cast<std::size_t>(n), T{0});
-    return gemm_kernel::finish_rows(nothing.data(), 0, m, n, c, ldc, options);
+    gemm_kernel::finish_rows(nothing.data(), 0, m, n, c, ldc, options);
+    for (std::int64_t row = 0; options.then && row < m; ++row) options.then(c + row * ldc, n);
+    return;
   }
   Product<T> whole{transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, options};
   if constexpr (std::is_same_v<T, float>)
-    if (options.precision == Precision::bf16 && m * n > kHalfWork / k) {
+    if (in_halves(options.precision, m, n, k)) {
       const std::int64_t width_a = transpose_a ? m : k, width_b = transpose_b ? k : n;
       const Buffer half_a = halved(a, transpose_a ? k : m, width_a, lda),
                    half_b = halved(b, transpose_b ? n : k, width_b, ldb);

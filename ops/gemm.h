@@ -4,9 +4,24 @@
 #include <string>
 #include <type_traits>
 
+#include <twopass/core/dtype.h>
 #include <twopass/ops/precision.h>
 
 namespace twopass {
+
+/// While it lives, says whether products that this thread asks for may be computed as their transposes, as narrow ones
+/// are by default whose rows lie side by side in memory (weight gradients of narrow layers): the same bits, faster.
+class TurnScope {
+ public:
+  explicit TurnScope(bool turn);
+  ~TurnScope();
+  TurnScope(const TurnScope&) = delete;
+  TurnScope& operator=(const TurnScope&) = delete;
+
+ private:
+  bool before_;
+};
+bool products_turn();
 
 /// What becomes of a product's elements while they are in registers: c = relu(add + (alpha ab + bias)), in this order.
 template <typename T>
@@ -19,8 +34,12 @@ struct GemmOptions {
   const T* add = nullptr;
   std::int64_t ldadd = 0;
   bool relu = false;
+  /// What is done to runs of a row's elements at last, while they are in cache, if anything: another activation.
+  void (*then)(T* c, std::int64_t n) = nullptr;
   /// Of products of f32. By default that of the scope of the thread that makes these options: make them before tiles.
   Precision precision = products_precision();
+  /// Likewise.
+  bool turns = products_turn();
 };
 
 /// c = op(a) op(b) for row-major matrices: op(a) is [m, k], op(b) is [k, n], c is [m, n] and is overwritten (k may be
@@ -31,6 +50,9 @@ template <typename T>
 void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
           std::int64_t lda, const T* b, std::int64_t ldb, T* c, std::int64_t ldc,
           const std::type_identity_t<GemmOptions<T>>& options = {});
+
+/// Whether such a product is computed as its transpose.
+bool turns_product(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, DType dtype);
 
 /// What computes products, such as "oneDNN 2.6.3 (AVX2), and panels in registers, …".
 std::string products_library();

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
 #include <twopass/core/counted.h>
 #include <twopass/ops/elementwise.h>
@@ -46,13 +45,6 @@ Tensor as_rows(const Tensor& x) {
 
 namespace {
 
-struct MatmulArgs {
-  bool transpose_a = false;
-  bool transpose_b = false;
-  static constexpr auto fields =
-      std::tuple{field("transpose_a", &MatmulArgs::transpose_a), field("transpose_b", &MatmulArgs::transpose_b)};
-};
-
 // The axes before the last two.
 Shape leading(const Shape& shape) { return Shape(shape.begin(), static_cast<std::size_t>(shape.rank() - 2)); }
 
@@ -60,11 +52,24 @@ Shape matrices(const Shape& batch, std::int64_t rows, std::int64_t columns) {
   return batch.inserted(batch.rank(), rows).inserted(batch.rank() + 1, columns);
 }
 
+}  // namespace
+
 Shape product_shape(const MatmulArgs& args, const Shape& a, const Shape& b) {
   if (a.rank() < 2 || b.rank() < 2)
     throw Error(fmt::format("both need two axes or more, not {} and {}", a.rank(), b.rank()));
   check_inner(a[args.transpose_a ? -2 : -1], b[args.transpose_b ? -1 : -2]);
   return matrices(broadcast(leading(a), leading(b)), a[args.transpose_a ? -1 : -2], b[args.transpose_b ? -2 : -1]);
+}
+
+double product_work(const MatmulArgs& args, const Shape& a, const Shape& b) {
+  return 2.0 * static_cast<double>(product_shape(args, a, b).elements() * a[args.transpose_a ? -2 : -1]);
+}
+
+namespace {
+
+// A batch by one matrix is one product over all rows, so that its matrices lie one below the other.
+bool one_product(const MatmulArgs& args, std::int64_t batch, const Shape& b) {
+  return batch == 1 || (leading(b).elements() == 1 && !args.transpose_a);
 }
 
 Spec matmul_rule(const MatmulArgs& args, const Specs& in) {
@@ -85,30 +90,50 @@ std::int64_t matrix_index(const Shape& shape, const Shape& output, std::int64_t 
   return at;
 }
 
-// Every product of a batch: what is added is of the output's shape, and may be its memory.
 template <typename T>
-void multiply_all(const MatmulArgs& args, const View& a_view, const View& b_view, Output out, const T* add, T scale) {
+void multiply_all(const MatmulArgs& args, const View& a_view, const View& b_view, const GemmOptions<T>& options,
+                  Output out) {
   const Shape &a = a_view.shape(), &b = b_view.shape(), &c = out.shape();
   const std::int64_t m = c[-2], n = c[-1], k = a[args.transpose_a ? -2 : -1];
   if (c.elements() == 0) return;
   const std::int64_t batch = c.elements() / (m * n);
   const T *left = a_view.data<T>(), *right = b_view.data<T>();
-  const GemmOptions<T> options{.alpha = scale, .add = add, .ldadd = n};
-  const auto multiply = [&](const T* from_a, const T* from_b, std::int64_t first, std::int64_t rows) {
+  const auto product = [&](const T* from_a, const T* from_b, std::int64_t first, std::int64_t rows) {
     GemmOptions<T> here = options;
-    if (add) here.add = add + first * n;
+    if (here.add) here.add += first * n;
     gemm(args.transpose_a, args.transpose_b, rows, n, k, from_a, a.back(), from_b, b.back(), out.data<T>() + first * n,
          n, here);
   };
-  if (batch == 1 || (leading(b).elements() == 1 && !args.transpose_a)) return multiply(left, right, 0, batch * m);
+  if (one_product(args, batch, b)) return product(left, right, 0, batch * m);
   reduction::for_units(batch, std::max<std::int64_t>(1, m * n * k / 32), [&](std::int64_t index) {
-    multiply(left + matrix_index(a, c, index) * m * k, right + matrix_index(b, c, index) * k * n, index * m, m);
+    product(left + matrix_index(a, c, index) * m * k, right + matrix_index(b, c, index) * k * n, index * m, m);
   });
 }
 
-void matmul_forward(const MatmulArgs& args, Inputs in, Output out) {
-  dispatch_floating(out.dtype, [&]<typename T>() { multiply_all<T>(args, in[0], in[1], out, nullptr, 1); });
+}  // namespace
+
+std::string product_note(const MatmulArgs& args, const Shape& a, const Shape& b, DType dtype) {
+  const Shape c = product_shape(args, a, b);
+  if (c.open() || a.open() || c.elements() == 0) return {};
+  const std::int64_t batch = leading(c).elements(), rows = one_product(args, batch, b) ? batch * c[-2] : c[-2];
+  return turns_product(args.transpose_a, args.transpose_b, rows, c[-1], a[args.transpose_a ? -2 : -1], dtype) ? "turned"
+                                                                                                              : "";
 }
+
+void multiply(const MatmulArgs& args, const View& a, const View& b, const Ending& ending, Output out) {
+  dispatch_floating(out.dtype, [&]<typename T>() {
+    GemmOptions<T> options{.alpha = ending.scale ? *ending.scale->data<T>() : T{1},
+                           .bias = ending.bias ? ending.bias->data<T>() : nullptr,
+                           .add = ending.add ? ending.add->data<T>() : nullptr,
+                           .ldadd = out.shape()[-1]};
+    set_activation(options, ending.activation);
+    multiply_all<T>(args, a, b, options, out);
+  });
+}
+
+namespace {
+
+void matmul_forward(const MatmulArgs& args, Inputs in, Output out) { multiply(args, in[0], in[1], {}, out); }
 
 // c = a b:  da = g bᵀ, read through the transpositions; leading axes that broadcast are summed.
 Tensor left_gradient(const MatmulArgs& args, const Tensor& g, const Tensor& b, const Shape& shape) {
@@ -129,26 +154,18 @@ Tensors matmul_gradient(const MatmulArgs& args, const Call& call, const Tensor& 
           call.wants(1) ? right_gradient(args, g, call.input(0), call.shape(1)) : Tensor()};
 }
 
-const TypedOp<MatmulArgs>& multiply_add_op();
+double matmul_work(const MatmulArgs& args, const Specs& in) { return product_work(args, in.shape(0), in.shape(1)); }
 
-double matmul_work(const MatmulArgs& args, const Specs& in) {
-  const Shape& a = in.shape(0);
-  return 2.0 * static_cast<double>(product_shape(args, a, in.shape(1)).elements() * a[args.transpose_a ? -2 : -1]);
+// c + a b and c + s (a b) are multiply_add.
+std::optional<Absorbed> matmul_absorb(const MatmulArgs& args, const Consumer& consumer) {
+  const Specs& in = consumer.inputs;
+  if (consumer.op.name() == "add_scaled" && consumer.at == 2 && in.shape(0) == in.shape(2) && in.shape(1).rank() == 0)
+    return Absorbed{&multiply_add_op(), boxed(args), {-1, 0, 1, -2}};
+  return absorb({.args = args}, consumer);
 }
 
-// c + a b and c + s (a b) are multiply_add; what affine has is affine.
-std::optional<Absorbed> matmul_absorb(const MatmulArgs& args, const Consumer& consumer) {
-  const std::string& name = consumer.op.name();
-  const Specs& in = consumer.inputs;
-  const Shape& y = in.shape(consumer.at);
-  if (name == "add") {
-    const std::size_t other = 1 - consumer.at;
-    if (in.shape(other) == y) return Absorbed{&multiply_add_op(), boxed(args), {-1 - static_cast<int>(other), 0, 1}};
-  }
-  if (name == "add_scaled" && consumer.at == 2 && in.shape(0) == y && in.shape(1).rank() == 0)
-    return Absorbed{&multiply_add_op(), boxed(args), {-1, 0, 1, -2}};
-  if (args.transpose_a || args.transpose_b) return std::nullopt;
-  return absorb_into_affine(consumer);
+std::string matmul_note(const MatmulArgs& args, const Specs& in) {
+  return product_note(args, in.shape(0), in.shape(1), in.dtype(0));
 }
 
 const TypedOp<MatmulArgs>& matmul_op() {
@@ -159,6 +176,7 @@ const TypedOp<MatmulArgs>& matmul_op() {
       .forward = matmul_forward,
       .work = matmul_work,
       .absorb = matmul_absorb,
+      .note = matmul_note,
       .keeps = Keep::first | Keep::second,
       .gradient = matmul_gradient,
       .linear = Linear::each,
@@ -205,9 +223,7 @@ Spec multiply_add_rule(const MatmulArgs& args, const Specs& in) {
 
 // Where the output's memory is c's, the product is added to it in place.
 void multiply_add_forward(const MatmulArgs& args, Inputs in, Output out) {
-  dispatch_floating(out.dtype, [&]<typename T>() {
-    multiply_all<T>(args, in[1], in[2], out, in[0].data<T>(), in.size() == 4 ? *in[3].data<T>() : T{1});
-  });
+  multiply(args, in[1], in[2], {.add = &in[0], .scale = in.size() == 4 ? &in[3] : nullptr}, out);
 }
 
 // y = c + s a b:  dc = g, da = s g bᵀ, db = s aᵀ g, ds = Σ g (a b); with flags and broadcasting as for matmul.
@@ -243,6 +259,13 @@ Tensor multiply_add_tangent(const MatmulArgs& args, const Call& call, const Tens
   return y;
 }
 
+std::optional<Absorbed> multiply_add_absorb(const MatmulArgs& args, const Consumer& consumer) {
+  if (consumer.product.size() == 4) return std::nullopt;
+  return absorb({.args = args, .a = 1, .b = 2, .add = 0}, consumer);
+}
+
+}  // namespace
+
 const TypedOp<MatmulArgs>& multiply_add_op() {
   constexpr Keep kFourth = static_cast<Keep>(16);
   static const TypedOp<MatmulArgs> op({
@@ -252,11 +275,10 @@ const TypedOp<MatmulArgs>& multiply_add_op() {
       .shape = multiply_add_rule,
       .forward = multiply_add_forward,
       .in_place = 0,
-      .work =
-          [](const MatmulArgs& args, const Specs& in) {
-            const std::array<Spec, 2> factors{in[1], in[2]};
-            return matmul_work(args, Specs(factors));
-          },
+      .work = [](const MatmulArgs& args, const Specs& in) { return product_work(args, in.shape(1), in.shape(2)); },
+      .absorb = multiply_add_absorb,
+      .note = [](const MatmulArgs& args,
+                 const Specs& in) { return product_note(args, in.shape(1), in.shape(2), in.dtype(0)); },
       .keeps = Keep::second | Keep::third | kFourth,
       .gradient = multiply_add_gradient,
       .tangent = multiply_add_tangent,
@@ -292,8 +314,6 @@ const TypedOp<MatmulArgs>& multiply_add_op() {
   return op;
 }
 
-}  // namespace
-
 Tensor product(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
   return apply(matmul_op(), MatmulArgs{transpose_a, transpose_b}, {a, b});
 }
@@ -320,6 +340,7 @@ Tensor multiply_add(const Tensor& c, const Tensor& a, const Tensor& b, const Ten
 std::vector<const Op*> product_ops() {
   auto ops = products::matmul_ops();
   for (const Op* op : products::affine_ops()) ops.push_back(op);
+  for (const Op* op : products::fused_product_ops()) ops.push_back(op);
   return ops;
 }
 

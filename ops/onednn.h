@@ -22,8 +22,8 @@ bool multiply(const Product& product, const float* a, const float* b, float* c);
 bool multiply(const Product& product, const std::uint16_t* a, const std::uint16_t* b, float* c);
 
 /// As convolution's functions of these names; with `bf16` they multiply in it. Tiles are images, so many by size alone.
-bool forward(const convolution::Sizes& sizes, bool bf16, const float* x, const float* kernel, const float* bias,
-             bool relu, float* y);
+bool forward(const convolution::Sizes& sizes, bool bf16, const float* x, const float* kernel,
+             const convolution::Ending<float>& ending, float* y);
 bool input_gradient(const convolution::Sizes& sizes, bool bf16, const float* g, const float* kernel, float* dx);
 bool kernel_gradient(const convolution::Sizes& sizes, bool bf16, const float* x, const float* g, float* dk);
 

@@ -7,7 +7,9 @@ std::string description() { return {}; }
 bool has_bf16() { return false; }
 bool multiply(const Product&, const float*, const float*, float*) { return false; }
 bool multiply(const Product&, const std::uint16_t*, const std::uint16_t*, float*) { return false; }
-bool forward(const convolution::Sizes&, bool, const float*, const float*, const float*, bool, float*) { return false; }
+bool forward(const convolution::Sizes&, bool, const float*, const float*, const convolution::Ending<float>&, float*) {
+  return false;
+}
 bool input_gradient(const convolution::Sizes&, bool, const float*, const float*, float*) { return false; }
 bool kernel_gradient(const convolution::Sizes&, bool, const float*, const float*, float*) { return false; }
 

@@ -195,14 +195,16 @@ bool by_tiles(Part part, const Sizes& s, bool bf16, const float* from, std::int6
 
 }  // namespace
 
-bool forward(const Sizes& sizes, bool bf16, const float* x, const float* kernel, const float* bias, bool relu,
-             float* y) {
+bool forward(const Sizes& sizes, bool bf16, const float* x, const float* kernel,
+             const convolution::Ending<float>& ending, float* y) {
   const std::int64_t plane = sizes.output_plane(), output = sizes.filters * plane;
   return by_tiles(Part::forward, sizes, bf16, x, sizes.channels * sizes.input_plane(), kernel, y, output,
                   [&](float* made, std::int64_t images) {
-                    if (bias || relu)
-                      for (std::int64_t image = 0; image < images; ++image)
-                        convolution::finish_planes(bias, relu, sizes.filters, plane, plane, made + image * output);
+                    for (std::int64_t image = 0; image < images; ++image, made += output) {
+                      convolution::Ending<float> here = ending;
+                      if (here.add) here.add += made - y;
+                      convolution::finish_planes(here, 0, sizes.filters, plane, plane, made);
+                    }
                   });
 }
 

@@ -28,6 +28,8 @@ struct Consumer {
   Specs inputs;
   /// Which of those inputs the product is.
   std::size_t at;
+  /// The inputs of the product.
+  Specs product;
 };
 
 /// One call in place of a product and its consumer.
@@ -36,6 +38,8 @@ struct Absorbed {
   ArgumentsPointer arguments = {};
   /// Where the inputs come from: k of the product, or -1 - k of the consumer.
   std::vector<int> inputs;
+  /// Which of them is read as one axis of all its elements, if any.
+  int flat = -1;
 };
 
 /// The branches that an op may take, and which each element of its output took, as gradient checks report it.
@@ -81,6 +85,8 @@ class Op {
     int in_place = -1;
     /// Rows of the first input that make one of the output: see OpRecord::gathers.
     int gathers = 0;
+    /// Whether forward is a user's code, which may not be ready to run beside itself.
+    bool foreign = false;
   };
 
   explicit Op(Facts facts) : facts_(std::move(facts)) {}
@@ -99,6 +105,7 @@ class Op {
   bool aliases() const { return facts_.aliases; }
   int in_place() const { return facts_.in_place; }
   int gathers() const { return facts_.gathers; }
+  bool foreign() const { return facts_.foreign; }
   const std::vector<Sample>& samples() const { return samples_; }
   const std::vector<Example>& examples() const { return examples_; }
   const std::vector<Refusal>& refusals() const { return refusals_; }
@@ -115,6 +122,8 @@ class Op {
   /// Floating-point operations of a call.
   virtual double work(const Arguments* arguments, const Specs& inputs) const = 0;
   virtual std::optional<Absorbed> absorb(const Arguments* arguments, const Consumer& consumer) const = 0;
+  /// What the kernel does that the call does not show: see OpRecord::note.
+  virtual std::string note(const Arguments*, const Specs&) const { return {}; }
   /// The op that this call may begin with: see OpRecord::begins.
   virtual const Op* begins(const Arguments* arguments, const Specs& inputs) const = 0;
   /// For ops that only look at their first input's memory: where in it the output begins, in elements.
@@ -184,6 +193,8 @@ struct OpRecord {
   double (*work)(const Args& args, const Specs& in) = nullptr;
   /// For products: the call that does its one consumer's work too, if there is one.
   std::optional<Absorbed> (*absorb)(const Args& args, const Consumer& consumer) = nullptr;
+  /// For texts of plans: what the kernel does with such inputs that the call does not show, or nothing.
+  std::string (*note)(const Args& args, const Specs& in) = nullptr;
   /// n where row i of the output is made of rows n i to n i + n - 1 of the first input, one after another, so that
   /// plans may come with them in several calls: what was made of the rows before is the second input then, in the
   /// output's memory.
@@ -219,7 +230,8 @@ void run_elementwise(RunKernel kernel, const void* context, Inputs in, const Out
 template <typename Args = NoArgs>
 class TypedOp : public Op {
  public:
-  explicit TypedOp(OpRecord<Args> record)
+  /// `foreign`: forward is a user's code.
+  explicit TypedOp(OpRecord<Args> record, bool foreign = false)
       : Op({.name = record.name,
             .doc = record.doc,
             .keeps = record.keeps,
@@ -230,7 +242,8 @@ class TypedOp : public Op {
             .tangent = record.tangent != nullptr,
             .aliases = record.alias != nullptr,
             .in_place = record.in_place,
-            .gathers = record.gathers}),
+            .gathers = record.gathers,
+            .foreign = foreign && record.forward}),
         record_(std::move(record)) {
     for (auto& each : record_.samples) samples_.push_back({boxed(each.args), each.inputs});
     for (auto& each : record_.examples) examples_.push_back({boxed(each.args), each.inputs, each.output});
@@ -266,6 +279,9 @@ class TypedOp : public Op {
   }
   std::optional<Absorbed> absorb(const Arguments* arguments, const Consumer& consumer) const override {
     return record_.absorb ? record_.absorb(unboxed<Args>(arguments), consumer) : std::nullopt;
+  }
+  std::string note(const Arguments* arguments, const Specs& in) const override {
+    return record_.note ? record_.note(unboxed<Args>(arguments), in) : std::string();
   }
   const Op* begins(const Arguments* arguments, const Specs& in) const override {
     return record_.begins ? record_.begins(unboxed<Args>(arguments), in) : nullptr;
@@ -347,7 +363,7 @@ template <typename Args = NoArgs>
 OpHandle<Args> define(OpRecord<Args> record) {
   if (!record.name || !record.doc || !record.shape || !(record.forward || record.run || record.alias))
     throw Error("an op needs a name, a sentence, a shape rule and a forward");
-  auto op = std::make_unique<const TypedOp<Args>>(std::move(record));
+  auto op = std::make_unique<const TypedOp<Args>>(std::move(record), true);
   register_op(*op);
   return OpHandle<Args>(op.release());  // lives as long as the program: graphs may refer to it
 }

@@ -56,14 +56,20 @@ TEST_CASE("every pass may be left out, and no bit changes") {
     return {exp(h) * 2.0 + sum(exp(h), 1, keep_axis), stop_gradient(h)};
   };
   const Tensors eager = f({x});
-  for (const char* name : {"constants", "common", "broadcasts", "dead", "absorb", "views", "order", "tiles", "strands",
-                           "code", "avx512"}) {
-    CAPTURE(name);
-    const Tensors found = plan(f, {x}, {.without = {name}})({x});
+  std::string names;
+  for (const PlanPass& pass : plan_passes()) {
+    CAPTURE(pass.name);
+    const Plan planned = plan(f, {x}, {.without = {pass.name}, .keep_stages = true});
+    for (const Plan::Stage& stage : planned.stages()) CHECK(stage.pass != pass.name);
+    const Tensors found = planned({x});
     CHECK(equal_bits(found[0], eager[0]));
     CHECK(equal_bits(found[1], eager[1]));
+    names += (names.empty() ? "" : ", ") + pass.name;
   }
-  CHECK_THROWS_WITH_AS(plan(f, {x}, {.without = {"tile"}}), "plan: there is no pass \"tile\"", Error);
+  CHECK(names ==
+        "constants, common, broadcasts, dead, absorb, views, order, tiles, strands, layout, turn, code, avx512");
+  CHECK_THROWS_WITH_AS(plan(f, {x}, {.without = {"code", "tile"}}),
+                       ("plan: there is no pass \"tile\": it must be one of " + names).c_str(), Error);
 }
 
 TEST_CASE("what a step still reads is not written over, and calls of other rows are no part of it") {
@@ -94,12 +100,66 @@ TEST_CASE("the program is shown after each pass") {
       },
       {x}, {.keep_stages = true});
   const auto stages = planned.stages();
-  REQUIRE(stages.size() == 10);
+  REQUIRE(stages.size() == (plan_code() == "kernels only" ? 12 : 13));
   CHECK(stages[0].pass == "trace");
   CHECK(stages[0].text ==
         "%0 f32 (4, 3) = input 0\n%1 f32 (4, 3) = exp(%0)\n%2 f32 (4, 3) = exp(%0)\n"
         "%3 f32 (4, 3) = add(%1, %2)\ngives %3\n");
   CHECK(stages[2].text == "%0 f32 (4, 3) = input 0\n%1 f32 (4, 3) = exp(%0)\n%3 f32 (4, 3) = add(%1, %1)\ngives %3\n");
+}
+
+TEST_CASE("without layout every value has memory of its own, and with it less is needed") {
+  Random random(9);
+  const Tensor x = random.normal({50, 8}), w = random.normal({8, 8});
+  const PlanFunction f = [&](const Tensors& in) -> Tensors {
+    Tensor h = in[0];
+    for (int k = 0; k < 4; ++k) h = tanh(matmul(h, w)) * 2.0;
+    return {sum(h)};
+  };
+  const Plan shared = plan(f, {x}, {.keep_stages = true}), apart = plan(f, {x}, {.without = {"layout"}});
+  CHECK(apart.arena_bytes() == 8 * 1600);  // four times a product and its double
+  CHECK(shared.arena_bytes() < apart.arena_bytes());
+  CHECK(equal_bits(apart({x})[0], shared({x})[0]));
+  CHECK(apart.text().find("@ block") == std::string::npos);
+  const auto stages = shared.stages();
+  const auto layout =
+      std::find_if(stages.begin(), stages.end(), [](const auto& each) { return each.pass == "layout"; });
+  REQUIRE(layout != stages.end());
+  CHECK(layout->text.find("@ arena + 0") != std::string::npos);
+  CHECK(layout->text.find("machine code") == std::string::npos);
+  CHECK(stages[9].pass == "strands");
+  CHECK(stages[9].text.find("@ arena") == std::string::npos);
+}
+
+TEST_CASE("the weight gradient of a narrow layer is computed turned, which can be left out and changes no bit") {
+  Random random(10);
+  const Tensor x = random.normal({64, 300}), g = random.normal({64, 10});
+  const PlanFunction f = [](const Tensors& in) -> Tensors {
+    return {matmul(in[0], in[1], {.transpose_a = true}), matmul(in[1], in[0], {.transpose_a = true})};
+  };
+  const Plan turned = plan(f, {x, g}, {.keep_stages = true}), plain = plan(f, {x, g}, {.without = {"turn"}});
+  CHECK(turned.text().find("transpose_a=true)  @ outside; turned") != std::string::npos);
+  CHECK(turned.text().find("; turned") == turned.text().rfind("; turned"));  // the other one is wide
+  CHECK(plain.text().find("turned") == std::string::npos);
+  for (const Plan::Stage& stage : turned.stages())
+    CHECK((stage.text.find("; turned") != std::string::npos) == (stage.pass == "turn" || stage.pass == "code"));
+  for (std::size_t k = 0; k < 2; ++k) CHECK(equal_bits(turned({x, g})[k], plain({x, g})[k]));
+}
+
+TEST_CASE("a run that fails does not go on holding the values of parameters") {
+  const Parameter w(ones({1 << 16}), "w");
+  const Plan step = plan(
+      [&](const Tensors& in) -> Tensors {
+        w.set(w * in[0]);
+        return {};
+      },
+      {ones({})});
+  step({ones({})});
+  w.set(zeros({1 << 16}));
+  const std::int64_t live = memory::live_bytes();
+  CHECK_THROWS_AS(step({full({}, NAN)}), Error);
+  w.set(zeros({1 << 16}));
+  CHECK(memory::live_bytes() == live);
 }
 
 TEST_CASE("a plan reads parameters anew in each run, and sets those that its function sets") {
@@ -309,10 +369,10 @@ TEST_CASE("text says what each step does, how much it moves and where it lies; p
   const Tensor x = ones({128, 64}), w = ones({64, 32});
   const Plan planned = plan([&](const Tensors& in) -> Tensors { return {tanh(matmul(in[0], w)) * 2.0}; }, {x});
   CHECK(planned.text().find("FLOP") != std::string::npos);
-  CHECK(planned.text().find("matmul(%0, %1)  @ arena + 0") != std::string::npos);
+  CHECK(planned.text().find("affine_tanh(%0, %1)  @ arena + 0") != std::string::npos);
   const auto profile = planned.profile({x}, 3);
   REQUIRE(profile.size() == planned.steps());
-  CHECK(profile[0].calls == "matmul");
+  CHECK(profile[0].calls == "affine_tanh");
   CHECK(profile[0].bytes == 4 * (128 * 64 + 64 * 32 + 128 * 32));
   CHECK(planned.peak_bytes() == planned.arena_bytes() + 4 * 128 * 32);
 }

@@ -14,6 +14,8 @@
 #include <twopass/core/random.h>
 #include <twopass/core/threads.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/layers/layers.h>
+#include <twopass/graph/model/model.h>
 #include <twopass/ops/bf16.h>
 #include <twopass/ops/convolution.h>
 #include <twopass/ops/creation.h>
@@ -22,6 +24,8 @@
 #include <twopass/ops/precision.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
+
+#include "thread_counts.h"
 
 using namespace twopass;
 using doctest::Contains;
@@ -120,18 +124,38 @@ TEST_CASE("products and convolutions in bf16 are bit-equal for any number of thr
     Random random(3);
     const Tensor a = random.normal({300, 257}), b = random.normal({257, 390}), x = random.normal({9, 8, 20, 20}),
                  kernel = random.normal({16, 8, 3, 3}), stack = random.normal({6, 64, 64});
-    const auto run = [&](int count) {
-      threads::set_count(count);
+    check_equal_for_thread_counts([&] {
       std::vector<float> all = matmul(a, b).values<float>();
       for (const Tensor& each : {conv2d(x, kernel), matmul(stack, stack)})
         for (const float value : each.values<float>()) all.push_back(value);
       return all;
-    };
-    const int before = threads::count();
-    const auto one = run(1);
-    CHECK(run(3) == one);
-    threads::set_count(before);
+    });
   });
+}
+
+TEST_CASE(
+    "a model that is compiled for bf16 multiplies so wherever it computes, with weights in f32, and others do not") {
+  if (!bf16_available()) return;
+  const Tensor x = input({64}, "x"), rows = full({64, 64}, 257);  // 257 becomes 256
+  Model model(x, Dense(64, {.use_bias = false, .kernel_initializer = ones_initializer()})(x));
+  const auto check = [&](Precision precision, float expected) {
+    model.compile({.optimizer = sgd({.learning_rate = 0}), .loss = mean_squared_error(), .precision = precision});
+    const double loss = static_cast<double>(expected) * expected;
+    CHECK(model(rows).at<float>(0) == expected);
+    CHECK(model.call(rows)[0].at<float>(0) == expected);
+    CHECK(model.predict(rows, 64).at<float>(0) == expected);
+    CHECK(model.loss(rows, zeros({64, 64})).item<double>() == loss);
+    CHECK(model.evaluate(rows, zeros({64, 64}), {.batch_size = 64})["loss"] == loss);
+    CHECK(model.fit(rows, zeros({64, 64}), {.batch_size = 64, .verbose = 0})["loss"][0] == loss);
+    CHECK(model.parameters()[0].dtype() == f32);
+  };
+  check(Precision::bf16, 64 * 256);
+  check(Precision::single, 64 * 257);
+  // A loop of one's own asks for bf16 by a scope.
+  const PrecisionScope scope(Precision::bf16);
+  CHECK(model(rows).at<float>(0) == 64 * 256);
+  const Tensor w = variable(full({64, 64}, 257));
+  CHECK(backward(sum(matmul(rows, w)))[w].at<float>(0) == 64 * 256);
 }
 
 TEST_CASE("libraries of products start no threads of their own") {

@@ -59,7 +59,8 @@ const TypedOp<CustomCall>& custom_op() {
                                        .shape = custom_shape,
                                        .forward = custom_forward,
                                        .keeps = Keep::input_and_output,
-                                       .gradient = custom_rule});
+                                       .gradient = custom_rule},
+                                      true);
   return op;
 }
 

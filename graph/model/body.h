@@ -37,6 +37,8 @@ class ModelBody : public Layer {
   void forget_plans();
   /// Why some step runs op by op although plans are wanted; empty where none does.
   std::string unplanned();
+  /// The precision of products where a user calls the model: bf16 where it was compiled for it, else the scope's.
+  Precision call_precision() const;
 
   ModelGraph graph;
   Tensors inputs;  // the user's symbols

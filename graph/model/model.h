@@ -38,6 +38,9 @@ struct CompileOptions {
   /// Steps are planned: traced once and then run as plans. This runs them op by op instead, as a layer must that looks
   /// at its values (which is noticed) or changes from step to step (which is not).
   bool run_eagerly = false;
+  /// The names of passes that plans leave out, for debugging: see PlanOptions::without. Refuses those that there are
+  /// not.
+  std::vector<std::string> without = {};
   /// bf16: products multiply in bf16 and sum in f32, while weights, updates and everything else stay f32. Refused where
   /// processor or build can't.
   Precision precision = Precision::single;
@@ -109,6 +112,12 @@ class Model : public LayerHandle {
   Model(const TensorList& inputs, const TensorList& outputs, const ModelOptions& options = {});
   explicit Model(std::shared_ptr<ModelBody> body);
 
+  /// The outputs for tensors, as any layer gives them. Compiled for bf16 it multiplies in bf16, as predict does; a
+  /// backward pass through what it gives has the precision of the scope that it runs in.
+  Tensor operator()(const TensorList& inputs) const { return (*this)(inputs, CallContext{}); }
+  Tensor operator()(const TensorList& inputs, const CallContext& context) const;
+  Tensors call(const TensorList& inputs, const CallContext& context = {}) const;
+
   const ModelGraph& graph() const;
   const Tensors& inputs() const;
   const Tensors& outputs() const;
@@ -135,14 +144,16 @@ class Model : public LayerHandle {
   /// Trains on rows of data (first axis) and returns the history. Data are cast to the inputs' dtypes; everything is
   /// checked before the first step. Says so where steps cannot be planned, and runs them op by op.
   History fit(const TensorList& inputs, const TensorList& targets, const FitOptions& options = {});
-  /// The plan of one training step for such a batch: to look at, draw or profile. Running it is left to fit. Refuses a
-  /// model whose step cannot be planned, with the reason.
-  Plan step_plan(const TensorList& inputs, const TensorList& targets);
+  /// The plan of one training step for such a batch: to look at, draw or profile. Running it is left to fit. Passes are
+  /// left out that the options name, or those of compile; inputs and outputs have the step's names. Refuses a model
+  /// whose step cannot be planned, with the reason.
+  Plan step_plan(const TensorList& inputs, const TensorList& targets, const PlanOptions& options = {});
   Evaluation evaluate(const TensorList& inputs, const TensorList& targets, const EvaluateOptions& options = {});
   /// The outputs for all rows, batch by batch; predict() refuses models of several outputs, predict_all() serves them.
   Tensor predict(const TensorList& inputs, std::int64_t batch_size = 32);
   Tensors predict_all(const TensorList& inputs, std::int64_t batch_size = 32);
-  /// The compiled loss of one batch, with its record: what a training loop of your own differentiates.
+  /// The compiled loss of one batch, with its record: what a training loop of your own differentiates, in products of
+  /// the precision that calling the model has; a PrecisionScope gives it to the backward pass.
   Tensor loss(const TensorList& inputs, const TensorList& targets, const CallContext& context = {}) const;
   /// The gradient of the compiled loss for every trainable weight, as the next training step has it (the same dropout,
   /// moments of the batch), against numerical differentiation; with `{}` for the context as in inference, and for

@@ -19,7 +19,7 @@ const Plan* ModelBody::plan_for(const std::string& kind, const Tensors& tensors,
   if (known != plans_.end()) return known->second ? &*known->second : nullptr;
   std::optional<Plan>& made = plans_[key];
   try {
-    made = plan(f, tensors);
+    made = plan(f, tensors, {.without = compiled ? compiled->without : std::vector<std::string>{}});
   } catch (const Error& error) {
     // Running it eagerly either works, as with a Lambda that looks at values, or says what is wrong.
     unplanned_ = error.what();
@@ -42,6 +42,10 @@ void ModelBody::forget_plans() {
   const std::lock_guard lock(plans_mutex_);
   plans_.clear();
   unplanned_.clear();
+}
+
+Precision ModelBody::call_precision() const {
+  return compiled && compiled->precision == Precision::bf16 ? Precision::bf16 : products_precision();
 }
 
 std::string ModelBody::unplanned() {

@@ -242,10 +242,14 @@ Tensors Trainer::step_inputs(const Batch& batch) const {
   return tensors;
 }
 
-Plan Trainer::step_plan(const Batch& batch) const {
+Plan Trainer::step_plan(const Batch& batch, const PlanOptions& given) const {
   const PrecisionScope precision(body_.compiled->precision);
   const auto& outputs = body_.graph.output_names;
-  PlanOptions options{.input_names = body_.graph.input_names, .output_names = {"loss"}};
+  PlanOptions options{.without = body_.compiled->without,
+                      .keep_stages = given.keep_stages,
+                      .input_names = body_.graph.input_names,
+                      .output_names = {"loss"}};
+  options.without.insert(options.without.end(), given.without.begin(), given.without.end());
   for (const std::string& name : outputs) {
     options.input_names.push_back(name + " targets");
     options.output_names.push_back(name + " loss");

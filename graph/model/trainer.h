@@ -54,7 +54,7 @@ class Trainer {
   };
 
   /// What train_step runs for such a batch.
-  Plan step_plan(const Batch& batch) const;
+  Plan step_plan(const Batch& batch, const PlanOptions& given = {}) const;
   /// Forward, loss, backward, update; refuses a loss that is not finite before anything is changed.
   void train_step(const Batch& batch, Tally& tally);
   Logs evaluate(const Rows& inputs, const Rows& targets, const Tensor& weights, std::int64_t batch_size,

@@ -22,6 +22,7 @@ double Evaluation::operator[](const std::string& name) const {
 
 void Model::compile(const CompileOptions& options) {
   ModelBody& own = body();
+  check_plan_passes(options.without, "compile");
   std::optional<CompileOptions> before = std::exchange(own.compiled, options);
   try {
     Trainer(own, "compile");
@@ -90,12 +91,22 @@ Tensors Model::predict_all(const TensorList& inputs, std::int64_t batch_size) {
   return whole;
 }
 
-Plan Model::step_plan(const TensorList& inputs, const TensorList& targets) {
+Plan Model::step_plan(const TensorList& inputs, const TensorList& targets, const PlanOptions& options) {
   const Trainer trainer(body(), "step_plan");
   const Rows rows = trainer.input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "step_plan");
-  return trainer.step_plan({rows.tensors(), wanted.tensors(), {}});
+  return trainer.step_plan({rows.tensors(), wanted.tensors(), {}}, options);
+}
+
+Tensor Model::operator()(const TensorList& inputs, const CallContext& context) const {
+  const PrecisionScope precision(body().call_precision());
+  return LayerHandle::operator()(inputs, context);
+}
+
+Tensors Model::call(const TensorList& inputs, const CallContext& context) const {
+  const PrecisionScope precision(body().call_precision());
+  return LayerHandle::call(inputs, context);
 }
 
 Tensor Model::loss(const TensorList& inputs, const TensorList& targets, const CallContext& context) const {
@@ -103,6 +114,7 @@ Tensor Model::loss(const TensorList& inputs, const TensorList& targets, const Ca
   const Rows rows = trainer.input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "loss");
+  const PrecisionScope precision(body().call_precision());
   return trainer.losses(body().call(rows.tensors(), context), {rows.tensors(), wanted.tensors(), {}}).total;
 }
 

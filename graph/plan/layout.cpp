@@ -183,7 +183,7 @@ std::int64_t most_live_bytes(const std::vector<Interval>& intervals) {
   return most;
 }
 
-Layout lay_out(const Program& program) {
+Layout lay_out(const Program& program, bool share) {
   Layout layout;
   layout.places.resize(program.values.size());
   Lives lives(program);
@@ -210,11 +210,11 @@ Layout lay_out(const Program& program) {
     lives.for_calls(index, [&](std::size_t k) {
       const ValueId output = program.calls[k].output;
       if (layout.places[output].kind == Place::Kind::outside) return;
-      if (step.rows && lives.last[output] == index) {
+      if (share && step.rows && lives.last[output] == index) {
         layout.places[output].kind = Place::Kind::tile;
         return;
       }
-      for (std::size_t j = step.first; j <= k && interval_of[output] == kNever; ++j)
+      for (std::size_t j = step.first; share && j <= k && interval_of[output] == kNever; ++j)
         for (const ValueId read : program.calls[j].inputs) {
           const ValueId input = program.root(read);
           const std::size_t taken = interval_of[input];
@@ -226,11 +226,11 @@ Layout lay_out(const Program& program) {
         }
       if (interval_of[output] == kNever) {
         interval_of[output] = intervals.size();
-        intervals.push_back({program.values[output].bytes(), lives.moment[index], 0});
+        intervals.push_back({program.values[output].bytes(), share ? lives.moment[index] : 0, 0});
         last_step.push_back(0);
       }
       last_step[interval_of[output]] = lives.last[output];
-      intervals[interval_of[output]].to = lives.moment[lives.last[output]];
+      intervals[interval_of[output]].to = share ? lives.moment[lives.last[output]] : program.moments.size();
     });
   }
   layout.arena_bytes = place_intervals(intervals);

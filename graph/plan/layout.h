@@ -36,7 +36,8 @@ struct Layout {
   std::int64_t lower_bound = 0;
 };
 
-/// Outputs and updates lie outside where a call makes them and no other output is the same value.
-Layout lay_out(const Program& program);
+/// Outputs and updates lie outside where a call makes them and no other output is the same value. Without `share` every
+/// other value has memory of its own in the arena.
+Layout lay_out(const Program& program, bool share = true);
 
 }  // namespace twopass::planning

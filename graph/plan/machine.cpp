@@ -8,6 +8,7 @@
 
 #include <twopass/core/finite.h>
 #include <twopass/core/threads.h>
+#include <twopass/ops/gemm.h>
 #include <twopass/ops/precision.h>
 
 namespace twopass::planning {
@@ -19,9 +20,9 @@ constexpr std::size_t kMostPointers = 48;  // of a function's parts and of what 
 
 }  // namespace
 
-Machine::Machine(Program program, Processor processor)
+Machine::Machine(Program program, Processor processor, bool share)
     : program_(std::move(program)),
-      layout_(lay_out(program_)),
+      layout_(lay_out(program_, share)),
       arena_(static_cast<std::size_t>(layout_.arena_bytes)),
       pointers_(program_.values.size(), nullptr),
       code_(processor),
@@ -44,7 +45,8 @@ Machine::Machine(Program program, Processor processor)
     if (!step.rows) continue;
     Ready& ready = ready_[index];
     ready.blocks = cut_into_blocks(program_, layout_, step, code_);
-    ready.threads = ready.blocks.count > 1 && ready.blocks.elements >= static_cast<double>(kWorthThreads);
+    ready.threads = ready.blocks.count > 1 && ready.blocks.elements >= static_cast<double>(kWorthThreads) &&
+                    !program_.foreign(step);
   }
   code_.finish();
   for (std::size_t number = 0; number < program_.updates.size(); ++number)
@@ -216,11 +218,13 @@ void Machine::run_moment(const Moment& moment) {
     for (std::size_t step = strand.first; step < strand.first + strand.count; ++step) run_step(step);
   };
   if (moment.strands.size() == 1) return run_strand(moment.strands[0]);
-  const Precision precision = products_precision();  // which is this thread's
+  const Precision precision = products_precision();  // which is this thread's,
+  const bool turn = products_turn();                 // as is this
   parallel_for(
       static_cast<std::int64_t>(moment.strands.size()),
       [&](std::int64_t k) {
         const PrecisionScope scope(precision);
+        const TurnScope turning(turn);
         run_strand(moment.strands[static_cast<std::size_t>(k)]);
       },
       moment.wakes ? threads::Effort::large : threads::Effort::small);

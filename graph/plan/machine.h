@@ -16,8 +16,8 @@ namespace twopass::planning {
 
 class Machine {
  public:
-  /// Arithmetic on elements is written as machine code for this processor where it can be.
-  Machine(Program program, Processor processor);
+  /// Arithmetic on elements is written as machine code for this processor where it can be. `share`: as in lay_out.
+  Machine(Program program, Processor processor, bool share);
 
   const Program& program() const { return program_; }
   const Layout& layout() const { return layout_; }

@@ -14,6 +14,8 @@ struct Pass {
 };
 
 std::span<const Pass> all_passes();
+/// What a program is made ready by after that; `run` is none.
+std::span<const Pass> all_preparations();
 
 void remove_dead_code(Program& program);
 void fold_constants(Program& program);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include <twopass/core/counted.h>
@@ -11,6 +10,7 @@
 #include <twopass/graph/plan/body.h>
 #include <twopass/graph/plan/passes.h>
 #include <twopass/graph/plan/trace.h>
+#include <twopass/ops/gemm.h>
 
 namespace twopass {
 
@@ -18,14 +18,23 @@ using namespace planning;
 
 namespace {
 
-// Beside the passes: no machine code, or none for AVX-512.
-constexpr std::array kCodes{"code", "avx512"};
-
 // Whether memory can be given for a value to be made in: a call makes it, and nothing else has been given for it.
 bool made_outside(const Machine& machine, ValueId value) {
   return machine.program().values[value].kind == Value::Kind::computed &&
          machine.layout().places[value].kind == Place::Kind::outside;
 }
+
+// Values that are held while a plan runs, and no longer, whatever comes between.
+class Held {
+ public:
+  explicit Held(std::vector<Tensor>& values) : values_(values) {}
+  ~Held() { values_.clear(); }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+ private:
+  std::vector<Tensor>& values_;
+};
 
 // What passes that are left out would have done.
 void complete(Program& program) {
@@ -38,10 +47,7 @@ void complete(Program& program) {
 }  // namespace
 
 Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& options) {
-  for (const std::string& name : options.without)
-    if (std::find(kCodes.begin(), kCodes.end(), name) == kCodes.end() &&
-        std::none_of(all_passes().begin(), all_passes().end(), [&](const Pass& pass) { return pass.name == name; }))
-      throw Error(fmt::format("plan: there is no pass \"{}\"", name));
+  check_plan_passes(options.without, "plan");
   std::vector<Spec> specs;
   for (const Tensor& input : inputs) specs.push_back({input.shape(), input.dtype()});
   Program program = trace(f, specs, options);
@@ -59,15 +65,21 @@ Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& optio
     keep_stage(pass.name);
   }
   complete(program);
-  const Processor code = without(kCodes[0])   ? Processor::none
-                         : without(kCodes[1]) ? std::min(processor(), Processor::avx2)
-                                              : processor();
-  const auto body = std::make_shared<Plan::Body>(std::move(program), code);
+  const Processor code = without("code")     ? Processor::none
+                         : without("avx512") ? std::min(processor(), Processor::avx2)
+                                             : processor();
+  const auto body = std::make_shared<Plan::Body>(std::move(program), code, !without("layout"));
+  body->turns = !without("turn");
+  if (options.keep_stages) {
+    if (!without("layout")) stages.push_back({"layout", body->text(false, false)});
+    if (body->turns) stages.push_back({"turn", body->text(true, false)});
+    if (code != Processor::none) stages.push_back({"code", body->text(true, true)});
+  }
   body->stages = std::move(stages);
   return Plan(body);
 }
 
-Plan::Body::Body(Program program, Processor processor) : machine(std::move(program), processor) {
+Plan::Body::Body(Program program, Processor processor, bool share) : machine(std::move(program), processor, share) {
   for (ValueId id = 0; id < machine.program().values.size(); ++id)
     if (machine.program().values[id].kind == Value::Kind::parameter) parameters.push_back(id);
 }
@@ -139,10 +151,12 @@ void Plan::Body::commit() {
 Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const {
   Body& own = *body_;
   const std::lock_guard lock(own.mutex);
+  const Held held(own.held);
   own.bind_inputs(inputs);
   own.bind_parameters();
   own.bind_results();
   const PrecisionScope precision(own.precision);
+  const TurnScope turns(own.turns);
   const std::size_t not_finite = own.machine.run();
   Tensors results = own.results();
   if (check) check(results);
@@ -159,9 +173,11 @@ std::int64_t Plan::arena_bytes() const { return body_->machine.layout().arena_by
 std::int64_t Plan::least_arena_bytes() const { return body_->machine.layout().lower_bound; }
 std::size_t Plan::steps() const { return body_->machine.program().steps.size(); }
 
-std::int64_t Plan::peak_bytes() const {
-  const Program& program = body_->machine.program();
-  std::int64_t bytes = arena_bytes();
+std::int64_t Plan::peak_bytes() const { return body_->peak_bytes(); }
+
+std::int64_t Plan::Body::peak_bytes() const {
+  const Program& program = machine.program();
+  std::int64_t bytes = machine.layout().arena_bytes;
   for (const ValueId output : program.outputs) bytes += program.values[output].bytes();
   for (const Program::Update& update : program.updates) bytes += program.values[update.value].bytes();
   return bytes;

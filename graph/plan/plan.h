@@ -13,11 +13,20 @@ namespace twopass {
 /// What a plan is made of: tensors to tensors, written with ops; it may read parameters, and `set` them.
 using PlanFunction = std::function<Tensors(const Tensors&)>;
 
+/// One of the things that make a plan faster than its function.
+struct PlanPass {
+  std::string name;
+  std::string doc;
+};
+/// All of them, in the order in which they are done.
+std::vector<PlanPass> plan_passes();
+/// Refuses names that are not among them, listing those that are, with `who` before it.
+void check_plan_passes(const std::vector<std::string>& names, const char* who);
+
 struct PlanOptions {
-  /// The names of passes to leave out: "constants", "common", "broadcasts", "dead", "order", "absorb", "views",
-  /// "tiles", "strands"; and "code", machine code for arithmetic on elements, or "avx512", such code for AVX-512.
+  /// The names of passes to leave out, of those that plan_passes() lists: "constants", "common", …, "code".
   std::vector<std::string> without = {};
-  /// Keep the program as it was after each pass, for `stages`.
+  /// Keep the plan as it was after each pass, for `stages`.
   bool keep_stages = false;
   /// What texts and pictures call inputs and outputs in place of "input 0" and "output 0".
   std::vector<std::string> input_names = {};
@@ -52,6 +61,7 @@ class Plan {
 
   /// For a person: each step with its kernels, shapes, bytes, floating-point operations and where its output lies.
   std::string text() const;
+  /// The plan as traced ("trace") and after each pass that was not left out, where options asked to keep them.
   std::vector<Stage> stages() const;
   /// Medians of what each step takes, one after another, over some runs that change no parameter. Without inputs these
   /// are ones and zeros.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace twopass::planning {
 namespace {
 
@@ -41,6 +43,12 @@ std::vector<std::size_t> Program::makers() const {
   std::vector<std::size_t> makers(values.size(), calls.size());
   for (std::size_t k = 0; k < calls.size(); ++k) makers[calls[k].output] = k;
   return makers;
+}
+
+bool Program::foreign(const Step& step) const {
+  const auto first = calls.begin() + static_cast<std::ptrdiff_t>(step.first);
+  return std::any_of(first, first + static_cast<std::ptrdiff_t>(step.count),
+                     [](const PlannedCall& call) { return call.op->foreign(); });
 }
 
 bool Program::whole(ValueId value) const { return spec(value).shape.elements() == spec(root(value)).shape.elements(); }

@@ -73,6 +73,8 @@ struct Program {
   std::vector<std::size_t> makers() const;
   /// The value whose memory a value lies in: itself, unless it is a view.
   ValueId root(ValueId value) const { return values[value].kind == Value::Kind::view ? values[value].base : value; }
+  /// Whether a step runs a user's code, which may not be ready for several threads.
+  bool foreign(const Step& step) const;
   /// Whether a value has all of its root's elements.
   bool whole(ValueId value) const;
   /// Reads `to` wherever `from` was read.

@@ -5,6 +5,7 @@
 
 #include <twopass/graph/plan/body.h>
 #include <twopass/ops/creation.h>
+#include <twopass/ops/gemm.h>
 
 namespace twopass {
 
@@ -57,6 +58,12 @@ std::string place_text(const Place& place) {
   return place.kind == Place::Kind::tile ? "block" : "outside";
 }
 
+std::string note_text(const Program& program, const PlannedCall& call) {
+  const auto specs = program.specs(call);
+  const std::string note = call.op->note(call.arguments.get(), Specs(specs));
+  return note.empty() ? "" : "; " + note;
+}
+
 std::string calls_text(const Program& program, const Step& step) {
   std::string text;
   for (std::size_t k = step.first; k < step.first + step.count; ++k)
@@ -75,27 +82,31 @@ std::string places_text(const Program& program, const Step& step) {
 
 }  // namespace
 
-std::string Plan::text() const {
-  const Machine& machine = body_->machine;
+std::string Plan::text() const { return body_->text(true, true); }
+
+std::string Plan::Body::text(bool turned, bool coded) const {
+  const PrecisionScope of_products(precision);  // notes say what kernels do in these
+  const TurnScope turning(turns);
   const Program& program = machine.program();
   std::string text = fmt::format(
       "{} steps of {} calls; arena {}, {} live at most; {} with results\n", program.steps.size(), program.calls.size(),
-      scaled(static_cast<double>(arena_bytes()), "B"), scaled(static_cast<double>(least_arena_bytes()), "B"),
-      scaled(static_cast<double>(peak_bytes()), "B"));
+      scaled(static_cast<double>(machine.layout().arena_bytes), "B"),
+      scaled(static_cast<double>(machine.layout().lower_bound), "B"), scaled(static_cast<double>(peak_bytes()), "B"));
   const auto strands = program.strand_texts();
   for (std::size_t index = 0; index < program.steps.size(); ++index) {
     const Step& step = program.steps[index];
     text += fmt::format("{:4}  {}, {}", index, scaled(work_of(program, step), "FLOP"),
                         scaled(static_cast<double>(bytes_of(machine, step)), "B"));
     if (step.rows) text += fmt::format(", {} rows in blocks of {}", step.rows, machine.block_rows(index));
-    if (const std::size_t coded = machine.coded_calls(index))
+    if (const std::size_t count = coded ? machine.coded_calls(index) : 0)
       text += fmt::format(", {} as machine code",
-                          coded == step.count ? "all calls" : fmt::format("{} of {} calls", coded, step.count));
+                          count == step.count ? "all calls" : fmt::format("{} of {} calls", count, step.count));
     const std::string places = places_text(program, step);
     text += strands[index] + (places.empty() ? "\n" : fmt::format("; {}\n", places));
     for (std::size_t k = step.first; k < step.first + step.count; ++k)
-      text += fmt::format("      {}  @ {}\n", program.text(program.calls[k]),
-                          place_text(machine.layout().places[program.calls[k].output]));
+      text += fmt::format("      {}  @ {}{}\n", program.text(program.calls[k]),
+                          place_text(machine.layout().places[program.calls[k].output]),
+                          turned ? note_text(program, program.calls[k]) : "");
   }
   return text;
 }
@@ -114,6 +125,7 @@ std::vector<Plan::StepTime> Plan::profile(const Tensors& inputs, int runs) const
   const std::lock_guard lock(own.mutex);
   const Program& program = own.machine.program();
   const PrecisionScope precision(own.precision);
+  const TurnScope turns(own.turns);
   std::vector<std::vector<double>> times(program.steps.size());
   for (int run = 0; run < std::max(1, runs); ++run) {
     own.bind_inputs(inputs);

@@ -119,7 +119,7 @@ class Weaving {
     });
     cost_.push_back(kCall + std::max(work * kWorkEach, static_cast<double>(bytes) * kByteEach));
     made_.push_back(made);
-    small_.push_back(work <= kMostWork && bytes <= kMostBytes);
+    small_.push_back(work <= kMostWork && bytes <= kMostBytes && !program_.foreign(program_.steps[step]));
   }
 
   // Strands of what is ready, or none if it would not pay to run them at once.
@@ -267,11 +267,11 @@ class Weaving {
   std::vector<double> cost_, follow_;                       // of a step; with the steps that follow from it alone
   std::vector<std::int64_t> made_;                          // bytes of the arena
   std::vector<bool> passed_on_;                             // by value: whether it lies there for another step
-  std::vector<bool> small_;
-  std::vector<std::size_t> missing_;  // steps that are yet to be run before a step
-  std::vector<std::size_t> owner_;    // by step: the strand of this moment that it is in, or kFinished, or kNone
-  std::vector<Touched> touched_;      // by value
-  std::vector<ValueId> stands_for_;   // by value: for a parameter's new value the old one
+  std::vector<bool> small_;                                 // whether a step may be part of a strand
+  std::vector<std::size_t> missing_;                        // steps that are yet to be run before a step
+  std::vector<std::size_t> owner_;   // by step: the strand of this moment that it is in, or kFinished, or kNone
+  std::vector<Touched> touched_;     // by value
+  std::vector<ValueId> stands_for_;  // by value: for a parameter's new value the old one
   std::size_t moment_ = 0;
   std::set<std::size_t> ready_;
   std::vector<std::size_t> order_;

@@ -31,7 +31,8 @@ struct Choice {
   std::string level = "layer";
   CheckChoice check;
   std::int64_t features = 784;
-  bool profile = false, bf16 = false, eager = false;
+  bool bf16 = false, eager = false;
+  PlanChoice plan;
 };
 
 std::string names() {
@@ -111,7 +112,7 @@ int draw(const Choice& choice) {
   const Recipe& recipe = recipe_named(choice.model);
   std::string dot;
   if (choice.level == "plan") {
-    dot = to_dot(step_plan_of(recipe, choice.batch_size, choice.seed));
+    dot = to_dot(step_plan_of(recipe, choice.plan));
   } else {
     Model model = recipe.build(choice.features, choice.seed);
     model.compile(recipe.compile());
@@ -181,7 +182,7 @@ int run(const std::string& command, const Choice& choice) {
   if (command == "plot") return plot(choice);
   if (command == "info") return info();
   if (command == "plan") {
-    print_plan(recipe_named(choice.model), choice.batch_size, choice.seed, choice.profile);
+    print_plan(recipe_named(choice.model), choice.plan);
     return 0;
   }
   recipe_named(choice.model).build(choice.features, choice.seed).summary();
@@ -268,10 +269,18 @@ int main(int argc, char** argv) {
   command->add_option("--features", choice.features, "the size of the input (784)")->check(kCount);
 
   command = app.add_subcommand("plan", "print what a training step runs: kernels, shapes, work, memory");
-  command->footer("examples:\n  twopass plan mlp\n  twopass plan residual --profile");
+  command->footer(
+      "examples:\n  twopass plan mlp\n  twopass plan residual --profile\n  twopass plan linear --stages --without "
+      "tiles "
+      "code\n\npasses:" +
+      passes_text());
   with_model(command);
-  command->add_option("--batch-size", choice.batch_size, "instead of 128")->check(kCount);
-  command->add_flag("--profile", choice.profile, "print what each step takes instead");
+  command->add_option("--batch-size", choice.plan.batch_size, "instead of 128")->check(kCount);
+  command->add_flag("--bf16", choice.plan.bf16, "with products in bf16, where the processor can");
+  command->add_option("--without", choice.plan.without, "passes to leave out, for debugging");
+  command->add_flag("--profile", choice.plan.profile, "print what each step takes instead");
+  command->add_flag("--stages", choice.plan.stages, "print how it was after each pass instead")
+      ->excludes(command->get_option("--profile"));
 
   command = app.add_subcommand("summary", "print a model's layers");
   command->footer("example:\n  twopass summary ensemble");

@@ -4,33 +4,56 @@
 
 #include <algorithm>
 
+#include "usage.h"
+
 using namespace twopass;
 
 namespace {
 
-struct Prepared {
-  Model model;
-  Examples batch;
-};
+// A word that is no pass is the command line's fault.
+void check_passes(const std::vector<std::string>& without) {
+  std::vector<std::string> names;
+  for (const PlanPass& pass : plan_passes()) names.push_back(pass.name);
+  for (const std::string& name : without)
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      throw UsageError(fmt::format("--without: there is no pass \"{}\"{}: it must be one of {}", name,
+                                   suggestion(name, names), listed(names)));
+}
 
-Prepared prepare(const Recipe& recipe, std::int64_t batch_size, std::uint64_t seed) {
-  const Data data = data_for(recipe, "glyphs", "", seed);
-  Prepared made{recipe.build(data.features, seed), first_rows(data.train, batch_size ? batch_size : recipe.batch_size)};
-  made.model.compile(recipe.compile());
-  return made;
+void print_stages(const Plan& plan) {
+  const auto passes = plan_passes();
+  for (const Plan::Stage& stage : plan.stages()) {
+    const auto pass =
+        std::find_if(passes.begin(), passes.end(), [&](const auto& each) { return each.name == stage.pass; });
+    fmt::print("== {}: {}\n{}\n", stage.pass, pass == passes.end() ? "the step as it was written" : pass->doc,
+               stage.text);
+  }
 }
 
 }  // namespace
 
-Plan step_plan_of(const Recipe& recipe, std::int64_t batch_size, std::uint64_t seed) {
-  Prepared made = prepare(recipe, batch_size, seed);
-  return made.model.step_plan(made.batch.inputs, made.batch.targets);
+Plan step_plan_of(const Recipe& recipe, const PlanChoice& choice) {
+  check_passes(choice.without);
+  const Data data = data_for(recipe, "glyphs", "", choice.seed);
+  Model model = recipe.build(data.features, choice.seed);
+  CompileOptions options = recipe.compile();
+  options.precision = choice.bf16 ? Precision::bf16 : Precision::single;
+  options.without = choice.without;
+  model.compile(options);
+  const Examples batch = first_rows(data.train, choice.batch_size ? choice.batch_size : recipe.batch_size);
+  return model.step_plan(batch.inputs, batch.targets, {.keep_stages = choice.stages});
 }
 
-void print_plan(const Recipe& recipe, std::int64_t batch_size, std::uint64_t seed, bool profile) {
-  Prepared made = prepare(recipe, batch_size, seed);
-  const Plan plan = made.model.step_plan(made.batch.inputs, made.batch.targets);
-  if (!profile) {
+std::string passes_text() {
+  std::string text;
+  for (const PlanPass& pass : plan_passes()) text += fmt::format("\n  {:<11} {}", pass.name, pass.doc);
+  return text;
+}
+
+void print_plan(const Recipe& recipe, const PlanChoice& choice) {
+  const Plan plan = step_plan_of(recipe, choice);
+  if (choice.stages) return print_stages(plan);
+  if (!choice.profile) {
     fmt::print("{}", plan.text());
     return;
   }

@@ -2,9 +2,25 @@
 #pragma once
 #include <twopass/twopass.h>
 
+#include <string>
+#include <vector>
+
 #include "recipes.h"
 
+struct PlanChoice {
+  /// 0: the recipe's own.
+  std::int64_t batch_size = 0;
+  std::uint64_t seed = 7;
+  bool bf16 = false;
+  /// Passes to leave out.
+  std::vector<std::string> without = {};
+  /// What is printed instead of the plan: what its steps take, or how it was after each pass.
+  bool profile = false, stages = false;
+};
+
 /// The plan of a training step of a model on its first rows of drawn digits.
-twopass::Plan step_plan_of(const Recipe& recipe, std::int64_t batch_size, std::uint64_t seed);
-/// Prints it, or, with `profile`, what its steps take.
-void print_plan(const Recipe& recipe, std::int64_t batch_size, std::uint64_t seed, bool profile);
+twopass::Plan step_plan_of(const Recipe& recipe, const PlanChoice& choice);
+/// Prints what was chosen of it.
+void print_plan(const Recipe& recipe, const PlanChoice& choice);
+/// "constants (calls on constants alone are done once, now)", a line each.
+std::string passes_text();

@@ -1,0 +1,39 @@
+// What the records of convolution share. For the .cpp files of this folder.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include <twopass/ops/convolution_kernels.h>
+#include <twopass/ops/op.h>
+
+namespace twopass::convolution {
+
+using Numbers = std::vector<std::int64_t>;
+
+struct ConvolutionArgs {
+  Numbers strides = {1, 1};
+  Numbers padding = {0, 0, 0, 0};
+  bool same = false;
+  Numbers dilation = {1, 1};
+  std::int64_t groups = 1;
+  static constexpr auto fields =
+      std::tuple{field("strides", &ConvolutionArgs::strides), field("padding", &ConvolutionArgs::padding),
+                 field("same", &ConvolutionArgs::same), field("dilation", &ConvolutionArgs::dilation),
+                 field("groups", &ConvolutionArgs::groups)};
+  windows::Wish wish() const { return {strides, padding, same, dilation}; }
+};
+
+/// The sizes of a convolution of images by kernels of these shapes; refuses what does not fit.
+Sizes sizes_of(const ConvolutionArgs& args, const Shape& x, const Shape& kernel);
+/// Refuses open sizes.
+void check_known(const Shape& kernel);
+Spec convolution_rule(const ConvolutionArgs& args, const Specs& in);
+
+/// conv2d, or conv2d_relu.
+const Op& convolution_record(bool relu);
+/// How conv2d takes over its consumer's work.
+std::optional<Absorbed> convolution_absorb(const ConvolutionArgs& args, const Consumer& consumer);
+std::vector<const Op*> convolution_add_ops();
+
+}  // namespace twopass::convolution
