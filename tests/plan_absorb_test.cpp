@@ -139,6 +139,23 @@ TEST_CASE("a bias, relu and a tensor that is added behind a convolution are part
     check_one_call(each);
 }
 
+TEST_CASE("a product is added in place to what nobody reads after it") {
+  Random random(12);
+  for (const std::int64_t depth : {20, 700}) {
+    const Tensors inputs{random.normal({40, depth}), random.normal({depth, 30}), random.normal({30}),
+                         random.normal({40, 30})};
+    const PlanFunction f = [](const Tensors& in) -> Tensors {
+      const Tensor c = cumsum(in[3], 0);
+      return {sum(tanh(affine(in[0], in[1], in[2]) + c), 1)};
+    };
+    const Plan planned = plan(f, inputs);
+    INFO(planned.text());
+    CHECK(calls(planned.text(), "fused_product_add"));
+    CHECK(planned.arena_bytes() == 40 * 30 * 4);
+    CHECK(equal_bits(planned(inputs)[0], f(inputs)[0]));
+  }
+}
+
 TEST_CASE("what is read elsewhere too, or does not fit, stays a call of its own") {
   Random random(5);
   const Tensor x = random.normal({6, 5}), w = random.normal({5, 8}), b = random.normal({8}), c = random.normal({6, 8});
