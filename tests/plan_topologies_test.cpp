@@ -11,7 +11,7 @@ using namespace twopass;
 
 namespace {
 
-constexpr std::int64_t kRows = 23, kClasses = 4;
+constexpr std::int64_t kRows = 90, kClasses = 4;
 
 bool equal_bits(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && a.dtype() == b.dtype() &&
@@ -32,6 +32,8 @@ class Draws {
   std::int64_t between(std::int64_t low, std::int64_t high) {
     return random_.integers({}, low, high + 1).item<std::int64_t>();
   }
+  // Of a layer: narrow mostly.
+  std::int64_t width() { return between(1, between(0, 2) ? 40 : 160); }
   std::string activation() {
     static const std::vector<std::string> names{"relu", "sigmoid", "tanh", "gelu", "linear"};
     return names[static_cast<std::size_t>(between(0, 4))];
@@ -53,7 +55,7 @@ class Draws {
   }
   Tensor dense(const Tensor& x, std::int64_t units) { return Dense(units, {.activation = activation()})(x); }
   Tensor chain(Tensor x) {
-    for (std::int64_t depth = between(1, 4); depth > 0; --depth) x = dense(x, between(1, 40));
+    for (std::int64_t depth = between(1, 4); depth > 0; --depth) x = dense(x, width());
     return x;
   }
 
@@ -139,7 +141,7 @@ Task residual(Draws& draws, std::uint64_t seed) {
   const Tensor x = input({draws.between(2, 30)}, "x");
   Tensor h = draws.dense(x, width);
   for (std::int64_t k = draws.between(1, 5); k > 0; --k) {
-    const Tensor inner = draws.dense(h, draws.between(1, 40));
+    const Tensor inner = draws.dense(h, draws.width());
     h = k % 2 ? h + Dense(width)(inner) : relu(Dense(width)(inner) + h);
   }
   return task(x, softmax_of(h), draws, seed);
@@ -167,7 +169,7 @@ Tensors trained(Topology topology, std::uint64_t seed, bool eagerly, const std::
   made.model.compile(made.options);
   // Where a step could not be traced it would run op by op either way.
   if (!eagerly) CHECK(made.model.step_plan(made.inputs, made.targets).steps() > 1);
-  const History history = made.model.fit(made.inputs, made.targets, {.epochs = 2, .batch_size = 8, .verbose = 0});
+  const History history = made.model.fit(made.inputs, made.targets, {.epochs = 2, .batch_size = 40, .verbose = 0});
   Tensors all;
   for (const double loss : history["loss"]) all.push_back(tensor(loss, f64));
   for (const Tensor& each : made.model.predict_all(made.inputs)) all.push_back(each);

@@ -11,6 +11,12 @@
 namespace twopass {
 
 struct Plan::Body {
+  /// Lets go of parameters' values in the end, whatever comes between.
+  struct Running {
+    Body& body;
+    ~Running() { body.held.clear(); }
+  };
+
   Body(planning::Program program, planning::Processor processor, bool share);
 
   void bind_inputs(const Tensors& inputs);

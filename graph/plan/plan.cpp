@@ -24,18 +24,6 @@ bool made_outside(const Machine& machine, ValueId value) {
          machine.layout().places[value].kind == Place::Kind::outside;
 }
 
-// Values that are held while a plan runs, and no longer, whatever comes between.
-class Held {
- public:
-  explicit Held(std::vector<Tensor>& values) : values_(values) {}
-  ~Held() { values_.clear(); }
-  Held(const Held&) = delete;
-  Held& operator=(const Held&) = delete;
-
- private:
-  std::vector<Tensor>& values_;
-};
-
 // What passes that are left out would have done.
 void complete(Program& program) {
   if (program.steps.empty())
@@ -151,7 +139,7 @@ void Plan::Body::commit() {
 Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const {
   Body& own = *body_;
   const std::lock_guard lock(own.mutex);
-  const Held held(own.held);
+  const Body::Running running{own};
   own.bind_inputs(inputs);
   own.bind_parameters();
   own.bind_results();

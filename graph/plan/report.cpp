@@ -123,6 +123,7 @@ std::vector<Plan::StepTime> Plan::profile(int runs) const {
 std::vector<Plan::StepTime> Plan::profile(const Tensors& inputs, int runs) const {
   Body& own = *body_;
   const std::lock_guard lock(own.mutex);
+  const Body::Running running{own};
   const Program& program = own.machine.program();
   const PrecisionScope precision(own.precision);
   const TurnScope turns(own.turns);
@@ -135,7 +136,6 @@ std::vector<Plan::StepTime> Plan::profile(const Tensors& inputs, int runs) const
     if (!seconds.empty()) own.machine.run(seconds);
     for (std::size_t k = 0; k < seconds.size(); ++k) times[k].push_back(seconds[k]);
   }
-  own.held.clear();
   std::vector<StepTime> profile;
   for (std::size_t k = 0; k < program.steps.size(); ++k) {
     std::sort(times[k].begin(), times[k].end());
