@@ -139,6 +139,35 @@ TEST_CASE("a bias, relu and a tensor that is added behind a convolution are part
     check_one_call(each);
 }
 
+TEST_CASE("S7, S8: products of nothing and over nothing take over what is behind them") {
+  for (const Behind& each : std::vector<Behind>{
+           {"affine_tanh",
+            {{0, 3}, {3, 4}, {4}},
+            [](const Tensors& in) -> Tensors { return {tanh(matmul(in[0], in[1]) + in[2])}; }},
+           {"affine_sigmoid",
+            {{2, 0}, {0, 4}, {4}},
+            [](const Tensors& in) -> Tensors { return {sigmoid(matmul(in[0], in[1]) + in[2])}; }},
+           {"fused_product_add", {{5, 2, 0}, {5, 0, 4}, {5, 2, 4}, {4}}, [](const Tensors& in) -> Tensors {
+              return {tanh(in[2] + (matmul(in[0], in[1]) + in[3]))};
+            }}})
+    check_one_call(each);
+}
+
+TEST_CASE("in bf16 products and updates of weights give the bits of eager execution too") {
+  if (!bf16_available()) return;
+  const PrecisionScope scope(Precision::bf16);
+  Random random(13);
+  const Tensor x = random.normal({128, 784}), g = random.normal({128, 10}), h = random.normal({784, 64}),
+               b = random.normal({64}), c = random.normal({128, 64}), w = random.normal({784, 10});
+  check_apart([](const Tensors& in) -> Tensors { return {tanh(in[3] + affine(in[0], in[1], in[2]))}; }, {x, h, b, c},
+              {"fused_product_add"});
+  check_apart(
+      [](const Tensors& in) -> Tensors {
+        return {sum(cumsum(in[2], 0) + matmul(in[0], in[1], {.transpose_a = true}), 1)};
+      },
+      {x, g, w}, {"multiply_add"});
+}
+
 TEST_CASE("a product is added in place to what nobody reads after it") {
   Random random(12);
   for (const std::int64_t depth : {20, 700}) {
