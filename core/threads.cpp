@@ -22,6 +22,7 @@
 
 #include <twopass/core/denormals.h>
 #include <twopass/core/error.h>
+#include <twopass/core/idle_work.h>
 
 namespace twopass::threads {
 namespace {
@@ -96,7 +97,7 @@ class Pool {
     numbered_ += static_cast<std::uint64_t>(job.tiles);
     const std::uint64_t end = numbered_;
     job_.store(&job, std::memory_order_relaxed);
-    helpers_.store(helpers, std::memory_order_relaxed);
+    helpers_ = helpers;
     const int count = std::min(helpers + 1, kMostStretches);
     stretch_count_.store(count, std::memory_order_relaxed);
     for (int k = 0; k < count; ++k) {
@@ -106,9 +107,21 @@ class Pool {
     }
     if (effort == Effort::large)
       for (int k = 0; k < helpers; ++k) workers_[static_cast<std::size_t>(k)]->wake();
+    inside = true;  // nothing throws until work() has come back
     const std::uint64_t mine = work(0);
+    inside = false;
     if (done_.fetch_add(mine) + mine != end) wait_for(end);
     return true;
+  }
+
+  std::shared_ptr<IdleWorks> give(const IdleWorks::Work& work) {
+    if (processors_ == 1) return nullptr;
+    const std::unique_lock busy(busy_, std::try_to_lock);
+    const int helpers = busy ? hire(idle_helpers()) : 0;
+    idle_works_->add(work);
+    for (int k = 0; k < helpers; ++k)
+      if (workers_[static_cast<std::size_t>(k)]->wake()) break;
+    return idle_works_;
   }
 
   void stop() {
@@ -124,10 +137,12 @@ class Pool {
     std::condition_variable awake;
     std::thread thread;
 
-    void wake() {
-      if (!asleep.load() || !asleep.exchange(false)) return;
+    // Whether it slept.
+    bool wake() {
+      if (!asleep.load() || !asleep.exchange(false)) return false;
       { const std::lock_guard lock(mutex); }  // it sleeps by now, or will see that it must not
       awake.notify_one();
+      return true;
     }
     template <typename Ready>
     void sleep_until(const Ready& ready) {
@@ -141,8 +156,12 @@ class Pool {
     }
   };
 
+  // Where one thread works on a call, another may still be of use between its calls.
+  static int idle_helpers() { return std::max(1, wanted - 1); }
+
   // As many workers as there are, at most `helpers`: where the system gives no more threads, fewer do the work.
   int hire(int helpers) {
+    workers_.reserve(static_cast<std::size_t>(helpers));  // so that no thread that runs is lost for want of memory
     while (static_cast<int>(workers_.size()) < helpers) {
       auto worker = std::make_unique<Worker>();
       const int index = static_cast<int>(workers_.size());
@@ -158,14 +177,16 @@ class Pool {
 
   void serve(Worker& self, int index) {
     inside = true;
-    const auto called = [&] {
-      return stop_.load(std::memory_order_relaxed) || (index < helpers_.load(std::memory_order_relaxed) && any_tile());
-    };
+    const auto tiles = [&] { return index < helpers_ && any_tile(); };
+    const auto idle_work = [&] { return index < idle_helpers() && idle_works_->any(); };
+    const auto called = [&] { return stop_ || tiles() || idle_work(); };
     while (!stop_) {
       // Threads that share a processor would only keep each other from working.
-      if (!called() && (helpers_.load(std::memory_order_relaxed) >= processors_ || !spin_until(called)))
-        self.sleep_until(called);
-      if (called()) work(index + 1, &done_);
+      if (!called() && (helpers_ >= processors_ || !spin_until(called))) self.sleep_until(called);
+      if (tiles())
+        work(index + 1, &done_);
+      else if (idle_work())
+        idle_works_->run_one();
     }
   }
 
@@ -230,6 +251,7 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable finished_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  const std::shared_ptr<IdleWorks> idle_works_ = std::make_shared<IdleWorks>();
 };
 
 std::atomic<Pool*> current{nullptr};
@@ -269,13 +291,16 @@ void run(std::int64_t tiles, Body body, const void* context, Effort effort) {
   if (helpers >= 1 && !inside)
     if (Pool* const shared = pool()) {
       Job job{body, context, tiles};
-      inside = true;
       const bool ran = shared->try_run(job, helpers, effort);
-      inside = false;
       if (job.failure) std::rethrow_exception(job.failure);
       if (ran) return;
     }
   for (std::int64_t tile = 0; tile < tiles; ++tile) body(context, tile);
+}
+
+std::shared_ptr<IdleWorks> give(const IdleWorks::Work& work) {
+  Pool* const shared = pool();
+  return shared != nullptr ? shared->give(work) : nullptr;
 }
 
 }  // namespace twopass::threads

@@ -5,8 +5,8 @@
 namespace twopass {
 namespace threads {
 
-/// How many threads work on one call, this one included (at first as many as this process has processors). A child of
-/// fork() has threads of its own.
+/// How many threads work on one call, this one included (at first as many as this process has processors). Idle work
+/// (core/idle_work.h) has one more where this is 1. A child of fork() has threads of its own.
 int count();
 /// Sets that number; refuses numbers below 1 or above 1024.
 void set_count(int count);

@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 #include <twopass/core/denormals.h>
 #include <twopass/core/error.h>
+#include <twopass/core/idle_work.h>
 #include <twopass/core/parameter.h>
 #include <twopass/core/random.h>
 #include <twopass/core/threads.h>
@@ -11,6 +12,7 @@
 #include <twopass/ops/reduction.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <ctime>
@@ -194,4 +196,80 @@ TEST_CASE("N37: denormals are kept on all threads, and flushed on all while a sc
     CHECK(power == 0);
     CHECK(exp(tensor(-100.0)).item<float>() > 0);
   }
+}
+
+TEST_CASE("idle work is begun by another thread without being waited for, where there is a processor for it") {
+  if (std::thread::hardware_concurrency() < 2) return;
+  for (const int count : {1, 2}) {
+    const ThreadCount scope(count);
+    std::atomic<int> elsewhere{0};
+    const threads::IdleWork work(3, [&, caller = std::this_thread::get_id()](std::int64_t) {
+      elsewhere += std::this_thread::get_id() != caller;
+    });
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (elsewhere < 3 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    CHECK(elsewhere == 3);
+  }
+}
+
+TEST_CASE("finish() runs every piece of idle work once, beside tiles and other idle work") {
+  for (const int count : {1, 2, 4}) {
+    const ThreadCount scope(count);
+    std::atomic<int> wrong{0};
+    on_threads(3, [&](int) {
+      for (int round = 0; round < 200; ++round) {
+        std::vector<std::atomic<int>> runs(7), tiles(5);
+        threads::IdleWork work(7, [&](std::int64_t piece) { ++runs[static_cast<std::size_t>(piece)]; });
+        parallel_for(5, [&](std::int64_t tile) { ++tiles[static_cast<std::size_t>(tile)]; });
+        work.finish();
+        for (const auto& each : runs) wrong += each != 1;
+        for (const auto& each : tiles) wrong += each != 1;
+      }
+    });
+    CHECK(wrong == 0);
+  }
+}
+
+TEST_CASE("an exception in idle work arrives where it is finished, and the pool goes on") {
+  const ThreadCount two(2);
+  threads::IdleWork work(20, [](std::int64_t piece) {
+    if (piece == 5) throw Error("piece 5");
+  });
+  CHECK(tiles_meet());
+  CHECK_THROWS_WITH_AS(work.finish(), "piece 5", Error);
+  CHECK(tiles_meet());
+}
+
+TEST_CASE("idle work that is given up runs no further") {
+  const ThreadCount two(2);
+  std::atomic<int> done{0};
+  {
+    const threads::IdleWork work(10000, [&](std::int64_t) {
+      ++done;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  const int before = done;
+  CHECK(before < 10000);
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  CHECK(done == before);
+}
+
+TEST_CASE("N37: idle work handles denormals as the thread that gives it") {
+  const ThreadCount two(2);
+  std::vector<float> found(64);
+  const auto product = [&](std::int64_t piece) {
+    volatile float small = 1e-30F;
+    found[static_cast<std::size_t>(piece)] = small * 1e-10F;
+  };
+  threads::IdleWork(64, product).finish();
+  CHECK(found == std::vector<float>(64, 1e-40F));
+  {
+    const FlushDenormalsScope scope;
+    threads::IdleWork(64, product).finish();
+  }
+  CHECK(std::all_of(found.begin(), found.end(), [](float each) { return each == 0; }));
+  threads::IdleWork(64, product).finish();
+  CHECK(found == std::vector<float>(64, 1e-40F));
 }

@@ -9,6 +9,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/graph/model/model.h>
+#include <twopass/graph/model/rows.h>
 #include <twopass/graph/plan/plan.h>
 
 namespace twopass {
@@ -19,8 +20,9 @@ class ModelBody : public Layer {
   ModelBody(const TensorList& inputs, const TensorList& outputs, const ModelOptions& options);
 
   Tensors call(const Tensors& inputs, const CallContext& context) override;
-  /// Refuses tensors that it can't be called on for their number or shapes.
-  void check_inputs(const Tensors& inputs) const;
+  /// Rows for it in the order and dtypes of its inputs. Refuses tensors that it can't be called on for their number or
+  /// shapes.
+  Rows input_rows(const TensorList& inputs) const;
   std::string type() const override { return "Model"; }
   /// The name, or "model" where it has none.
   const std::string& title() const;

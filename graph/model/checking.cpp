@@ -73,7 +73,7 @@ GradcheckReport Model::check_gradients(const TensorList& inputs, const TensorLis
                                        const GradcheckOptions& options, const CallContext& context) const {
   ModelBody& own = body();
   const Trainer trainer(own, "check_gradients");
-  const Rows rows = trainer.input_rows(inputs);
+  const Rows rows = own.input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "check_gradients");
   Parameters parameters;
@@ -91,11 +91,12 @@ GradcheckReport Model::check_gradients(const TensorList& inputs, const TensorLis
   if (!at.step.defined()) at.step = tensor(own.steps_done);
   const StateGuard states(this->parameters());
   // A check in double precision gives wide weights; where a layer refuses these, it comes back with the model's own.
-  const Tensors wide_rows = widened(rows.tensors()), wide_wanted = widened(wanted.tensors());
+  const Tensors own_rows = rows.batch(), own_wanted = wanted.batch();
+  const Tensors wide_rows = widened(own_rows), wide_wanted = widened(own_wanted);
   const auto total = [&](const Tensors& weights) {
     const Substitution scope(parameters, weights);
     const bool wide = !weights.empty() && weights[0].dtype() == f64;
-    const Tensors x = wide ? wide_rows : rows.tensors(), y = wide ? wide_wanted : wanted.tensors();
+    const Tensors x = wide ? wide_rows : own_rows, y = wide ? wide_wanted : own_wanted;
     return trainer.losses(own.call(x, at), {x, y, {}}).total;
   };
   return gradcheck(total, values, named);

@@ -2,16 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
-#include <twopass/core/threads.h>
 #include <twopass/graph/model/batches.h>
 #include <twopass/graph/model/body.h>
 #include <twopass/graph/model/progress.h>
 #include <twopass/graph/model/trainer.h>
-#include <twopass/ops/shaping.h>
 
 namespace twopass {
 namespace {
@@ -19,12 +16,12 @@ namespace {
 // Rows with what they are compared with and how much they count.
 struct Samples {
   Rows inputs, targets;
-  Tensor weights = {};
+  Rows weights = {};
 
   std::int64_t count() const { return inputs.count(); }
   Samples range(std::int64_t first, std::int64_t last) const {
     return {inputs.range(first, last), targets.range(first, last),
-            weights.defined() ? slice(weights, 0, first, last) : weights};
+            weights.count() > 0 ? weights.range(first, last) : weights};
   }
 };
 
@@ -45,7 +42,7 @@ class Fitting {
       throw Error(fmt::format("fit: model \"{}\" has no trainable parameter: every layer is frozen, or none has any",
                               body_.title()));
     training_ = samples(inputs, targets, "fit");
-    training_.weights = trainer_.checked_weights(options_.sample_weight, training_.count());
+    training_.weights = trainer_.weight_rows(options_.sample_weight, training_.count());
     hold_rows_back();
     if (options_.check_finite) {
       training_.inputs.check_finite(body_.graph.input_names, "inputs");
@@ -56,8 +53,6 @@ class Fitting {
   }
 
   History run() {
-    order_.resize(static_cast<std::size_t>(training_.count()));
-    std::iota(order_.begin(), order_.end(), std::int64_t{0});
     state_.steps_per_epoch = (training_.count() + options_.batch_size - 1) / options_.batch_size;
     Progress progress(options_.verbose, state_.steps_per_epoch);
     History history;
@@ -84,7 +79,7 @@ class Fitting {
 
  private:
   Samples samples(const TensorList& inputs, const TensorList& targets, const char* call) const {
-    Samples made{trainer_.input_rows(inputs), trainer_.target_rows(targets)};
+    Samples made{body_.input_rows(inputs), trainer_.target_rows(targets)};
     check_rows(made.inputs, made.targets, call);
     return made;
   }
@@ -108,7 +103,7 @@ class Fitting {
     try {
       trainer_.evaluate(of.inputs.range(0, 1), of.targets.range(0, 1), {}, 1, "");
     } catch (const Error& error) {
-      trainer_.check_targets(of.targets.tensors());
+      trainer_.check_targets(of.targets.batch());
       throw error.within("in a trial on the first row");
     }
   }
@@ -126,9 +121,8 @@ class Fitting {
     if (options_.shuffle)
       order_ = Random(seed_of(body_.seed, fmt::format("shuffle/{}", body_.epochs_done))).permutation(training_.count());
     std::vector<const Rows*> sets{&training_.inputs, &training_.targets};
-    const Rows weights = training_.weights.defined() ? Rows({training_.weights}, {}, "sample_weight") : Rows();
-    if (training_.weights.defined()) sets.push_back(&weights);
-    Batches batches(sets, order_, options_.batch_size, threads::count() > 1);
+    if (training_.weights.count() > 0) sets.push_back(&training_.weights);
+    Batches batches(sets, options_.batch_size, order_);
     Trainer::Tally tally(trainer_);
     for (std::int64_t step = 0; step < batches.count(); ++step) {
       train_step(step, batches.next(), tally);

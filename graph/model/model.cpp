@@ -29,12 +29,16 @@ Tensors ModelBody::call(const Tensors& given, const CallContext& context) {
   }
 }
 
-void ModelBody::check_inputs(const Tensors& given) const {
+Rows ModelBody::input_rows(const TensorList& given) const {
+  std::vector<DType> wanted;
+  for (const Tensor& x : inputs) wanted.push_back(x.dtype());
+  Rows rows(given.ordered(graph.input_names, "input"), graph.input_names, "inputs", wanted);
   try {
-    graph.check_inputs(given);
+    graph.check_inputs(rows.tensors());
   } catch (const Error& error) {
     refuse(error);
   }
+  return rows;
 }
 
 // Only the innermost model is told.

@@ -3,19 +3,19 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstring>
 
 #include <twopass/core/counted.h>
 #include <twopass/core/error.h>
+#include <twopass/ops/elementwise.h>
 #include <twopass/ops/shaping.h>
 
 namespace twopass {
-
-Rows::Rows(Tensors tensors, const std::vector<std::string>& names, const std::string& what)
-    : tensors_(std::move(tensors)) {
+Rows::Rows(const Tensors& tensors, const std::vector<std::string>& names, const std::string& what,
+           const std::vector<DType>& wanted)
+    : tensors_(tensors), wanted_(wanted) {
   for (std::size_t k = 0; k < tensors_.size(); ++k) {
     const std::string title = k < names.size() ? fmt::format("{} \"{}\"", what, names[k]) : what;
-    const Tensor& x = tensors_[k];
+    Tensor& x = tensors_[k];
     if (!x.defined() || x.symbolic()) throw Error(fmt::format("{} has no values", title));
     if (x.rank() == 0)
       throw Error(fmt::format("{} is a scalar: data need a first axis that runs over the samples", title));
@@ -25,19 +25,30 @@ Rows::Rows(Tensors tensors, const std::vector<std::string>& names, const std::st
     if (rows != count_)
       throw Error(fmt::format("{} has {} where \"{}\" has {}", title, counted(rows, "row"),
                               names.empty() ? what : names[0], count_));
+    if (wanted_.size() == k) wanted_.push_back(x.dtype());
+    if (is_floating(x.dtype()) && wanted_[k] == i64) x = cast(x, i64);
   }
 }
 
+bool Rows::converts() const {
+  for (std::size_t k = 0; k < tensors_.size(); ++k)
+    if (tensors_[k].dtype() != wanted_[k]) return true;
+  return false;
+}
+
+// What is converted is looked at as it will be: 1e300 is infinite in f32.
 void Rows::check_finite(const std::vector<std::string>& names, const std::string& what) const {
   for (std::size_t k = 0; k < tensors_.size(); ++k) {
     const Tensor& x = tensors_[k];
-    if (!is_floating(x.dtype())) continue;
+    if (!is_floating(wanted_[k])) continue;
     dispatch(x.dtype(), [&]<typename T>() {
       const T* const values = x.data<T>();
-      for (std::int64_t at = 0; at < x.elements(); ++at)
-        if (!std::isfinite(static_cast<double>(values[at])))
+      for (std::int64_t at = 0; at < x.elements(); ++at) {
+        const auto value = static_cast<double>(values[at]);
+        if (!std::isfinite(wanted_[k] == f32 ? static_cast<double>(static_cast<float>(value)) : value))
           throw Error(
               fmt::format("{} \"{}\" hold {} in row {}", what, names[k], values[at], at / (x.elements() / count_)));
+      }
     });
   }
 }
@@ -45,20 +56,27 @@ void Rows::check_finite(const std::vector<std::string>& names, const std::string
 Rows Rows::range(std::int64_t first, std::int64_t last) const {
   Rows part;
   for (const Tensor& x : tensors_) part.tensors_.push_back(slice(x, 0, first, last));
+  part.wanted_ = wanted_;
   part.count_ = last - first;
   return part;
 }
 
-Tensors Rows::batch(std::span<const std::int64_t> rows) const {
+Tensors Rows::batch(std::int64_t first, std::int64_t last) const {
   Tensors batch;
-  for (const Tensor& x : tensors_) {
-    Tensor copy = uninitialised(x.shape().with(0, static_cast<std::int64_t>(rows.size())), x.dtype());
-    const std::size_t bytes = x.node().bytes() / static_cast<std::size_t>(count_);
-    for (std::size_t k = 0; k < rows.size(); ++k)
-      std::memcpy(copy.node().data + k * bytes, x.node().data + static_cast<std::size_t>(rows[k]) * bytes, bytes);
-    batch.push_back(std::move(copy));
-  }
+  for (std::size_t k = 0; k < tensors_.size(); ++k)
+    batch.push_back(cast(slice(tensors_[k], 0, first, last), wanted_[k]));
   return batch;
+}
+
+Tensors Rows::room(std::int64_t count) const {
+  Tensors room;
+  for (std::size_t k = 0; k < tensors_.size(); ++k)
+    room.push_back(uninitialised(tensors_[k].shape().with(0, count), wanted_[k]));
+  return room;
+}
+
+void Rows::gather(std::span<const std::int64_t> rows, const Tensors& room, std::int64_t at, Reach reach) const {
+  for (std::size_t k = 0; k < tensors_.size(); ++k) twopass::gather(tensors_[k], rows, room[k], at, reach);
 }
 
 void check_batch_size(std::int64_t batch_size, const char* call) {

@@ -1,4 +1,5 @@
-// Rows of data as training takes them: checked once, cast once, cut into batches. For the files of this folder.
+// Rows of data as training takes them: checked once, cut into batches, converted batch by batch. For the files of this
+// folder.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -6,6 +7,7 @@
 #include <vector>
 
 #include <twopass/core/tensor.h>
+#include <twopass/graph/model/gathering.h>
 
 namespace twopass {
 
@@ -13,20 +15,33 @@ namespace twopass {
 class Rows {
  public:
   Rows() = default;
-  /// Refuses tensors without axes, without rows and of different lengths, naming them: "inputs \"image\"".
-  Rows(Tensors tensors, const std::vector<std::string>& names, const std::string& what);
+  /// Refuses tensors without axes, without rows and of different lengths, naming them: "inputs \"image\"". Batches have
+  /// the dtypes that are wanted; what `cast` may refuse is converted now. Without `wanted` they have those of the
+  /// tensors.
+  Rows(const Tensors& tensors, const std::vector<std::string>& names, const std::string& what,
+       const std::vector<DType>& wanted = {});
 
   std::int64_t count() const { return count_; }
+  /// As they were given, not converted.
   const Tensors& tensors() const { return tensors_; }
+  /// Whether batches have other dtypes.
+  bool converts() const;
   /// Refuses NaN and infinity, naming the tensor and the row.
   void check_finite(const std::vector<std::string>& names, const std::string& what) const;
   /// Rows first … last-1; memory is shared.
   Rows range(std::int64_t first, std::int64_t last) const;
-  /// The rows of these numbers, copied together.
-  Tensors batch(std::span<const std::int64_t> rows) const;
+
+  /// All of them as one batch, and rows first … last-1; memory is shared where nothing is converted.
+  Tensors batch() const { return batch(0, count_); }
+  Tensors batch(std::int64_t first, std::int64_t last) const;
+  /// Memory for a batch of `count` rows, for `gather`.
+  Tensors room(std::int64_t count) const;
+  /// Copies the rows of these numbers into such memory, from its row `at` on. Refuses numbers that there are not.
+  void gather(std::span<const std::int64_t> rows, const Tensors& room, std::int64_t at, Reach reach) const;
 
  private:
   Tensors tensors_;
+  std::vector<DType> wanted_;
   std::int64_t count_ = 0;
 };
 

@@ -10,6 +10,7 @@
 #include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/model/batches.h>
 #include <twopass/graph/model/states.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
@@ -77,27 +78,14 @@ Trainer::Trainer(ModelBody& body, const std::string& what) : body_(body), parame
     for (const Metric& metric : metrics) watch(output_named(outputs, name, "metric"), metric);
 }
 
-Rows Trainer::input_rows(const TensorList& inputs) const {
-  const auto& names = body_.graph.input_names;
-  Tensors ordered = inputs.ordered(names, "input");
-  for (std::size_t k = 0; k < ordered.size(); ++k) {
-    const DType wanted = body_.inputs[k].dtype();
-    if (ordered[k].defined() && ordered[k].dtype() != wanted) ordered[k] = cast(ordered[k], wanted);
-  }
-  Rows rows(std::move(ordered), names, "inputs");
-  body_.check_inputs(rows.tensors());
-  return rows;
-}
-
 Rows Trainer::target_rows(const TensorList& targets) const {
   const auto& names = body_.graph.output_names;
-  Tensors ordered = targets.ordered(names, "target");
-  for (std::size_t k = 0; k < ordered.size(); ++k) {
-    const DType wanted = body_.outputs[k].dtype();
-    if (ordered[k].defined() && is_floating(ordered[k].dtype()) && ordered[k].dtype() != wanted)
-      ordered[k] = cast(ordered[k], wanted);
-  }
-  Rows rows(std::move(ordered), names, "targets");
+  const Tensors ordered = targets.ordered(names, "target");
+  std::vector<DType> wanted;
+  for (std::size_t k = 0; k < ordered.size(); ++k)
+    wanted.push_back(ordered[k].defined() && !is_floating(ordered[k].dtype()) ? ordered[k].dtype()
+                                                                              : body_.outputs[k].dtype());
+  const Rows rows(ordered, names, "targets", wanted);
   for (std::size_t k = 0; k < names.size(); ++k)
     if (losses_[k].takes_labels() && rows.tensors()[k].dtype() == i64)
       check_labels(rows.tensors()[k], body_.outputs[k].shape().back(), names[k]);
@@ -118,8 +106,8 @@ void Trainer::check_targets(const Tensors& targets) const {
   }
 }
 
-Tensor Trainer::checked_weights(const Tensor& weights, std::int64_t rows) const {
-  if (!weights.defined()) return weights;
+Rows Trainer::weight_rows(const Tensor& weights, std::int64_t rows) const {
+  if (!weights.defined()) return {};
   if (weights.shape() != Shape{rows})
     throw Error(
         fmt::format("sample_weight has shape {} where the data have {}", weights.shape().text(), counted(rows, "row")));
@@ -130,7 +118,7 @@ Tensor Trainer::checked_weights(const Tensor& weights, std::int64_t rows) const 
     total += weight;
   }
   if (total == 0) throw Error("sample_weight is 0 for every row");
-  return weights.dtype() == body_.outputs[0].dtype() ? weights : cast(weights, body_.outputs[0].dtype());
+  return Rows({weights}, {}, "sample_weight", {body_.outputs[0].dtype()});
 }
 
 Trainer::Losses Trainer::losses(const Tensors& outputs, const Batch& batch) const {
@@ -281,7 +269,7 @@ void Trainer::train_step(const Batch& batch, Tally& tally) {
   tally.add(*found, batch.rows());
 }
 
-Logs Trainer::evaluate(const Rows& inputs, const Rows& targets, const Tensor& weights, std::int64_t batch_size,
+Logs Trainer::evaluate(const Rows& inputs, const Rows& targets, const Rows& weights, std::int64_t batch_size,
                        const std::string& prefix) const {
   const RecordingScope off(false);
   const PrecisionScope precision(body_.compiled->precision);
@@ -291,11 +279,13 @@ Logs Trainer::evaluate(const Rows& inputs, const Rows& targets, const Tensor& we
     return measured(losses(outputs, batch), outputs, batch);
   };
   Tally tally(*this);
-  for (std::int64_t first = 0; first < inputs.count(); first += batch_size) {
-    const std::int64_t last = std::min(first + batch_size, inputs.count());
-    const Tensors batch = packed({inputs.range(first, last).tensors(), targets.range(first, last).tensors(),
-                                  weights.defined() ? slice(weights, 0, first, last) : weights});
-    tally.add(body_.planned("evaluate", batch, measure), last - first);
+  std::vector<const Rows*> sets{&inputs, &targets};
+  if (weights.count() > 0) sets.push_back(&weights);
+  Batches batches(sets, batch_size);
+  for (std::int64_t k = 0; k < batches.count(); ++k) {
+    const std::vector<Tensors> found = batches.next();
+    const Batch batch{found[0], found[1], found.size() > 2 ? found[2][0] : Tensor()};
+    tally.add(body_.planned("evaluate", packed(batch), measure), batch.rows());
   }
   return tally.logs(prefix);
 }

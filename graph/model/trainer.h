@@ -15,13 +15,13 @@ class Trainer {
   /// Refuses a model that was not compiled.
   Trainer(ModelBody& body, const std::string& what);
 
-  /// Data in the order of the model's inputs and outputs, cast to its dtypes.
-  Rows input_rows(const TensorList& inputs) const;
+  /// Targets in the order of the model's outputs; floating ones become of their dtypes.
   Rows target_rows(const TensorList& targets) const;
   /// Refuses targets whose shapes or dtypes the losses and metrics refuse, in their words: for after an evaluation of a
   /// part of them has failed, so that the error tells of the whole.
   void check_targets(const Tensors& targets) const;
-  Tensor checked_weights(const Tensor& weights, std::int64_t rows) const;
+  /// A weight per row; none where `weights` is undefined.
+  Rows weight_rows(const Tensor& weights, std::int64_t rows) const;
 
   /// What a step is about: `weights` may be undefined.
   struct Batch {
@@ -57,7 +57,7 @@ class Trainer {
   Plan step_plan(const Batch& batch, const PlanOptions& given = {}) const;
   /// Forward, loss, backward, update; refuses a loss that is not finite before anything is changed.
   void train_step(const Batch& batch, Tally& tally);
-  Logs evaluate(const Rows& inputs, const Rows& targets, const Tensor& weights, std::int64_t batch_size,
+  Logs evaluate(const Rows& inputs, const Rows& targets, const Rows& weights, std::int64_t batch_size,
                 const std::string& prefix) const;
 
  private:

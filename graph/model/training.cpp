@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include <twopass/core/error.h>
+#include <twopass/graph/model/batches.h>
 #include <twopass/graph/model/body.h>
 #include <twopass/graph/model/trainer.h>
-#include <twopass/ops/elementwise.h>
 #include <twopass/ops/shaping.h>
 
 namespace twopass {
@@ -44,15 +44,15 @@ const Optimizer& Model::optimizer() const {
 Evaluation Model::evaluate(const TensorList& inputs, const TensorList& targets, const EvaluateOptions& options) {
   const Trainer trainer(body(), "evaluate");
   check_batch_size(options.batch_size, "evaluate");
-  const Rows rows = trainer.input_rows(inputs);
+  const Rows rows = body().input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "evaluate");
-  const Tensor weights = trainer.checked_weights(options.sample_weight, rows.count());
+  const Rows weights = trainer.weight_rows(options.sample_weight, rows.count());
   Logs logs;
   try {
     logs = trainer.evaluate(rows, wanted, weights, options.batch_size, "");
   } catch (const Error&) {
-    trainer.check_targets(wanted.tensors());
+    trainer.check_targets(wanted.batch());
     throw;
   }
   if (options.verbose > 0)
@@ -70,20 +70,14 @@ Tensor Model::predict(const TensorList& inputs, std::int64_t batch_size) {
 Tensors Model::predict_all(const TensorList& inputs, std::int64_t batch_size) {
   check_batch_size(batch_size, "predict");
   ModelBody& own = body();
-  Tensors ordered = inputs.ordered(own.graph.input_names, "input");
-  for (std::size_t k = 0; k < ordered.size(); ++k)
-    if (ordered[k].defined() && ordered[k].dtype() != own.inputs[k].dtype())
-      ordered[k] = cast(ordered[k], own.inputs[k].dtype());
-  const Rows rows(std::move(ordered), own.graph.input_names, "inputs");
-  own.check_inputs(rows.tensors());
+  const Rows rows = own.input_rows(inputs);
   const RecordingScope off(false);
   const PrecisionScope precision(own.compiled ? own.compiled->precision : Precision::single);
   std::vector<Tensors> parts(own.outputs.size());
   const auto call = [&](const Tensors& tensors) { return own.call(tensors, {}); };
-  for (std::int64_t first = 0; first < rows.count(); first += batch_size) {
-    const std::int64_t last = std::min(first + batch_size, rows.count());
-    const Tensors batch = rows.range(first, last).tensors();
-    const Tensors found = own.planned("predict", batch, call);
+  Batches batches({&rows}, batch_size);
+  for (std::int64_t batch = 0; batch < batches.count(); ++batch) {
+    const Tensors found = own.planned("predict", batches.next()[0], call);
     for (std::size_t k = 0; k < found.size(); ++k) parts[k].push_back(found[k]);
   }
   Tensors whole;
@@ -93,10 +87,10 @@ Tensors Model::predict_all(const TensorList& inputs, std::int64_t batch_size) {
 
 Plan Model::step_plan(const TensorList& inputs, const TensorList& targets, const PlanOptions& options) {
   const Trainer trainer(body(), "step_plan");
-  const Rows rows = trainer.input_rows(inputs);
+  const Rows rows = body().input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "step_plan");
-  return trainer.step_plan({rows.tensors(), wanted.tensors(), {}}, options);
+  return trainer.step_plan({rows.batch(), wanted.batch(), {}}, options);
 }
 
 Tensor Model::operator()(const TensorList& inputs, const CallContext& context) const {
@@ -111,11 +105,11 @@ Tensors Model::call(const TensorList& inputs, const CallContext& context) const 
 
 Tensor Model::loss(const TensorList& inputs, const TensorList& targets, const CallContext& context) const {
   const Trainer trainer(body(), "loss");
-  const Rows rows = trainer.input_rows(inputs);
+  const Rows rows = body().input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "loss");
   const PrecisionScope precision(body().call_precision());
-  return trainer.losses(body().call(rows.tensors(), context), {rows.tensors(), wanted.tensors(), {}}).total;
+  return trainer.losses(body().call(rows.batch(), context), {rows.batch(), wanted.batch(), {}}).total;
 }
 
 }  // namespace twopass

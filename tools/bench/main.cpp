@@ -11,6 +11,7 @@
 //   W8   forward and backward on [4096, 1024]: a softmax, b layer norm of plain ops, c gelu
 //   W9   s = sin(s) x_i + s, 333 333 times on one-element tensors, always eager
 //   W10  Hessian-vector product of 784-128-64-10, tanh, batch 32
+//   fit  what fit adds to the steps of W1's network (see fit.h)
 #include <sys/resource.h>
 #include <time.h>
 
@@ -21,6 +22,7 @@
 #include <cstring>
 #include <vector>
 
+#include "fit.h"
 #include "workloads.h"
 
 using namespace twopass;
@@ -68,7 +70,7 @@ struct Choice {
 };
 
 int usage() {
-  std::fprintf(stderr, "usage: twopass_bench W1|…|W8a|…|W10 THREADS [SECONDS] [--eager] [--bf16] [--profile]\n");
+  std::fprintf(stderr, "usage: twopass_bench W1|…|W8a|…|W10|fit THREADS [SECONDS] [--eager] [--bf16] [--profile]\n");
   return 2;
 }
 
@@ -133,7 +135,10 @@ int main(int argc, char** argv) {
   if (choice.seconds <= 0) return usage();
   try {
     threads::set_count(std::atoi(words[1].c_str()));
-    run(words[0], choice);
+    if (words[0].rfind("fit", 0) == 0)
+      measure_fit(words[0], choice.seconds);
+    else
+      run(words[0], choice);
   } catch (const Error& error) {
     std::fprintf(stderr, "twopass_bench: %s\n", error.what());
     return 1;
