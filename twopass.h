@@ -26,6 +26,7 @@
 #include <twopass/graph/layers/recurrent.h>
 #include <twopass/graph/model/model.h>
 #include <twopass/graph/model/sequential.h>
+#include <twopass/graph/plan/eagerly.h>
 #include <twopass/graph/plan/plan.h>
 #include <twopass/ops/activations.h>
 #include <twopass/ops/anomaly.h>

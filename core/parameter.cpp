@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <utility>
 
 #include <twopass/core/error.h>
 #include <twopass/core/parameter_reads.h>
@@ -18,6 +19,13 @@ thread_local std::vector<std::pair<std::uint64_t, Tensor>> substituted;
 thread_local int undrawn_scopes = 0;
 thread_local LiftScope* lifting = nullptr;
 thread_local ParameterReads* reading = nullptr;
+thread_local std::uint64_t symbols_set = 0;
+thread_local bool tensor_reads_only = false;
+
+void check_allowed(const std::string& name, const char* what) {
+  if (tensor_reads_only)
+    throw Error(fmt::format("parameter \"{}\" {} in a function that runs eagerly within a plan", name, what));
+}
 
 }  // namespace
 
@@ -108,6 +116,7 @@ Tensor Parameter::tensor() const {
 
 Tensor Parameter::value() const {
   Cell& own = cell();
+  check_allowed(own.name, "is read by value()");
   if (lifting) return lifting->of(*this).now();
   const std::lock_guard lock(own.mutex);
   return detach(own.current());
@@ -119,12 +128,14 @@ void Parameter::set_all(const Parameters& parameters, const Tensors& values) {
   Tensors leaves;
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     Cell& own = parameters[k].cell();
+    check_allowed(own.name, "is set");
     own.check(values[k], lifting != nullptr);
     leaves.push_back(lifting ? values[k] : own.leaf_of(values[k]));
   }
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     if (lifting) {
       lifting->of(parameters[k]).update = leaves[k];
+      ++symbols_set;
       continue;
     }
     Cell& own = parameters[k].cell();
@@ -208,6 +219,15 @@ void ParameterReads::note(const Parameter& parameter, const Tensor& given) {
     scope->parameters_.push_back(parameter);
     scope->tensors_.push_back(given);
   }
+}
+
+std::uint64_t lifted_sets() { return symbols_set; }
+
+TensorReadsScope::TensorReadsScope()
+    : lifted_before_(std::exchange(lifting, nullptr)), restricted_before_(std::exchange(tensor_reads_only, true)) {}
+TensorReadsScope::~TensorReadsScope() {
+  lifting = lifted_before_;
+  tensor_reads_only = restricted_before_;
 }
 
 }  // namespace twopass

@@ -1,6 +1,6 @@
-// Which parameters a function reads.
+// What a function does with parameters: which it reads, and whether it sets any.
 #pragma once
-#include <utility>
+#include <cstdint>
 #include <vector>
 
 #include <twopass/core/parameter.h>
@@ -24,6 +24,23 @@ class ParameterReads {
   Parameters parameters_;
   Tensors tensors_;
   ParameterReads* before_;
+};
+
+/// How often this thread has given parameters new symbols in LiftScopes.
+std::uint64_t lifted_sets();
+
+/// While it lives, this thread is outside of the LiftScope that it may be in, and reads parameters by `tensor` alone:
+/// what else is done to them is refused, as nobody would know of it.
+class TensorReadsScope {
+ public:
+  TensorReadsScope();
+  ~TensorReadsScope();
+  TensorReadsScope(const TensorReadsScope&) = delete;
+  TensorReadsScope& operator=(const TensorReadsScope&) = delete;
+
+ private:
+  LiftScope* lifted_before_;
+  bool restricted_before_;
 };
 
 }  // namespace twopass

@@ -339,7 +339,7 @@ TEST_CASE("a model's steps are planned, and train it as running them op by op do
   }
 }
 
-TEST_CASE("a rate that decays trains planned as it does op by op, and a layer that reads values trains unplanned") {
+TEST_CASE("a rate that decays trains planned as it does op by op, and a layer that reads values trains too") {
   Random random(3);
   const Tensor inputs = random.normal({64, 8}), targets = random.normal({64, 1});
   std::vector<std::vector<float>> weights;
@@ -359,7 +359,6 @@ TEST_CASE("a rate that decays trains planned as it does op by op, and a layer th
   const auto read = [](const Tensor& h) { return !h.shape().open() && h.at<double>(0) > 1e9 ? h * 0.0 : h; };
   Model reading(x, Dense(1)(Lambda(read)(x)));
   reading.compile({.optimizer = sgd(), .loss = mean_squared_error()});
-  CHECK_THROWS_AS(reading.step_plan(inputs, targets), Error);
   const std::vector<float> before = reading.parameters()[0].value().values<float>();
   CHECK(reading.fit(inputs, targets, {.verbose = 0})["loss"].size() == 1);
   CHECK(reading.parameters()[0].value().values<float>() != before);

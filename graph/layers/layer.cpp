@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include <twopass/core/error.h>
+#include <twopass/graph/layers/traced.h>
 
 namespace twopass {
 namespace {
@@ -162,7 +163,7 @@ Tensors LayerHandle::call(const TensorList& inputs, const CallContext& context) 
   const bool symbolic = std::any_of(inputs.tensors().begin(), inputs.tensors().end(),
                                     [](const Tensor& x) { return x.defined() && x.symbolic(); });
   // A function that is traced runs its layers, so that their ops are seen.
-  if (!symbolic || LiftScope::active()) return layer_->run(inputs.tensors(), context);
+  if (!symbolic || LiftScope::active()) return run_layer(layer_, inputs.tensors(), context);
   // Run once on stand-ins, to learn the outputs' shapes and to build; what is remembered is the call itself.
   Tensors stand_ins;
   for (const Tensor& x : inputs.tensors())

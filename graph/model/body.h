@@ -37,7 +37,7 @@ class ModelBody : public Layer {
   /// What `f` gives, by its plan where there is one. What the plan refuses, `f` itself refuses with the layer's name.
   Tensors planned(const std::string& kind, const Tensors& tensors, const PlanFunction& f);
   void forget_plans();
-  /// Why some step runs op by op although plans are wanted; empty where none does.
+  /// What runs op by op although plans are wanted, steps or a part of them, and why; empty where nothing does.
   std::string unplanned();
   /// The precision of products where a user calls the model: bf16 where it was compiled for it, else the scope's.
   Precision call_precision() const;

@@ -69,7 +69,7 @@ class Fitting {
       progress.finish(logs);
       if (const std::string why = body_.unplanned();
           epoch == options_.initial_epoch && !why.empty() && options_.verbose > 0)
-        fmt::print("note: steps run op by op, as they cannot be planned: {}\n", why);
+        fmt::print("note: {}\n", why);
       for (const auto& callback : options_.callbacks) callback->on_epoch_end(state_, epoch, logs);
       history.add(epoch, logs);
     }

@@ -35,8 +35,8 @@ struct CompileOptions {
   /// 1 for outputs that are not named.
   std::vector<std::pair<std::string, double>> loss_weights = {};
   MetricMap metrics = {};
-  /// Steps are planned: traced once and then run as plans. This runs them op by op instead, as a layer must that looks
-  /// at its values (which is noticed) or changes from step to step (which is not).
+  /// Steps are planned: traced once and then run as plans, in which layers, losses and metrics that look at values run
+  /// op by op. This runs whole steps so, as a layer must that changes from step to step.
   bool run_eagerly = false;
   /// The names of passes that plans leave out, for debugging: see PlanOptions::without. Refuses those that there are
   /// not.
@@ -142,7 +142,7 @@ class Model : public LayerHandle {
   const Optimizer& optimizer() const;
 
   /// Trains on rows of data (first axis) and returns the history. Data are cast to the inputs' dtypes; everything is
-  /// checked before the first step. Says so where steps cannot be planned, and runs them op by op.
+  /// checked before the first step. Says so where steps, or a part of them, cannot be planned and run op by op.
   History fit(const TensorList& inputs, const TensorList& targets, const FitOptions& options = {});
   /// The plan of one training step for such a batch: to look at, draw or profile. Running it is left to fit. Passes are
   /// left out that the options name, or those of compile; inputs and outputs have the step's names. Refuses a model

@@ -5,9 +5,24 @@
 
 #include <twopass/core/error.h>
 #include <twopass/graph/model/body.h>
+#include <twopass/graph/plan/body.h>
+#include <twopass/graph/plan/eager_calls.h>
 #include <twopass/ops/anomaly.h>
 
 namespace twopass {
+
+namespace {
+
+// "lambda runs op by op, as it cannot be planned: …" for the first part of a plan that does; empty where none does.
+std::string eager_part(const Plan& plan) {
+  for (const planning::PlannedCall& call : plan.body().machine.program().calls)
+    if (const std::string* const why = planning::why_eagerly(*call.op, call.arguments.get()))
+      return fmt::format("{} runs op by op, as it cannot be planned: {}",
+                         call.place.empty() ? "a loss or a metric" : call.place, *why);
+  return {};
+}
+
+}  // namespace
 
 const Plan* ModelBody::plan_for(const std::string& kind, const Tensors& tensors, const PlanFunction& f) {
   if (AnomalyScope::current() || (compiled && compiled->run_eagerly)) return nullptr;
@@ -20,9 +35,10 @@ const Plan* ModelBody::plan_for(const std::string& kind, const Tensors& tensors,
   std::optional<Plan>& made = plans_[key];
   try {
     made = plan(f, tensors, {.without = compiled ? compiled->without : std::vector<std::string>{}});
+    if (unplanned_.empty()) unplanned_ = eager_part(*made);
   } catch (const Error& error) {
-    // Running it eagerly either works, as with a Lambda that looks at values, or says what is wrong.
-    unplanned_ = error.what();
+    // Running it eagerly either works, as with a layer that reads values and changes its state, or says what is wrong.
+    unplanned_ = fmt::format("steps run op by op, as they cannot be planned: {}", error.what());
   }
   return made ? &*made : nullptr;
 }

@@ -12,6 +12,7 @@
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/model/batches.h>
 #include <twopass/graph/model/states.h>
+#include <twopass/graph/plan/eager_calls.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
@@ -41,6 +42,14 @@ std::size_t output_named(const std::vector<std::string>& outputs, const std::str
     throw Error(
         fmt::format("compile: a {} is given for output \"{}\", but the outputs are {}", what, name, list_of(outputs)));
   return static_cast<std::size_t>(found - outputs.begin());
+}
+
+// A loss or a metric of each row. What users write may read elements.
+template <typename Measure>
+Tensor per_sample(const Measure& measure, const Tensor& target, const Tensor& prediction) {
+  const auto call = [measure](const Tensors& in) { return measure.per_sample(in[0], in[1]); };
+  const Tensors in{target, prediction};
+  return planning::traced_or_eagerly([&] { return Tensors{call(in)}; }, call, in)[0];
 }
 
 void note_frozen(const Layer& layer, std::string& text) {
@@ -124,7 +133,7 @@ Rows Trainer::weight_rows(const Tensor& weights, std::int64_t rows) const {
 Trainer::Losses Trainer::losses(const Tensors& outputs, const Batch& batch) const {
   Losses found;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    Tensor each = losses_[k].per_sample(batch.targets[k], outputs[k]);
+    Tensor each = per_sample(losses_[k], batch.targets[k], outputs[k]);
     if (batch.weights.defined()) {
       Tensor spread = batch.weights;
       while (spread.rank() < each.rank()) spread = expand_dims(spread, -1);
@@ -169,7 +178,7 @@ Tensors Trainer::measured(const Losses& losses, const Tensors& outputs, const Ba
   Tensors all{losses.total};
   all.insert(all.end(), losses.each.begin(), losses.each.end());
   for (const Watched& watched : metrics_) {
-    const Tensor values = watched.metric.per_sample(batch.targets[watched.output], outputs[watched.output]);
+    const Tensor values = per_sample(watched.metric, batch.targets[watched.output], outputs[watched.output]);
     all.push_back(mean(is_floating(values.dtype()) ? values : cast(values, f32)));
   }
   return all;

@@ -88,7 +88,7 @@ class Plan {
 
 /// Traces `f` for the shapes and dtypes of `inputs` (symbols will do). What `f` catches is fixed then, but parameters
 /// are read anew in each run; its products have the precision of the scope that it is made in. Refuses what reads
-/// elements of its inputs, as an `if` on a value does.
+/// elements of its inputs, as an `if` on a value does, outside of layers and of eagerly() (graph/plan/eagerly.h).
 Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& options = {});
 
 /// What plans do with arithmetic on elements in this build on this processor: "machine code for AVX-512", "machine code

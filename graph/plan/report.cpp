@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include <twopass/graph/plan/body.h>
+#include <twopass/graph/plan/eager_calls.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/gemm.h>
 
@@ -23,11 +25,20 @@ std::string scaled(double amount, const char* unit) {
   return fmt::format("{:.3g} {}{}", amount, prefix, unit);
 }
 
+// Why a call of a step runs op by op, behind "; runs eagerly: ", or nothing.
+std::string eager_text(const Program& program, const Step& step) {
+  const PlannedCall& call = program.calls[step.first];
+  const std::string* const why = why_eagerly(*call.op, call.arguments.get());
+  return why != nullptr ? "; runs eagerly: " + *why : std::string();
+}
+
+// Without what runs eagerly, as nobody knows.
 double work_of(const Program& program, const Step& step) {
   double work = 0;
   for (std::size_t k = step.first; k < step.first + step.count; ++k) {
     const auto specs = program.specs(program.calls[k]);
-    work += program.calls[k].op->work(program.calls[k].arguments.get(), Specs(specs));
+    const double more = program.calls[k].op->work(program.calls[k].arguments.get(), Specs(specs));
+    if (std::isfinite(more)) work += more;
   }
   return work;
 }
@@ -102,7 +113,7 @@ std::string Plan::Body::text(bool turned, bool coded) const {
       text += fmt::format(", {} as machine code",
                           count == step.count ? "all calls" : fmt::format("{} of {} calls", count, step.count));
     const std::string places = places_text(program, step);
-    text += strands[index] + (places.empty() ? "\n" : fmt::format("; {}\n", places));
+    text += strands[index] + (places.empty() ? "" : "; " + places) + eager_text(program, step) + "\n";
     for (std::size_t k = step.first; k < step.first + step.count; ++k)
       text += fmt::format("      {}  @ {}{}\n", program.text(program.calls[k]),
                           place_text(machine.layout().places[program.calls[k].output]),
