@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "suite.h"
+
 using namespace twopass;
 
 namespace {
@@ -179,6 +181,7 @@ Workload workload_named(const std::string& name) {
   if (name == "W8c") return sweep([](const Tensor& x) { return gelu(x); });
   if (name == "W9") return scalars(333333);
   if (name == "W10") return curvature();
+  if (name == "GMM" || name == "LSTM") return suite_workload(name);
   if (const auto colon = name.find(':'); colon != std::string::npos) {
     const std::string kind = name.substr(0, colon);
     const std::int64_t size = std::max(1LL, std::atoll(name.c_str() + colon + 1));
@@ -187,5 +190,5 @@ Workload workload_named(const std::string& name) {
     if (kind == "nodes") return scalars(size / 3);
   }
   throw Error("there is no workload " + name +
-              ": there are W1 to W10, W8 as W8a, W8b and W8c, and depth:N, batch:N, nodes:N");
+              ": there are W1 to W10, W8 as W8a, W8b and W8c, GMM, LSTM, and depth:N, batch:N, nodes:N");
 }

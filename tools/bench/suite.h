@@ -1,0 +1,9 @@
+// The ADBench suite's objectives as workloads.
+#pragma once
+#include <string>
+
+#include "workloads.h"
+
+/// An objective and its gradient in f64 at parameters drawn from a seed: "GMM" of 10 axes, 25 components and 1000
+/// points, "LSTM" of 2 layers, 1024 characters and 14 bits, which are sizes of the suite.
+Workload suite_workload(const std::string& name);
