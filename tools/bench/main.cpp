@@ -12,6 +12,7 @@
 //   W9   s = sin(s) x_i + s, 333 333 times on one-element tensors, always eager
 //   W10  Hessian-vector product of 784-128-64-10, tanh, batch 32
 //   GMM, LSTM  objectives of the ADBench suite and their gradients, in f64
+//   sharing  from which size on two threads are faster than one (see sharing.h)
 //   fit  what fit adds to the steps of W1's network (see fit.h)
 #include <sys/resource.h>
 #include <time.h>
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include "fit.h"
+#include "sharing.h"
 #include "workloads.h"
 
 using namespace twopass;
@@ -71,8 +73,9 @@ struct Choice {
 };
 
 int usage() {
-  std::fprintf(stderr,
-               "usage: twopass_bench W1|…|W8a|…|W10|GMM|LSTM|fit THREADS [SECONDS] [--eager] [--bf16] [--profile]\n");
+  std::fprintf(
+      stderr,
+      "usage: twopass_bench W1|…|W8a|…|W10|GMM|LSTM|fit|sharing THREADS [SECONDS] [--eager] [--bf16] [--profile]\n");
   return 2;
 }
 
@@ -139,6 +142,8 @@ int main(int argc, char** argv) {
     threads::set_count(std::atoi(words[1].c_str()));
     if (words[0].rfind("fit", 0) == 0)
       measure_fit(words[0], choice.seconds);
+    else if (words[0] == "sharing")
+      measure_sharing(choice.seconds);
     else
       run(words[0], choice);
   } catch (const Error& error) {
