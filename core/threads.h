@@ -11,8 +11,9 @@ int count();
 /// Sets that number; refuses numbers below 1 or above 1024.
 void set_count(int count);
 
-/// What all tiles of a call are worth: sharing pays from about 2 µs on with threads that are awake, and from about 20
-/// µs on with threads that sleep, as those do that had no work for a moment. A small effort wakes none.
+/// What all tiles of a call are worth: sharing pays from about 4 µs on with threads that are awake, and from 45 to 90
+/// µs on with threads that sleep, as those do that had no work for a moment (docs/performance.md). A small effort wakes
+/// none.
 enum class Effort { small, large };
 
 using Body = void (*)(const void* context, std::int64_t tile);

@@ -10,10 +10,11 @@ namespace {
 
 constexpr std::size_t kMostInputs = 4;
 constexpr std::int64_t kTile = 16384;  // elements of a tile: a few hundred kB at most, so that it stays in L2
-// Elements from which threads that are awake, and threads that sleep, are worth their while: an add of so many
-// takes 3.6 and 17 µs on one thread.
+// Elements from which threads that are awake, and threads that sleep, are worth their while (twopass_bench sharing).
+// The first two share squares from 45,000 on and tanh from 5000 on. Waking costs more than it saves up to 10^6 squares
+// or 10^5 tanh by themselves; with so many a few calls in a row make up for it.
 constexpr std::int64_t kWorthSharing = 32768;
-constexpr std::int64_t kWorthWaking = 131072;
+constexpr std::int64_t kWorthWaking = 262144;
 
 threads::Effort effort_of(std::int64_t n) { return n < kWorthWaking ? threads::Effort::small : threads::Effort::large; }
 

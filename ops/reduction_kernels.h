@@ -57,7 +57,7 @@ constexpr std::int64_t kTileRows = kLeafRows * kLeafRows;  // of a tile
 constexpr std::int64_t kStrip = 128;                       // columns that are reduced together
 constexpr std::int64_t kWideStrip = 1024;                  // where their results are one row alone
 constexpr std::int64_t kTile = 32768;                      // elements of one tile
-constexpr std::int64_t kWorthWaking = 131072;              // elements from which threads that sleep are woken
+constexpr std::int64_t kWorthWaking = 262144;  // elements from which threads that sleep are woken: as elementwise ops
 
 // Joins lanes[0 … 2 Width - 1] into lanes[0], halves at a time.
 template <std::int64_t Width, typename Sum, typename F>
