@@ -308,11 +308,6 @@ const Op& convolution::convolution_record(bool relu) {
   return relu ? static_cast<const Op&>(convolution_op<true>()) : convolution_op<false>();
 }
 
-Padding::Padding(const std::string& name) : same_(name == "same") {
-  if (name != "same" && name != "valid")
-    throw Error(fmt::format("there is no padding \"{}\": it is valid, same or numbers", name));
-}
-
 Tensor conv2d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const Conv2dOptions& options) {
   if (options.activation != FusedActivation::linear && options.activation != FusedActivation::relu)
     throw Error("conv2d computes linear and relu in its sweep: apply other activations to its output");

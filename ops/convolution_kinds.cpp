@@ -1,11 +1,11 @@
-// Convolutions that are conv2d's, seen otherwise: of sequences and volumes, depthwise and transposed.
+// Convolutions that are conv2d's, seen otherwise: of sequences and volumes, depthwise and separable.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include <twopass/core/error.h>
 #include <twopass/ops/convolution.h>
-#include <twopass/ops/elementwise.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/windows.h>
 
@@ -14,86 +14,56 @@ namespace {
 
 using windows::channels_first;
 
-void check_ranks(const char* name, const Tensor& x, const Tensor& kernel, int rank) {
-  if (x.rank() != rank || kernel.rank() != rank)
-    throw Error(fmt::format("{}({}, {}): x and the kernel must have {} axes", name, x.shape().text(),
-                            kernel.shape().text(), rank));
+template <typename Options>
+using Convolution = Tensor(const Tensor&, const Tensor&, const Tensor&, const Options&);
+
+template <typename Options>
+Tensor depthwise(const char* name, Convolution<Options>* convolve, const Tensor& x, const Tensor& kernel,
+                 const Tensor& bias, Options options, int rank) {
+  windows::check_ranks(name, x, kernel, rank);
+  options.groups = x.shape()[options.channels_last ? rank - 1 : 1];
+  if (options.groups == kOpen) throw Error(fmt::format("{}: the number of channels is open: it must be known", name));
+  return convolve(x, kernel, bias, options);
 }
 
-// Rows or columns of a transposed convolution's output.
-std::int64_t transposed_size(const Conv2dTransposeOptions& options, int which, std::int64_t input,
-                             std::int64_t window) {
-  const bool rows = which == 0;
-  const std::int64_t stride = options.strides.list()[static_cast<std::size_t>(which)];
-  if (input == kOpen)
-    throw Error(fmt::format("conv2d_transpose: the number of {} is open: it must be known", rows ? "rows" : "columns"));
-  const std::int64_t more = options.output_padding.list()[static_cast<std::size_t>(which)];
-  if (more < 0 || more >= std::max<std::int64_t>(1, stride) || (options.padding.same() && more > 0))
-    throw Error(fmt::format(
-        "conv2d_transpose: the output padding must be from 0 to the stride of {} less one, and 0 beside padding "
-        "\"same\", not {}",
-        stride, more));
-  if (options.padding.same()) return input * stride;
-  const auto& widths = options.padding.widths();
-  const std::int64_t reach = (window - 1) * options.dilation.list()[static_cast<std::size_t>(which)] + 1;
-  const auto at = static_cast<std::size_t>(2 * which);
-  const std::int64_t size = (input - 1) * stride + reach - widths[at] - widths[at + 1] + more;
-  if (size < 1)
-    throw Error(fmt::format("conv2d_transpose: padding of {} and {} leaves no {}", widths[at], widths[at + 1],
-                            rows ? "rows" : "columns"));
-  return size;
+template <typename Options>
+Tensor separable(const char* name, Convolution<Options>* each, Convolution<Options>* across, const Tensor& x,
+                 const Tensor& own, const Tensor& pointwise, const Tensor& bias, Options options) {
+  for (int axis = 2; axis < pointwise.rank(); ++axis)
+    if (pointwise.shape()[axis] != 1)
+      throw Error(fmt::format("{}: the pointwise kernel must have one place, not {}", name, pointwise.shape().text()));
+  return channels_first(x, std::exchange(options.channels_last, false), [&](const Tensor& channels) {
+    const FusedActivation activation = std::exchange(options.activation, FusedActivation::linear);
+    return across(each(channels, own, {}, options), pointwise, bias, {.activation = activation});
+  });
 }
 
 }  // namespace
 
+Tensor depthwise_conv1d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const Conv1dOptions& options) {
+  return depthwise("depthwise_conv1d", conv1d, x, kernel, bias, options, 3);
+}
 Tensor depthwise_conv2d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const Conv2dOptions& options) {
-  check_ranks("depthwise_conv2d", x, kernel, 4);
-  Conv2dOptions own = options;
-  own.groups = x.shape()[options.channels_last ? 3 : 1];
-  if (own.groups == kOpen) throw Error("depthwise_conv2d: the number of channels is open: it must be known");
-  return conv2d(x, kernel, bias, own);
+  return depthwise("depthwise_conv2d", conv2d, x, kernel, bias, options, 4);
+}
+Tensor depthwise_conv3d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const Conv3dOptions& options) {
+  return depthwise("depthwise_conv3d", conv3d, x, kernel, bias, options, 5);
 }
 
-Tensor conv2d_transpose(const Tensor& x, const Tensor& kernel, const Tensor& bias,
-                        const Conv2dTransposeOptions& options) {
-  check_ranks("conv2d_transpose", x, kernel, 4);
-  return channels_first(x, options.channels_last, [&](const Tensor& images) {
-    const auto size = [&](int which) {
-      return transposed_size(options, which, images.shape()[2 + which], kernel.shape()[2 + which]);
-    };
-    const Tensor y = conv2d_input_gradient(images, kernel, {size(0), size(1)},
-                                           {.strides = options.strides,
-                                            .padding = options.padding,
-                                            .dilation = options.dilation,
-                                            .groups = options.groups});
-    if (!bias.defined()) return y;
-    if (bias.shape() != Shape{y.shape()[1]})
-      throw Error(fmt::format("conv2d_transpose: the bias must be ({},), one for each filter, not {}", y.shape()[1],
-                              bias.shape().text()));
-    return y + reshape(bias, {y.shape()[1], 1, 1});
-  });
+Tensor separable_conv1d(const Tensor& x, const Tensor& depthwise, const Tensor& pointwise, const Tensor& bias,
+                        const Conv1dOptions& options) {
+  return separable("separable_conv1d", depthwise_conv1d, conv1d, x, depthwise, pointwise, bias, options);
 }
-
-Padding1d::Padding1d(const std::string& name) : causal_(name == "causal") {
-  if (!causal_) same_ = Padding(name).same();
-}
-
-Padding Padding1d::of_row(std::int64_t reach) const {
-  if (same_) return "same";
-  return {0, 0, causal_ ? std::max<std::int64_t>(0, reach - 1) : before_, after_};
-}
-
-std::vector<std::int64_t> Padding3d::widths() const {
-  std::vector<std::int64_t> all{front_, back_};
-  all.insert(all.end(), plane_.widths().begin(), plane_.widths().end());
-  return all;
+Tensor separable_conv2d(const Tensor& x, const Tensor& depthwise, const Tensor& pointwise, const Tensor& bias,
+                        const Conv2dOptions& options) {
+  return separable("separable_conv2d", depthwise_conv2d, conv2d, x, depthwise, pointwise, bias, options);
 }
 
 Tensor conv1d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const Conv1dOptions& options) {
-  check_ranks("conv1d", x, kernel, 3);
+  windows::check_ranks("conv1d", x, kernel, 3);
   return channels_first(x, options.channels_last, [&](const Tensor& sequences) {
     const Tensor y = conv2d(expand_dims(sequences, 2), expand_dims(kernel, 2), bias,
-                            {.strides = {1, options.stride},
+                            {.strides = {1, options.strides},
                              .padding = options.padding.of_row((kernel.shape()[2] - 1) * options.dilation + 1),
                              .dilation = {1, options.dilation},
                              .groups = options.groups,
@@ -103,18 +73,13 @@ Tensor conv1d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const C
 }
 
 Tensor conv3d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const Conv3dOptions& options) {
-  check_ranks("conv3d", x, kernel, 5);
+  windows::check_ranks("conv3d", x, kernel, 5);
   return channels_first(x, options.channels_last, [&](const Tensor& given) {
     const Shape& sizes = given.shape();
     if (sizes[2] == kOpen) throw Error("conv3d: the depth is open: it must be known");
     const std::int64_t window = kernel.shape()[2], step = options.strides.depth, spacing = options.dilation.depth;
-    // Depth is the rows of an axis of its own.
-    const bool same = options.padding.same();
-    const std::vector<std::int64_t> strides{step, 1}, dilation{spacing, 1};
-    const std::vector<std::int64_t> around{options.padding.front(), options.padding.back(), 0, 0};
-    const windows::Wish wish{strides, around, same, dilation};
-    windows::check(wish);
-    const windows::Axis depth = windows::axis(wish, 0, sizes[2], window);
+    const windows::Axis depth =
+        windows::depth_axis(options.strides, options.padding, options.dilation, sizes[2], window);
     const std::int64_t before = depth.before, after = std::max<std::int64_t>(0, depth.after());
     const Tensor volumes = before + after == 0 ? given : pad(given, {{0, 0}, {0, 0}, {before, after}, {0, 0}, {0, 0}});
     // Channel by channel the planes of a window, as in the kernel: groups stay apart.

@@ -44,6 +44,15 @@ Axis axis(const Wish& wish, int which, std::int64_t input, std::int64_t window) 
   return axis;
 }
 
+Axis depth_axis(const Extent3d& strides, const Padding3d& padding, const Extent3d& dilation, std::int64_t input,
+                std::int64_t window) {
+  const std::vector<std::int64_t> step{strides.depth, 1}, spacing{dilation.depth, 1};
+  const std::vector<std::int64_t> around{padding.front(), padding.back(), 0, 0};
+  const Wish wish{step, around, padding.same(), spacing};
+  check(wish);
+  return axis(wish, 0, input, window);
+}
+
 std::vector<std::int64_t> resolved_padding(const Wish& wish, const Axis& rows, const Axis& columns) {
   if (!wish.same) return wish.padding;
   const std::int64_t high = total_padding(wish, 0, rows), wide = total_padding(wish, 1, columns);
@@ -61,6 +70,12 @@ Pool pool(const std::vector<std::int64_t>& window, const std::vector<std::int64_
       throw Error(fmt::format("padding of {} is more than half the window of {}: a window could be all padding",
                               padding[side], window[side / 2]));
   return {axis(wish, 0, rows, window[0]), axis(wish, 1, columns, window[1])};
+}
+
+void check_ranks(const char* name, const Tensor& x, const Tensor& kernel, int rank) {
+  if (x.rank() != rank || kernel.rank() != rank)
+    throw Error(fmt::format("{}({}, {}): x and the kernel must have {} axes", name, x.shape().text(),
+                            kernel.shape().text(), rank));
 }
 
 void check_images(const Specs& in, std::size_t k, const char* name) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <twopass/core/shape.h>
+#include <twopass/ops/extents.h>
 #include <twopass/ops/op.h>
 #include <twopass/ops/rearranging.h>
 
@@ -43,6 +44,9 @@ void check(const Wish& wish);
 /// The axis of an image of `input` rows or columns; an open one gives an open output. Refuses a window that reaches
 /// beyond the padded input.
 Axis axis(const Wish& wish, int which, std::int64_t input, std::int64_t window);
+/// That of a volume's depth, as rows. Refuses as `check` does too.
+Axis depth_axis(const Extent3d& strides, const Padding3d& padding, const Extent3d& dilation, std::int64_t input,
+                std::int64_t window);
 /// Padding as top, bottom, left and right for these inputs.
 std::vector<std::int64_t> resolved_padding(const Wish& wish, const Axis& rows, const Axis& columns);
 /// The windows of pooling, which have no gaps.
@@ -59,6 +63,8 @@ Tensor channels_first(const Tensor& x, bool channels_last, const F& f) {
   return channels_last ? moveaxis(f(moveaxis(x, -1, 1)), 1, -1) : f(x);
 }
 
+/// Refuses x and a kernel that do not have `rank` axes.
+void check_ranks(const char* name, const Tensor& x, const Tensor& kernel, int rank);
 /// Refuses what is not f32 or f64 of four axes.
 void check_images(const Specs& in, std::size_t k, const char* name);
 

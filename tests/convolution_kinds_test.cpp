@@ -1,14 +1,12 @@
-// Convolutions of sequences and volumes, depthwise and transposed ones, and the pools. Numbers are SciPy's (correlate)
-// and NumPy's, from the definitions.
+// Convolutions of sequences and volumes, depthwise and separable ones, and the pools. Numbers are SciPy's (correlate)
+// and NumPy's, from the definitions, and PyTorch's.
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <functional>
 #include <vector>
 
 #include <twopass/core/error.h>
 #include <twopass/graph/autodiff/backward.h>
-#include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/model/model.h>
 #include <twopass/ops/convolution.h>
@@ -18,43 +16,14 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 
+#include "window_checks.h"
+
 using namespace twopass;
 using doctest::Contains;
 
-namespace {
-
-using Values = std::vector<double>;
-
-// sin(first), sin(first + 1), …
-Tensor sines(const Shape& shape, double first) {
-  return reshape(sin(arange(0, static_cast<double>(shape.elements()), 1, f64) + first), shape);
-}
-
-void check_ends(const Tensor& found, const Values& first, const Values& last = {}) {
-  const Values values = found.values<double>();
-  REQUIRE(values.size() >= first.size() + last.size());
-  for (std::size_t k = 0; k < first.size(); ++k) CHECK(values[k] == doctest::Approx(first[k]).epsilon(1e-12));
-  for (std::size_t k = 0; k < last.size(); ++k)
-    CHECK(values[values.size() - last.size() + k] == doctest::Approx(last[k]).epsilon(1e-12));
-}
-
-void check_gradients(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs) {
-  const GradcheckReport report = gradcheck(f, inputs);
-  INFO(report.text());
-  CHECK(report.ok());
-}
-
-// Channels last give the same numbers, moved.
-void check_channels_last(const Tensor& first, const Tensor& last) {
-  CHECK(moveaxis(last, -1, 1).shape() == first.shape());
-  CHECK(moveaxis(last, -1, 1).values<double>() == first.values<double>());
-}
-
-}  // namespace
-
 TEST_CASE("a convolution of sequences has stride, padding, dilation and groups") {
   const Tensor x = sines({2, 4, 7}, 0.1), kernel = sines({6, 2, 3}, 0.2), bias = sines({6}, 0.3);
-  Conv1dOptions options{.stride = 2, .padding = {1, 2}, .dilation = 2, .groups = 2};
+  Conv1dOptions options{.strides = 2, .padding = {1, 2}, .dilation = 2, .groups = 2};
   const Tensor y = conv1d(x, kernel, bias, options);
   CHECK(y.shape() == Shape({2, 6, 3}));
   check_ends(
@@ -106,37 +75,45 @@ TEST_CASE("a depthwise convolution keeps channels apart, several filters for eac
   check_channels_last(y, depthwise_conv2d(moveaxis(x, 1, -1), kernel, {}, {.channels_last = true}));
   CHECK_THROWS_WITH_AS(depthwise_conv2d(x, sines({3, 1, 2, 2}, 0)), Contains("2 groups do not divide 3 filters"),
                        Error);
-}
-
-TEST_CASE("a transposed convolution has PyTorch's sizes, and Keras's with padding \"same\"") {
-  const Tensor x = sines({2, 4, 3, 2}, 0.1), kernel = sines({4, 3, 3, 2}, 0.2), bias = sines({6}, 0.3);
-  Conv2dTransposeOptions options{
-      .strides = {2, 3}, .padding = {1, 1, 0, 1}, .dilation = {1, 2}, .groups = 2, .output_padding = {1, 2}};
-  const Tensor y = conv2d_transpose(x, kernel, bias, options);
-  CHECK(y.shape() == Shape({2, 6, 6, 7}));
-  check_ends(
-      y,
-      {0.198477255764797, 0.29552020666134, 0.160145607173372, 1.727401098500288, 0.29552020666134, 0.761911254437917},
-      {-0.832267442223901, -0.864183840777005, -0.832267442223901});
-  check_gradients([&](const Tensors& in) { return conv2d_transpose(in[0], in[1], in[2], options); }, {x, kernel, bias});
+  const Tensor sequences = sines({1, 3, 7}, 0.1), bias = sines({6}, 0.3);
+  Conv1dOptions options{.strides = 2, .padding = 1, .dilation = 2};
+  const Tensor z = depthwise_conv1d(sequences, sines({6, 1, 3}, 0.2), bias, options);
+  CHECK(z.shape() == Shape({1, 6, 3}));
+  check_ends(z, {1.15977811598602, -0.237187262172734, -0.559114461250801, 0.150068812376354, 1.693209312616},
+             {-0.416908965719525, -0.121098933458145, -0.336610027603581, -1.42799769927532});
   options.channels_last = true;
-  check_channels_last(y, conv2d_transpose(moveaxis(x, 1, -1), kernel, bias, options));
-  const Tensor same =
-      conv2d_transpose(sines({1, 1, 2, 2}, 0.1), sines({1, 1, 3, 3}, 0.2), {}, {.strides = 2, .padding = "same"});
-  CHECK(same.shape() == Shape({1, 1, 4, 4}));
-  check_ends(same, {0.01983383807621, 0.093048646400495, 0.257770528163022, 0.830640093278925},
-             {-0.050389107376792, -0.752352370491636, -0.765033569379887, -0.036240697977764});
+  check_channels_last(z, depthwise_conv1d(moveaxis(sequences, 1, -1), sines({6, 1, 3}, 0.2), bias, options));
+  check_ends(depthwise_conv3d(sines({1, 2, 4, 3, 4}, 0.1), sines({4, 1, 2, 2, 3}, 0.2), {}, {.dilation = {2, 1, 1}}),
+             {4.88450959562861, 2.92562275992267, -3.45041087685939, 1.05904824220872, 3.93911599807339},
+             {2.12879190215174, 4.74047640396936, -4.62050334718245, -3.48756276410918});
+  CHECK_THROWS_WITH_AS(depthwise_conv1d(x, kernel), Contains("must have 3 axes"), Error);
+  CHECK_THROWS_WITH_AS(depthwise_conv3d(input({kOpen, 2, 2, 2}), sines({2, 1, 1, 1, 1}, 0)),
+                       "depthwise_conv3d: the number of channels is open: it must be known", Error);
 }
 
-TEST_CASE("a transposed convolution is what conv2d passes back") {
-  const Tensor x = variable(sines({1, 2, 6, 5}, 0.4)), kernel = sines({3, 2, 3, 2}, 0.2);
-  const Tensor y = conv2d(x, kernel, {}, {.strides = {2, 1}, .padding = 1}), g = sines(y.shape(), 0.7);
-  CHECK(conv2d_transpose(g, kernel, {}, {.strides = {2, 1}, .padding = 1, .output_padding = {1, 0}}).values<double>() ==
-        backward(sum(g * y))[x].values<double>());
-  const Tensor wide = sines({3, 2, 3, 4}, 0.3);
-  const Tensor z = conv2d(x, wide, {}, {.strides = {2, 1}, .padding = "same"}), h = sines(z.shape(), 0.7);
-  CHECK(conv2d_transpose(h, wide, {}, {.strides = {2, 1}, .padding = "same"}).values<double>() ==
-        backward(sum(h * z))[x].values<double>());
+TEST_CASE("a separable convolution sees places channel by channel, then channels place by place") {
+  const Tensor x = sines({2, 3, 5, 6}, 0.1), own = sines({6, 1, 2, 3}, 0.2), across = sines({4, 6, 1, 1}, 0.3),
+               bias = sines({4}, 0.4);
+  Conv2dOptions options{.strides = 2, .dilation = {1, 2}};
+  const Tensor y = separable_conv2d(x, own, across, bias, options);
+  CHECK(y.shape() == Shape({2, 4, 2, 1}));
+  check_ends(y, {-0.418491253466007, -0.507511951626434, 0.158942948040478, 0.164328842127454, -0.103801731157124},
+             {1.06181190608346, 0.63767513728499, -0.0900051053094401, -0.473434425133073});
+  check_gradients([&](const Tensors& in) { return separable_conv2d(in[0], in[1], in[2], in[3], options); },
+                  {x, own, across, bias});
+  options.activation = FusedActivation::relu;
+  check_ends(separable_conv2d(x, own, across, bias, options), {0, 0, 0.158942948040478, 0.164328842127454, 0});
+  options = {.strides = 2, .dilation = {1, 2}, .channels_last = true};
+  check_channels_last(y, separable_conv2d(moveaxis(x, 1, -1), own, across, bias, options));
+  const Tensor sequences = sines({2, 3, 8}, 0.1), steps = sines({6, 1, 3}, 0.2), channels = sines({4, 6, 1}, 0.3);
+  check_ends(separable_conv1d(sequences, steps, channels, bias, {.strides = 2}),
+             {-0.813198487499611, -0.218614173726924, 2.09809678824892, -0.65201884228908, 0.899499704603692},
+             {2.43594657274894, -1.20869137536929, -1.55311710585162, 1.77757346965796});
+  check_ends(separable_conv1d(sequences, steps, channels, bias, {.padding = "causal", .dilation = 2}),
+             {1.19083262066316, 0.200162275352243, 0.0652756174986563, -0.640347705574526, -0.463885802986836},
+             {-1.54794706606143, -0.277118178416724, 1.01354857375307, 1.13742013071772});
+  CHECK_THROWS_WITH_AS(separable_conv1d(sequences, steps, sines({4, 6, 2}, 0)),
+                       "separable_conv1d: the pointwise kernel must have one place, not (4, 6, 2)", Error);
 }
 
 TEST_CASE("kinds of convolution refuse what does not fit with both numbers") {
@@ -147,18 +124,11 @@ TEST_CASE("kinds of convolution refuse what does not fit with both numbers") {
   CHECK_THROWS_WITH_AS(conv3d(x, x), Contains("must have 5 axes"), Error);
   CHECK_THROWS_WITH_AS(conv3d(ones({1, 1, 2, 3, 3}), ones({1, 1, 3, 1, 1})), Contains("reaches over 3 rows but"),
                        Error);
-  CHECK_THROWS_WITH_AS(conv2d_transpose(x, ones({2, 1, 2, 2}), {}, {.strides = 2, .output_padding = 2}),
-                       Contains("from 0 to the stride of 2 less one, and 0 beside padding \"same\", not 2"), Error);
-  CHECK_THROWS_WITH_AS(conv2d_transpose(x, ones({2, 1, 2, 2}), {}, {.padding = 3}), Contains("leaves no rows"), Error);
-  CHECK_THROWS_WITH_AS(conv2d_transpose(x, ones({3, 1, 2, 2})), Contains("g must be (1, 3, 3, 4), not (1, 2, 3, 4)"),
-                       Error);
-  CHECK_THROWS_WITH_AS(conv2d_transpose(x, ones({2, 3, 2, 2}), ones({2})), Contains("the bias must be (3,)"), Error);
-  CHECK_THROWS_WITH_AS(conv2d_transpose(input({2, kOpen, 4}), ones({2, 1, 2, 2})), Contains("rows is open"), Error);
 }
 
 TEST_CASE("pools of sequences leave padding out of means, or count it") {
   const Tensor x = sines({1, 2, 7}, 0.1);
-  Pool1dOptions options{.window = 3, .stride = 2, .padding = 1};
+  Pool1dOptions options{.window = 3, .strides = 2, .padding = 1};
   const Tensor y = average_pool1d(x, options);
   check_ends(y, {0.495520388354132, 0.5986657963812, -0.567503710319617, -0.553988593299914},
              {0.849429425485481, 0.221305841433852, -0.689756900543824, 0.029506999918886});
@@ -166,7 +136,7 @@ TEST_CASE("pools of sequences leave padding out of means, or count it") {
              {0.969889810845086, 0.969889810845086, -0.449647464534602, 0.508661464372374});
   options.channels_last = true;
   check_channels_last(y, average_pool1d(moveaxis(x, 1, -1), options));
-  options = {.window = 3, .stride = 2, .padding = 1, .count_padding = true};
+  options = {.window = 3, .strides = 2, .padding = 1, .count_padding = true};
   check_ends(average_pool1d(x, options), {0.330346925569421, 0.5986657963812, -0.567503710319617, -0.369325728866609});
   CHECK(max_pool1d(x).shape() == Shape({1, 2, 3}));
   CHECK_THROWS_WITH_AS(max_pool1d(x, {.padding = "causal"}), Contains("no causal padding"), Error);
@@ -223,24 +193,6 @@ TEST_CASE("pools of images take channels last") {
   check_channels_last(max_pool2d(x, {.window = {3, 2}}), max_pool2d(last, {.window = {3, 2}, .channels_last = true}));
   check_channels_last(average_pool2d(x, {.strides = 1}), average_pool2d(last, {.strides = 1, .channels_last = true}));
   check_channels_last(conv2d(x, kernel), conv2d(last, kernel, {}, {.channels_last = true}));
-}
-
-TEST_CASE("adaptive pools have PyTorch's windows, which may overlap, and give any size") {
-  const Tensor x = sines({1, 1, 5, 7}, 0.1);
-  check_ends(adaptive_average_pool2d(x, {3, 2}), {0.411089671277233, -0.430660359061256, 0.042709966376424,
-                                                  -0.09789215087875, -0.365584710510458, 0.326362021622815});
-  check_ends(adaptive_max_pool2d(x, {3, 2}), {0.969889810845086, 0.508661464372374, 0.999309388747918,
-                                              0.949124553647895, 0.777794161801093, 0.993591002680395});
-  check_ends(adaptive_average_pool2d(x, {6, 3}), {0.618083381119046, 0.028837639339251, -0.64208476588808});
-  check_gradients([](const Tensors& in) { return square(adaptive_average_pool2d(in[0], {3, 2})); }, {x});
-  check_gradients([](const Tensors& in) { return square(adaptive_max_pool2d(in[0], {3, 2})); }, {x});
-  const Tensor even = sines({1, 2, 4, 6}, 0.1);
-  CHECK(adaptive_average_pool2d(even, {2, 3}).values<double>() == average_pool2d(even).values<double>());
-  CHECK(adaptive_max_pool2d(even, {2, 3}).values<double>() == max_pool2d(even).values<double>());
-  check_ends(adaptive_average_pool2d(even, 1), global_average_pool(even).values<double>());
-  CHECK(adaptive_max_pool2d(even, 1).values<double>() == global_max_pool(even).values<double>());
-  CHECK_THROWS_WITH_AS(adaptive_max_pool2d(x, {0, 1}), Contains("1 or more, not 0 and 1"), Error);
-  CHECK_THROWS_WITH_AS(global_max_pool(ones({2, 3})), Contains("nothing lies behind the channels"), Error);
 }
 
 TEST_CASE("kinds of convolution and pool are recorded on symbols whose batch is open, and run later") {
