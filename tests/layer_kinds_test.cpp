@@ -56,6 +56,8 @@ std::vector<Model> models() {
     y = BatchNormalization({.axis = 1, .momentum = 0.8})(y);
     y = AveragePooling2D(2, {.padding = "same"})(y);
     y = Conv2DTranspose(3, {2, 3}, {.strides = 2, .output_padding = {1, 0}, .activation = "sigmoid"})(y);
+    y = SeparableConv2D(4, {2, 3}, {.padding = "same", .depth_multiplier = 2, .activation = "tanh"})(y);
+    y = AdaptiveAveragePooling2D({5, 4})(AdaptiveMaxPooling2D({6, 5})(y));
     y = Concatenate()({GlobalAveragePooling2D()(y), GlobalMaxPooling2D()(y)});
     all.push_back(Model(x, Dense(2)(LayerNormalization({.epsilon = 0.01})(y)), {.name = "images"}));
   }
@@ -63,6 +65,10 @@ std::vector<Model> models() {
     const Tensor x = input({7, 3}, "sequence");
     Tensor y =
         Conv1D(4, 3, {.padding = "causal", .dilation_rate = 2, .activation = "softmax", .channels_last = true})(x);
+    y = SeparableConv1D(3, 2, {.padding = "causal", .channels_last = true})(y);
+    y = DepthwiseConv1D(2, {.padding = "same", .depth_multiplier = 2, .channels_last = true})(y);
+    y = Conv1DTranspose(3, 3, {.strides = 2, .padding = 1, .dilation_rate = 2, .channels_last = true})(y);
+    y = AdaptiveAveragePooling1D(6, {.channels_last = true})(AdaptiveMaxPooling1D(9, {.channels_last = true})(y));
     y = AveragePooling1D(2, {.channels_last = true})(y);
     y = GRU(3, {.return_sequences = true})(y);
     y = MaxPooling1D(2, {.strides = 1, .channels_last = true})(y);
@@ -75,6 +81,8 @@ std::vector<Model> models() {
     y = AveragePooling3D(2, {.strides = {2, 1, 1}, .padding = {1, 0, {1, 1, 0, 1}}})(y);
     y = Conv3D(3, 2, {.strides = {1, 2, 1}, .padding = {0, 1, "valid"}, .use_bias = false})(y);
     y = MaxPooling3D({2, 1, 2}, {.strides = 1})(y);
+    y = Conv3DTranspose(2, {2, 1, 2}, {.strides = {3, 1, 2}, .padding = "same", .activation = "tanh"})(y);
+    y = AdaptiveAveragePooling3D({2, 3, 2})(AdaptiveMaxPooling3D({3, 2, 4})(y));
     y = Concatenate()({GlobalAveragePooling3D()(y), GlobalMaxPooling3D()(y)});
     all.push_back(Model(x, Dense(2)(y), {.name = "volumes"}));
   }

@@ -20,6 +20,13 @@ std::int64_t known(const std::string& type, std::int64_t size, const char* what)
   return size;
 }
 
+Attributes attributes_of(const Padding1d& padding) {
+  const std::string name = padding.same() ? "same" : padding.causal() ? "causal" : "";
+  return {{"named_padding", name}, {"padding", std::vector<std::int64_t>{padding.before(), padding.after()}}};
+}
+Attributes attributes_of(const Padding& padding) { return {{"same", padding.same()}, {"padding", padding.widths()}}; }
+Attributes attributes_of(const Padding3d& padding) { return {{"same", padding.same()}, {"padding", padding.widths()}}; }
+
 namespace reading {
 
 std::int64_t integer(const Attributes& with, const char* name) {
@@ -32,10 +39,10 @@ std::string text(const Attributes& with, const char* name) {
   return attribute::as_string(attribute::named(with, name), name);
 }
 bool truth(const Attributes& with, const char* name) { return attribute::as_bool(attribute::named(with, name), name); }
-bool truth_or_false(const Attributes& with, const char* name) {
-  return std::any_of(with.begin(), with.end(), [&](const auto& each) { return each.first == name; }) &&
-         truth(with, name);
+bool has(const Attributes& with, const char* name) {
+  return std::any_of(with.begin(), with.end(), [&](const auto& each) { return each.first == name; });
 }
+bool truth_or_false(const Attributes& with, const char* name) { return has(with, name) && truth(with, name); }
 
 std::vector<std::int64_t> numbers(const Attributes& with, const char* name, std::size_t count) {
   const auto& list = attribute::as_list(attribute::named(with, name), name);
@@ -43,20 +50,23 @@ std::vector<std::int64_t> numbers(const Attributes& with, const char* name, std:
     throw Error(fmt::format("the attribute \"{}\" must have {} numbers, not {}", name, count, list.size()));
   return list;
 }
-Extent extent(const Attributes& with, const char* name) {
-  const auto list = numbers(with, name, 2);
+template <>
+Padding1d around(const Attributes& with) {
+  // Files held pools' as the others' once.
+  if (!has(with, "named_padding") && truth(with, "same")) return "same";
+  const std::string name = has(with, "named_padding") ? text(with, "named_padding") : "";
+  if (!name.empty()) return name;
+  const auto list = numbers(with, "padding", 2);
   return {list[0], list[1]};
 }
-Extent3d extent3d(const Attributes& with, const char* name) {
-  const auto list = numbers(with, name, 3);
-  return {list[0], list[1], list[2]};
-}
-Padding padding(const Attributes& with) {
+template <>
+Padding around(const Attributes& with) {
   if (truth(with, "same")) return "same";
   const auto list = numbers(with, "padding", 4);
   return {list[0], list[1], list[2], list[3]};
 }
-Padding3d padding3d(const Attributes& with) {
+template <>
+Padding3d around(const Attributes& with) {
   if (truth(with, "same")) return "same";
   const auto list = numbers(with, "padding", 6);
   return {list[0], list[1], {list[2], list[3], list[4], list[5]}};

@@ -1,10 +1,12 @@
 #include <twopass/graph/layers/pooling.h>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include <twopass/core/error.h>
 #include <twopass/graph/layers/families.h>
-#include <twopass/ops/reduction.h>
 
 namespace twopass {
 namespace {
@@ -32,65 +34,53 @@ class PoolLayer : public Layer {
   Function function_;
 };
 
-// Of images or volumes.
-template <typename Size, typename With, typename Options>
-LayerPointer windowed(const char* type, int rank, Tensor (*pool)(const Tensor&, const Options&), Size pool_size,
-                      const With& with) {
-  const Attributes attributes{{"pool_size", pool_size.list()},
-                              {"strides", with.strides.list()},
-                              {"same", with.padding.same()},
-                              {"padding", with.padding.widths()},
-                              {"channels_last", with.channels_last}};
-  const Options options{pool_size, with.strides, with.padding, with.channels_last};
+template <typename Options>
+using Pool = Tensor(const Tensor&, const Options&);
+
+template <typename Size, typename Around>
+LayerPointer windowed(const char* type, Pool<PoolOptions<Size, Around>>* pool, const Size& pool_size,
+                      const PoolingOptions<Size, Around>& with) {
+  if constexpr (requires { with.padding.causal(); })
+    if (with.padding.causal()) throw Error(fmt::format("{}: pools have no causal padding", type));
+  Attributes attributes = attributes_of(with.padding);
+  attributes.insert(attributes.end(), {{"pool_size", attribute_of(pool_size)},
+                                       {"strides", attribute_of(with.strides)},
+                                       {"channels_last", with.channels_last}});
+  const PoolOptions<Size, Around> options{pool_size, with.strides, with.padding, with.channels_last};
+  const int rank = static_cast<int>(list_of(pool_size).size()) + 2;
   return named<PoolLayer>(with.name, type, rank, attributes, [=](const Tensor& x) { return pool(x, options); });
 }
 
-LayerPointer pool1d(const char* type, Tensor (*pool)(const Tensor&, const Pool1dOptions&), std::int64_t pool_size,
-                    const Pooling1DOptions& with) {
-  if (with.padding.causal()) throw Error(fmt::format("{}: pools have no causal padding", type));
-  const Attributes attributes{{"pool_size", pool_size},
-                              {"strides", with.strides},
-                              {"same", with.padding.same()},
-                              {"padding", std::vector<std::int64_t>{with.padding.before(), with.padding.after()}},
-                              {"channels_last", with.channels_last}};
-  const Pool1dOptions options{pool_size, with.strides, with.padding, with.channels_last};
-  return named<PoolLayer>(with.name, type, 3, attributes, [=](const Tensor& x) { return pool(x, options); });
+template <typename Size>
+LayerPointer adaptive(const char* type, Tensor (*pool)(const Tensor&, Size, const AdaptivePoolOptions&),
+                      const Size& output_size, const AdaptivePoolingOptions& with) {
+  const auto list = list_of(output_size);
+  if (*std::min_element(list.begin(), list.end()) < 1)
+    throw Error(fmt::format("{}: the output size must be 1 or more, not {}", type, fmt::join(list, " and ")));
+  const Attributes attributes{{"output_size", attribute_of(output_size)}, {"channels_last", with.channels_last}};
+  const AdaptivePoolOptions options{with.channels_last};
+  return named<PoolLayer>(with.name, type, static_cast<int>(list.size()) + 2, attributes,
+                          [=](const Tensor& x) { return pool(x, output_size, options); });
 }
 
-LayerPointer global_pool(const char* type, int rank, Tensor (*reduce)(const Tensor&, const Axes&, KeepAxis),
-                         const GlobalPoolingOptions& with) {
+LayerPointer global(const char* type, int rank, Pool<GlobalPoolOptions>* pool, const GlobalPoolingOptions& with) {
   const Attributes attributes{{"keepdims", with.keepdims}, {"channels_last", with.channels_last}};
-  std::vector<std::int64_t> axes;
-  for (int axis = with.channels_last ? 1 : 2; axis < (with.channels_last ? rank - 1 : rank); ++axis)
-    axes.push_back(axis);
-  const KeepAxis keep = with.keepdims ? KeepAxis::yes : KeepAxis::no;
-  return named<PoolLayer>(with.name, type, rank, attributes, [=](const Tensor& x) { return reduce(x, axes, keep); });
+  const GlobalPoolOptions options{with.keepdims, with.channels_last};
+  return named<PoolLayer>(with.name, type, rank, attributes, [=](const Tensor& x) { return pool(x, options); });
 }
 
 using namespace reading;
 
-template <typename L>
-LayerPointer pool2d_from(const Attributes& with) {
-  return L(extent(with, "pool_size"), {.strides = extent(with, "strides"),
-                                       .padding = padding(with),
-                                       .channels_last = truth_or_false(with, "channels_last")})
+template <typename L, typename Size, typename Around>
+LayerPointer windowed_from(const Attributes& with) {
+  return L(size<Size>(with, "pool_size"), {.strides = size<Size>(with, "strides"),
+                                           .padding = around<Around>(with),
+                                           .channels_last = truth_or_false(with, "channels_last")})
       .pointer();
 }
-template <typename L>
-LayerPointer pool1d_from(const Attributes& with) {
-  const auto widths = numbers(with, "padding", 2);
-  return L(integer(with, "pool_size"),
-           {.strides = integer(with, "strides"),
-            .padding = truth(with, "same") ? Padding1d("same") : Padding1d(widths[0], widths[1]),
-            .channels_last = truth(with, "channels_last")})
-      .pointer();
-}
-template <typename L>
-LayerPointer pool3d_from(const Attributes& with) {
-  return L(extent3d(with, "pool_size"), {.strides = extent3d(with, "strides"),
-                                         .padding = padding3d(with),
-                                         .channels_last = truth(with, "channels_last")})
-      .pointer();
+template <typename L, typename Size>
+LayerPointer adaptive_from(const Attributes& with) {
+  return L(size<Size>(with, "output_size"), {.channels_last = truth(with, "channels_last")}).pointer();
 }
 template <typename L>
 LayerPointer global_from(const Attributes& with) {
@@ -99,43 +89,61 @@ LayerPointer global_from(const Attributes& with) {
 
 }  // namespace
 
-MaxPooling2D::MaxPooling2D(Extent pool_size, const Pooling2DOptions& options)
-    : LayerHandle(windowed("MaxPooling2D", 4, max_pool2d, pool_size, options)) {}
-AveragePooling2D::AveragePooling2D(Extent pool_size, const Pooling2DOptions& options)
-    : LayerHandle(windowed("AveragePooling2D", 4, average_pool2d, pool_size, options)) {}
 MaxPooling1D::MaxPooling1D(std::int64_t pool_size, const Pooling1DOptions& options)
-    : LayerHandle(pool1d("MaxPooling1D", max_pool1d, pool_size, options)) {}
-AveragePooling1D::AveragePooling1D(std::int64_t pool_size, const Pooling1DOptions& options)
-    : LayerHandle(pool1d("AveragePooling1D", average_pool1d, pool_size, options)) {}
+    : LayerHandle(windowed("MaxPooling1D", max_pool1d, pool_size, options)) {}
+MaxPooling2D::MaxPooling2D(Extent pool_size, const Pooling2DOptions& options)
+    : LayerHandle(windowed("MaxPooling2D", max_pool2d, pool_size, options)) {}
 MaxPooling3D::MaxPooling3D(Extent3d pool_size, const Pooling3DOptions& options)
-    : LayerHandle(windowed("MaxPooling3D", 5, max_pool3d, pool_size, options)) {}
+    : LayerHandle(windowed("MaxPooling3D", max_pool3d, pool_size, options)) {}
+AveragePooling1D::AveragePooling1D(std::int64_t pool_size, const Pooling1DOptions& options)
+    : LayerHandle(windowed("AveragePooling1D", average_pool1d, pool_size, options)) {}
+AveragePooling2D::AveragePooling2D(Extent pool_size, const Pooling2DOptions& options)
+    : LayerHandle(windowed("AveragePooling2D", average_pool2d, pool_size, options)) {}
 AveragePooling3D::AveragePooling3D(Extent3d pool_size, const Pooling3DOptions& options)
-    : LayerHandle(windowed("AveragePooling3D", 5, average_pool3d, pool_size, options)) {}
-GlobalMaxPooling2D::GlobalMaxPooling2D(const GlobalPoolingOptions& options)
-    : LayerHandle(global_pool("GlobalMaxPooling2D", 4, max, options)) {}
-GlobalAveragePooling2D::GlobalAveragePooling2D(const GlobalPoolingOptions& options)
-    : LayerHandle(global_pool("GlobalAveragePooling2D", 4, mean, options)) {}
+    : LayerHandle(windowed("AveragePooling3D", average_pool3d, pool_size, options)) {}
+AdaptiveMaxPooling1D::AdaptiveMaxPooling1D(std::int64_t output_size, const AdaptivePoolingOptions& options)
+    : LayerHandle(adaptive("AdaptiveMaxPooling1D", adaptive_max_pool1d, output_size, options)) {}
+AdaptiveMaxPooling2D::AdaptiveMaxPooling2D(Extent output_size, const AdaptivePoolingOptions& options)
+    : LayerHandle(adaptive("AdaptiveMaxPooling2D", adaptive_max_pool2d, output_size, options)) {}
+AdaptiveMaxPooling3D::AdaptiveMaxPooling3D(Extent3d output_size, const AdaptivePoolingOptions& options)
+    : LayerHandle(adaptive("AdaptiveMaxPooling3D", adaptive_max_pool3d, output_size, options)) {}
+AdaptiveAveragePooling1D::AdaptiveAveragePooling1D(std::int64_t output_size, const AdaptivePoolingOptions& options)
+    : LayerHandle(adaptive("AdaptiveAveragePooling1D", adaptive_average_pool1d, output_size, options)) {}
+AdaptiveAveragePooling2D::AdaptiveAveragePooling2D(Extent output_size, const AdaptivePoolingOptions& options)
+    : LayerHandle(adaptive("AdaptiveAveragePooling2D", adaptive_average_pool2d, output_size, options)) {}
+AdaptiveAveragePooling3D::AdaptiveAveragePooling3D(Extent3d output_size, const AdaptivePoolingOptions& options)
+    : LayerHandle(adaptive("AdaptiveAveragePooling3D", adaptive_average_pool3d, output_size, options)) {}
 GlobalMaxPooling1D::GlobalMaxPooling1D(const GlobalPoolingOptions& options)
-    : LayerHandle(global_pool("GlobalMaxPooling1D", 3, max, options)) {}
-GlobalAveragePooling1D::GlobalAveragePooling1D(const GlobalPoolingOptions& options)
-    : LayerHandle(global_pool("GlobalAveragePooling1D", 3, mean, options)) {}
+    : LayerHandle(global("GlobalMaxPooling1D", 3, global_max_pool, options)) {}
+GlobalMaxPooling2D::GlobalMaxPooling2D(const GlobalPoolingOptions& options)
+    : LayerHandle(global("GlobalMaxPooling2D", 4, global_max_pool, options)) {}
 GlobalMaxPooling3D::GlobalMaxPooling3D(const GlobalPoolingOptions& options)
-    : LayerHandle(global_pool("GlobalMaxPooling3D", 5, max, options)) {}
+    : LayerHandle(global("GlobalMaxPooling3D", 5, global_max_pool, options)) {}
+GlobalAveragePooling1D::GlobalAveragePooling1D(const GlobalPoolingOptions& options)
+    : LayerHandle(global("GlobalAveragePooling1D", 3, global_average_pool, options)) {}
+GlobalAveragePooling2D::GlobalAveragePooling2D(const GlobalPoolingOptions& options)
+    : LayerHandle(global("GlobalAveragePooling2D", 4, global_average_pool, options)) {}
 GlobalAveragePooling3D::GlobalAveragePooling3D(const GlobalPoolingOptions& options)
-    : LayerHandle(global_pool("GlobalAveragePooling3D", 5, mean, options)) {}
+    : LayerHandle(global("GlobalAveragePooling3D", 5, global_average_pool, options)) {}
 
 LayerMakers pooling_layers() {
-  return {{"MaxPooling2D", pool2d_from<MaxPooling2D>},
-          {"AveragePooling2D", pool2d_from<AveragePooling2D>},
-          {"MaxPooling1D", pool1d_from<MaxPooling1D>},
-          {"AveragePooling1D", pool1d_from<AveragePooling1D>},
-          {"MaxPooling3D", pool3d_from<MaxPooling3D>},
-          {"AveragePooling3D", pool3d_from<AveragePooling3D>},
-          {"GlobalMaxPooling2D", global_from<GlobalMaxPooling2D>},
-          {"GlobalAveragePooling2D", global_from<GlobalAveragePooling2D>},
+  return {{"MaxPooling1D", windowed_from<MaxPooling1D, std::int64_t, Padding1d>},
+          {"MaxPooling2D", windowed_from<MaxPooling2D, Extent, Padding>},
+          {"MaxPooling3D", windowed_from<MaxPooling3D, Extent3d, Padding3d>},
+          {"AveragePooling1D", windowed_from<AveragePooling1D, std::int64_t, Padding1d>},
+          {"AveragePooling2D", windowed_from<AveragePooling2D, Extent, Padding>},
+          {"AveragePooling3D", windowed_from<AveragePooling3D, Extent3d, Padding3d>},
+          {"AdaptiveMaxPooling1D", adaptive_from<AdaptiveMaxPooling1D, std::int64_t>},
+          {"AdaptiveMaxPooling2D", adaptive_from<AdaptiveMaxPooling2D, Extent>},
+          {"AdaptiveMaxPooling3D", adaptive_from<AdaptiveMaxPooling3D, Extent3d>},
+          {"AdaptiveAveragePooling1D", adaptive_from<AdaptiveAveragePooling1D, std::int64_t>},
+          {"AdaptiveAveragePooling2D", adaptive_from<AdaptiveAveragePooling2D, Extent>},
+          {"AdaptiveAveragePooling3D", adaptive_from<AdaptiveAveragePooling3D, Extent3d>},
           {"GlobalMaxPooling1D", global_from<GlobalMaxPooling1D>},
-          {"GlobalAveragePooling1D", global_from<GlobalAveragePooling1D>},
+          {"GlobalMaxPooling2D", global_from<GlobalMaxPooling2D>},
           {"GlobalMaxPooling3D", global_from<GlobalMaxPooling3D>},
+          {"GlobalAveragePooling1D", global_from<GlobalAveragePooling1D>},
+          {"GlobalAveragePooling2D", global_from<GlobalAveragePooling2D>},
           {"GlobalAveragePooling3D", global_from<GlobalAveragePooling3D>}};
 }
 

@@ -9,50 +9,62 @@
 
 namespace twopass {
 
-struct Pooling2DOptions {
+template <typename Size, typename Around>
+struct PoolingOptions {
   /// 0: as the pool.
-  Extent strides = 0;
-  Padding padding = "valid";
+  Size strides = 0;
+  /// "valid", "same", or a number of places on every side, half the pool at most.
+  Around padding = "valid";
   bool channels_last = false;
   std::string name = {};
 };
-/// The largest of each window of rows and columns.
-struct MaxPooling2D : LayerHandle {
-  explicit MaxPooling2D(Extent pool_size = 2, const Pooling2DOptions& options = {});
-};
-/// The mean of each window, padding left out.
-struct AveragePooling2D : LayerHandle {
-  explicit AveragePooling2D(Extent pool_size = 2, const Pooling2DOptions& options = {});
-};
+using Pooling1DOptions = PoolingOptions<std::int64_t, Padding1d>;
+using Pooling2DOptions = PoolingOptions<Extent, Padding>;
+using Pooling3DOptions = PoolingOptions<Extent3d, Padding3d>;
 
-struct Pooling1DOptions {
-  /// 0: as the pool.
-  std::int64_t strides = 0;
-  Padding1d padding = "valid";
-  bool channels_last = false;
-  std::string name = {};
-};
-/// The same of sequences [n, c, t].
+/// The largest of each window: of sequences [n, c, t], images [n, c, h, w] or volumes [n, c, d, h, w].
 struct MaxPooling1D : LayerHandle {
   explicit MaxPooling1D(std::int64_t pool_size = 2, const Pooling1DOptions& options = {});
 };
-struct AveragePooling1D : LayerHandle {
-  explicit AveragePooling1D(std::int64_t pool_size = 2, const Pooling1DOptions& options = {});
+struct MaxPooling2D : LayerHandle {
+  explicit MaxPooling2D(Extent pool_size = 2, const Pooling2DOptions& options = {});
 };
-
-struct Pooling3DOptions {
-  /// 0: as the pool.
-  Extent3d strides = 0;
-  Padding3d padding = "valid";
-  bool channels_last = false;
-  std::string name = {};
-};
-/// The same of volumes [n, c, d, h, w].
 struct MaxPooling3D : LayerHandle {
   explicit MaxPooling3D(Extent3d pool_size = 2, const Pooling3DOptions& options = {});
 };
+/// The mean of each window, padding left out.
+struct AveragePooling1D : LayerHandle {
+  explicit AveragePooling1D(std::int64_t pool_size = 2, const Pooling1DOptions& options = {});
+};
+struct AveragePooling2D : LayerHandle {
+  explicit AveragePooling2D(Extent pool_size = 2, const Pooling2DOptions& options = {});
+};
 struct AveragePooling3D : LayerHandle {
   explicit AveragePooling3D(Extent3d pool_size = 2, const Pooling3DOptions& options = {});
+};
+
+struct AdaptivePoolingOptions {
+  bool channels_last = false;
+  std::string name = {};
+};
+/// Pools to a size: window k of m over n places is those from ⌊k n / m⌋ to ⌈(k + 1) n / m⌉.
+struct AdaptiveMaxPooling1D : LayerHandle {
+  explicit AdaptiveMaxPooling1D(std::int64_t output_size, const AdaptivePoolingOptions& options = {});
+};
+struct AdaptiveMaxPooling2D : LayerHandle {
+  explicit AdaptiveMaxPooling2D(Extent output_size, const AdaptivePoolingOptions& options = {});
+};
+struct AdaptiveMaxPooling3D : LayerHandle {
+  explicit AdaptiveMaxPooling3D(Extent3d output_size, const AdaptivePoolingOptions& options = {});
+};
+struct AdaptiveAveragePooling1D : LayerHandle {
+  explicit AdaptiveAveragePooling1D(std::int64_t output_size, const AdaptivePoolingOptions& options = {});
+};
+struct AdaptiveAveragePooling2D : LayerHandle {
+  explicit AdaptiveAveragePooling2D(Extent output_size, const AdaptivePoolingOptions& options = {});
+};
+struct AdaptiveAveragePooling3D : LayerHandle {
+  explicit AdaptiveAveragePooling3D(Extent3d output_size, const AdaptivePoolingOptions& options = {});
 };
 
 struct GlobalPoolingOptions {
@@ -62,20 +74,20 @@ struct GlobalPoolingOptions {
   std::string name = {};
 };
 /// The largest, the mean of each channel: images give [n, c], sequences and volumes too.
+struct GlobalMaxPooling1D : LayerHandle {
+  explicit GlobalMaxPooling1D(const GlobalPoolingOptions& options = {});
+};
 struct GlobalMaxPooling2D : LayerHandle {
   explicit GlobalMaxPooling2D(const GlobalPoolingOptions& options = {});
 };
-struct GlobalAveragePooling2D : LayerHandle {
-  explicit GlobalAveragePooling2D(const GlobalPoolingOptions& options = {});
-};
-struct GlobalMaxPooling1D : LayerHandle {
-  explicit GlobalMaxPooling1D(const GlobalPoolingOptions& options = {});
+struct GlobalMaxPooling3D : LayerHandle {
+  explicit GlobalMaxPooling3D(const GlobalPoolingOptions& options = {});
 };
 struct GlobalAveragePooling1D : LayerHandle {
   explicit GlobalAveragePooling1D(const GlobalPoolingOptions& options = {});
 };
-struct GlobalMaxPooling3D : LayerHandle {
-  explicit GlobalMaxPooling3D(const GlobalPoolingOptions& options = {});
+struct GlobalAveragePooling2D : LayerHandle {
+  explicit GlobalAveragePooling2D(const GlobalPoolingOptions& options = {});
 };
 struct GlobalAveragePooling3D : LayerHandle {
   explicit GlobalAveragePooling3D(const GlobalPoolingOptions& options = {});
