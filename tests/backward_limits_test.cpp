@@ -13,6 +13,8 @@
 #include <twopass/optim/optimizer.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <functional>
@@ -158,17 +160,22 @@ TEST_CASE("G17: gradients of a wrong number, shape or dtype are refused by the o
 
 TEST_CASE("G19: gradients of gradients, dropped in any order, leave no node behind") {
   const std::int64_t before = Node::live();
-  {
-    Tensor x = leaf({0.5});
-    Tensor y = sum(x * x * x);
-    Tensor first = gradients(y, {x}, {.record = true})[0];
-    Tensor second = gradients(sum(first), {x}, {.record = true})[0];
-    y = Tensor();
-    x = Tensor();
-    first = Tensor();
-    CHECK(second.at<double>(0) == 3);
-  }
-  CHECK(Node::live() == before);
+  std::array<std::size_t, 5> order{0, 1, 2, 3, 4};
+  do {
+    std::array<Tensor, 5> held;
+    auto& [x, y, first, second, third] = held;
+    x = leaf({0.5});
+    y = sum(x * x * x * x);
+    first = gradients(y, {x}, {.record = true})[0];
+    second = gradients(sum(first), {x}, {.record = true})[0];
+    third = gradients(sum(second), {x}, {.record = true})[0];
+    constexpr std::array<double, 5> kValues{0.5, 0.0625, 0.5, 3, 12};
+    for (const std::size_t each : order) {
+      CHECK(sum(held[each]).item<double>() == kValues[each]);
+      held[each] = Tensor();
+    }
+    REQUIRE(Node::live() == before);
+  } while (std::next_permutation(order.begin(), order.end()));
 }
 
 TEST_CASE("derivatives of derivatives, twelve deep") {

@@ -193,7 +193,20 @@ TEST_CASE("G11: no_record nests, ends with an exception, and is each thread's ow
   });
 }
 
-TEST_CASE("G12, G14: a parameter that is set after it was recorded leaves the record as it was") {
+TEST_CASE("G14: an optimizer's step between forward and backward leaves gradients at the old weights, exactly") {
+  const Parameter w(tensor({3.0, -1.5}, f64), "w");
+  const Tensor x = tensor({2.0, 5.0}, f64);
+  const auto loss = [&] { return sum(square(w.tensor() * x)); };
+  const Tensor before = loss();
+  const std::vector<double> old = w.value().values<double>();
+  for (const Optimizer& optimizer : {sgd({.learning_rate = 0.125}), adam({.learning_rate = 0.5})})
+    optimizer.apply(backward(loss()), {w});
+  CHECK(w.value().values<double>() != old);
+  // 2 w x²
+  CHECK(backward(before)[w].values<double>() == std::vector<double>{24, -75});
+}
+
+TEST_CASE("G12: a parameter that is set after it was recorded leaves the record as it was") {
   const Parameter w(tensor({3.0}), "w");
   const Tensor y = sum(w.tensor() * w.tensor());
   w.set(tensor({100.0}));

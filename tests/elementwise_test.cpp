@@ -88,6 +88,15 @@ TEST_CASE("N5, N7: powers of whole exponents keep their sign, and x to the 0 is 
   }
 }
 
+TEST_CASE("N7: powers of -2 have the slopes of whole exponents, and none along the exponent") {
+  const Tensor a = variable(tensor({-2.0, -2.0}, f64)), b = variable(tensor({2.0, 3.0}, f64));
+  const Gradients slopes = backward(sum(pow(a, b)));
+  CHECK(slopes[a].values<double>() == std::vector<double>{-4, 12});
+  for (const double along_exponent : slopes[b].values<double>()) CHECK(std::isnan(along_exponent));
+  CHECK(slope([](const Tensor& t) { return pow(t, 2.0); }, -2) == -4);
+  CHECK(slope([](const Tensor& t) { return pow(t, 3.0); }, -2) == 12);
+}
+
 TEST_CASE("N9: logarithms at and below 0, and of almost 1") {
   CHECK(log(tensor(0.0, f64)).item<double>() == -kInf);
   CHECK(std::isnan(log(tensor(-1.0, f64)).item<double>()));
@@ -103,11 +112,46 @@ TEST_CASE("N9: logarithms at and below 0, and of almost 1") {
 TEST_CASE("N11: divisions by 0 are those of IEEE 754") {
   CHECK(div(tensor(1.0), tensor(0.0)).item<double>() == kInf);
   CHECK(std::isnan(div(tensor(0.0), tensor(0.0)).item<double>()));
+  const Tensor a = variable(tensor(1.0, f64)), b = variable(tensor(0.0, f64));
+  const Gradients slopes = backward(div(a, b));
+  CHECK(slopes[a].item<double>() == kInf);
+  CHECK(slopes[b].item<double>() == -kInf);
+}
+
+TEST_CASE("N15: NaN wins in maximum, minimum, max and min, and takes the gradient to its place") {
+  const double nan = std::nan("");
+  for (const auto& extreme : {maximum, minimum}) {
+    const Tensor a = variable(tensor({nan, 1.0, 2.0}, f64)), b = variable(tensor({3.0, nan, 1.0}, f64));
+    const Tensor y = extreme(a, b);
+    CHECK(std::isnan(y.at<double>(0)));
+    CHECK(std::isnan(y.at<double>(1)));
+    const Gradients slopes = backward(sum(slice(y, 0, 0, 2)));
+    CHECK(slopes[a].values<double>() == std::vector<double>{1, 0, 0});
+    CHECK(slopes[b].values<double>() == std::vector<double>{0, 1, 0});
+  }
+  const auto extremes = {+[](const Tensor& x) { return max(x); }, +[](const Tensor& x) { return min(x); }};
+  for (const auto& extreme : extremes)
+    for (std::size_t place = 0; place < 4; ++place) {
+      std::vector<double> values{5, -1, 3, 5}, expected(4, 0.0);
+      values[place] = nan;
+      expected[place] = 1;
+      const Tensor x = variable(from_values(values, {4}, f64));
+      const Tensor y = extreme(x);
+      CHECK(std::isnan(y.item<double>()));
+      CHECK(backward(y)[x].values<double>() == expected);
+    }
 }
 
 TEST_CASE("N16: clip passes the gradient at its bounds and not beyond") {
   const Tensor x = variable(tensor({-2.0, -1.0, 0.0, 1.0, 2.0}, f64));
   CHECK(backward(sum(clip(x, -1, 1)))[x].values<double>() == std::vector<double>{0, 1, 1, 1, 0});
+}
+
+TEST_CASE("N16: where the least is above the largest, clip gives the largest, with gradient 0") {
+  const Tensor x = variable(tensor({-2.0, -1.0, 0.0, 1.0, 2.0}, f64));
+  const Tensor y = clip(x, 1, -1);
+  CHECK(y.values<double>() == std::vector<double>(5, -1.0));
+  CHECK(backward(sum(y))[x].values<double>() == std::vector<double>(5, 0.0));
 }
 
 TEST_CASE("N33: gelu and silu go to 0 far below") {

@@ -91,13 +91,25 @@ TEST_CASE("G16: whichever allocation of a step is refused, nothing has changed a
   CHECK(w.value().values<float>() != before);
 }
 
-TEST_CASE("G18: the first op that makes a NaN is named, with its element, forward and backward") {
+TEST_CASE("G18: the first op that makes a NaN is named, with its element, in the forward pass") {
   const Tensor x = variable(tensor({4.0, 1.0, -1.0}, f64));
   CHECK(std::isnan(sum(sqrt(x)).item<double>()));
   const AnomalyScope scope;
   CHECK_THROWS_WITH_AS(sum(sqrt(x)), Contains("sqrt((3,)): the result is nan at 2, though no input is"), Error);
   const Tensor broken = tensor({1.0f, NAN});
   CHECK_THROWS_WITH_AS(exp(broken), Contains("the result is nan at 1, as input 0 is at 1"), Error);
+}
+
+TEST_CASE(
+    "G18: the first op of the backward pass that makes a NaN is named, with its element and the op whose gradient it "
+    "is") {
+  const Tensor a = variable(tensor({3.0, 2.0, -2.0}, f64)), b = variable(tensor({2.0, 2.0, 2.0}, f64));
+  const Tensor y = sum(exp(pow(a, b)));
+  CHECK(std::isnan(backward(y)[b].at<double>(2)));
+  const AnomalyScope scope;
+  CHECK_THROWS_WITH_AS(backward(y), Contains("log((3,)): the result is nan at 2, though no input is"), Error);
+  REQUIRE(scope.found());
+  CHECK_THROWS_WITH_AS(backward(y), Contains("in the gradient of pow"), Error);
 }
 
 TEST_CASE("G18: a NaN inside a model names the layer") {

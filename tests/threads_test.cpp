@@ -7,9 +7,11 @@
 #include <twopass/core/random.h>
 #include <twopass/core/threads.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -71,15 +73,37 @@ TEST_CASE("C1: threads build and differentiate graphs of their own, with the bit
   for (std::size_t k = 0; k < 4; ++k) CHECK(found[k] == gradient(variable(Random(9).normal({3, 2}, f64)), k));
 }
 
-TEST_CASE("C2: threads share parameters that nobody updates") {
+TEST_CASE(
+    "C2: threads share parameters that nobody updates; their gradients added in a fixed order have the bits of one") {
   const Parameter w(Random(9).normal({3, 2}, f64), "w");
-  std::vector<Tensor> found(4);
-  on_threads(4, [&](int k) {
-    found[static_cast<std::size_t>(k)] = backward(sum(square(w.tensor() * static_cast<double>(k + 1))))[w];
-  });
-  for (int k = 0; k < 4; ++k)
-    CHECK(found[static_cast<std::size_t>(k)].at<double>(0) ==
-          doctest::Approx(2.0 * (k + 1) * (k + 1) * w.value().at<double>(0)));
+  const auto gradient_of_part = [&](int k) {
+    const Tensor part = Random(static_cast<std::uint64_t>(k)).normal({5, 3}, f64);
+    return backward(sum(square(tanh(matmul(part, w.tensor())) * static_cast<double>(k + 1))))[w];
+  };
+  const auto added = [](const Tensors& parts) {
+    Tensor all = parts[0];
+    for (std::size_t k = 1; k < parts.size(); ++k) all = all + parts[k];
+    return all.values<double>();
+  };
+  Tensors alone;
+  for (int k = 0; k < 4; ++k) alone.push_back(gradient_of_part(k));
+  for (int again = 0; again < 20; ++again) {
+    Tensors found(4);
+    on_threads(4, [&](int k) { found[static_cast<std::size_t>(k)] = gradient_of_part(k); });
+    CHECK(added(found) == added(alone));
+  }
+  // d/dw Σ ((k + 1) tanh(x w))² by a difference
+  const double step = 1e-6;
+  const auto loss = [&](double moved) {
+    double all = 0;
+    const Tensor at = w.value() + concat({tensor({{moved, 0.0}}, f64), zeros({2, 2}, f64)});
+    for (int k = 0; k < 4; ++k)
+      all += sum(square(tanh(matmul(Random(static_cast<std::uint64_t>(k)).normal({5, 3}, f64), at)) *
+                        static_cast<double>(k + 1)))
+                 .item<double>();
+    return all;
+  };
+  CHECK(added(alone)[0] == doctest::Approx((loss(step) - loss(-step)) / (2 * step)).epsilon(1e-7));
 }
 
 TEST_CASE("C3: two threads differentiate one graph at once") {
