@@ -16,6 +16,7 @@
 #include <twopass/ops/products.h>
 #include <twopass/ops/rearranging.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
 
 using namespace twopass;
 
@@ -32,6 +33,16 @@ Tensor counted(const Shape& shape) {
 double largest(const Tensor& x) { return max(abs(x)).item<double>(); }
 
 }  // namespace
+
+TEST_CASE("matrix_transpose exchanges the last two axes of every matrix, and its gradient exchanges them back") {
+  const Tensor x = variable(reshape(arange(0, 12, 1, f64), {2, 2, 3}));
+  const Tensor y = matrix_transpose(x);
+  CHECK(y.shape() == Shape({2, 3, 2}));
+  CHECK(y.values<double>() == std::vector<double>{0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11});
+  const Tensor weights = reshape(arange(0, 12, 1, f64), {2, 3, 2});
+  CHECK(backward(sum(y * weights))[x].values<double>() == std::vector<double>{0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11});
+  CHECK_THROWS_WITH_AS(matrix_transpose(tensor({1.0})), "matrix_transpose(1,): a matrix has two axes", Error);
+}
 
 TEST_CASE("solutions, inverses and factors of larger matrices give back what they were made of") {
   Random random(11);

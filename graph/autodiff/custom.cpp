@@ -1,9 +1,13 @@
 #include <twopass/graph/autodiff/custom.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <tuple>
 
+#include <twopass/core/error.h>
 #include <twopass/core/parameter.h>
 #include <twopass/core/parameter_reads.h>
 #include <twopass/graph/autodiff/backward.h>
@@ -11,15 +15,14 @@
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/op.h>
+#include <twopass/ops/shaping.h>
 
 namespace twopass {
 namespace {
 
-using Many = std::function<Tensor(const Tensors&)>;
-
 // A call whose kernel and gradient are the user's functions. No file can hold it: its op is in no list.
 struct CustomCall {
-  Many f;
+  FunctionOfTensors f;
   GradientRule rule;
   std::shared_ptr<Tensor> computed;  // the value, where it was computed already; forward takes it
   static constexpr std::tuple<> fields{};
@@ -66,7 +69,7 @@ const TypedOp<CustomCall>& custom_op() {
 
 // So many inputs are f's, behind f's value in a plan; what follows is what f used beside them.
 struct Checkpoint {
-  Many f;
+  FunctionOfTensors f;
   bool planned;
   std::size_t inputs;
   Parameters parameters;
@@ -199,9 +202,52 @@ Tensors caught(const Tensor& y, std::uint64_t start, const Tensors& but) {
   return found;
 }
 
+// Several tensors as one, since a node has one value: their elements one after another, or, where the batch is open,
+// row by row.
+class Bundle {
+ public:
+  explicit Bundle(const Tensors& like) {
+    for (const Tensor& x : like) {
+      if (x.dtype() != like[0].dtype())
+        throw Error(fmt::format("a function's outputs must have one dtype, not {} and {}", name_of(like[0].dtype()),
+                                name_of(x.dtype())));
+      shapes_.push_back(x.shape());
+      by_rows_ = by_rows_ || x.shape().open();
+    }
+    if (like.empty()) throw Error("a function without outputs has no gradient");
+    for (const Shape& shape : shapes_)
+      if (by_rows_ && (shape.rank() == 0 || shape[0] != kOpen || shape.with(0, 1).open()))
+        throw Error(fmt::format("where an output's batch is open it must be the first axis of all, but one is {}",
+                                shape.text()));
+  }
+  Tensor packed(const Tensors& parts) const {
+    Tensors flat;
+    for (const Tensor& x : parts)
+      flat.push_back(by_rows_ ? reshape(x, {x.shape()[0], width(x.shape())}) : reshape(x, {x.shape().elements()}));
+    return concat(flat, by_rows_ ? 1 : 0);
+  }
+  Tensors parts(const Tensor& packed) const {
+    Tensors all;
+    std::int64_t from = 0;
+    for (const Shape& shape : shapes_) {
+      const std::int64_t to = from + (by_rows_ ? width(shape) : shape.elements());
+      const Tensor part = slice(packed, by_rows_ ? 1 : 0, from, to);
+      all.push_back(reshape(part, by_rows_ ? shape.with(0, packed.shape()[0]) : shape));
+      from = to;
+    }
+    return all;
+  }
+
+ private:
+  static std::int64_t width(const Shape& shape) { return shape.with(0, 1).elements(); }
+
+  Shapes shapes_;
+  bool by_rows_ = false;
+};
+
 }  // namespace
 
-std::function<Tensor(const Tensors&)> custom_gradient(Many f, GradientRule rule) {
+FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule) {
   return [f = std::move(f), rule = std::move(rule)](const Tensors& inputs) {
     CustomCall call{.f = f, .rule = rule, .computed = {}};
     if (!any(inputs, &Tensor::symbolic)) {
@@ -213,7 +259,23 @@ std::function<Tensor(const Tensors&)> custom_gradient(Many f, GradientRule rule)
   };
 }
 
-Tensor checkpoint(const Many& f, const Tensors& inputs) {
+FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule) {
+  return [f = std::move(f), rule = std::move(rule)](const Tensors& inputs) {
+    const bool symbolic = any(inputs, &Tensor::symbolic);
+    Tensors plain;
+    for (const Tensor& x : inputs) plain.push_back(symbolic ? x : detach(x));
+    const Tensors outputs = no_record([&] { return f(plain); });
+    const Bundle bundle(outputs);
+    CustomCall call{.f = [f, bundle](const Tensors& at) { return bundle.packed(f(at)); },
+                    .rule = [rule, bundle](const Tensors& at, const Tensor& y,
+                                           const Tensor& g) { return rule(at, bundle.parts(y), bundle.parts(g)); },
+                    .computed = {}};
+    if (!symbolic) call.computed = std::make_shared<Tensor>(no_record([&] { return bundle.packed(outputs); }));
+    return bundle.parts(apply(custom_op(), std::move(call), inputs));
+  };
+}
+
+Tensor checkpoint(const FunctionOfTensors& f, const Tensors& inputs) {
   const bool planned = LiftScope::active();
   if (!recording() || (any(inputs, &Tensor::symbolic) && !planned)) return f(inputs);
   const std::uint64_t start = Node::next_number(0);
@@ -233,6 +295,18 @@ Tensor checkpoint(const Many& f, const Tensors& inputs) {
   const Tensors others = caught(y, start, points);
   given.insert(given.end(), others.begin(), others.end());
   return apply(planned ? planned_checkpoint_op() : checkpoint_op(), std::move(kept), given);
+}
+
+Tensors checkpoint(const FunctionToTensors& f, const Tensors& inputs) {
+  if (!recording() || (any(inputs, &Tensor::symbolic) && !LiftScope::active())) return f(inputs);
+  const auto bundle = std::make_shared<std::optional<Bundle>>();  // known once f has run
+  const FunctionOfTensors packed = [f, bundle](const Tensors& at) {
+    const Tensors outputs = f(at);
+    if (!*bundle) bundle->emplace(outputs);
+    return (*bundle)->packed(outputs);
+  };
+  const Tensor y = checkpoint(packed, inputs);
+  return (*bundle)->parts(y);
 }
 
 }  // namespace twopass
