@@ -1,6 +1,8 @@
 // Prints docs/ops.md: the reference of the ops, from their records.
 #include <fmt/format.h>
+#include <twopass/core/error.h>
 #include <twopass/core/format.h>
+#include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/ops/families.h>
 
 #include <string>
@@ -34,9 +36,21 @@ std::string forward_rule(const Op& op) {
   return op.elementwise() ? "its gradient, element by element" : "the transpose of its gradient";
 }
 
+// To which order the gradient agrees with numerical differentiation at the op's samples, found by trying it.
+std::string checked(const Op& op) {
+  if (op.samples().empty()) return "not checked, as what it says is no derivative";
+  const GradcheckReport report = gradcheck(op);
+  if (!report.ok()) throw Error(fmt::format("the gradient of {} is wrong:\n{}", op.name(), report.text()));
+  for (const std::string& note : report.notes())  // "sample 0, OP has no gradient: derivatives above order 1 …"
+    if (const auto end = note.find(": derivatives above order 1 do not exist"); end != std::string::npos)
+      return "checked to first order, as " + note.substr(note.find(", ") + 2, end - note.find(", ") - 2);
+  return "checked to second order";
+}
+
 void print_op(const Op& op) {
   fmt::print("\n### {}\n\n{}\n\n", op.name(), op.doc());
-  fmt::print("- gradient: {}\n", op.differentiable() ? "yes; keeps " + kept(op.keeps()) : "none");
+  fmt::print("- gradient: {}\n",
+             op.differentiable() ? fmt::format("yes, {}; keeps {}", checked(op), kept(op.keeps())) : "none");
   if (op.differentiable()) fmt::print("- forward mode: {}\n", forward_rule(op));
   if (!op.samples().empty()) {
     const std::string arguments = text_of(op.attributes(op.samples()[0].arguments.get()));
@@ -57,9 +71,10 @@ void print_op(const Op& op) {
 
 int main() {
   fmt::print(
-      "# Ops\n\nMade from the records by `twopass_opdoc`; do not edit. Each is checked to second order against "
-      "numerical\n"
-      "differentiation, against its examples, and for what it refuses.\n");
+      "# Ops\n\nMade from the records by `twopass_opdoc`; do not edit. Each is checked against its examples and for "
+      "what "
+      "it\nrefuses, and its gradient, where it has one, against numerical differentiation, to the order that stands "
+      "beside it.\n");
   const std::pair<const char*, std::vector<const Op*>> families[] = {{"Creation", creation_ops()},
                                                                      {"Elementwise", elementwise_ops()},
                                                                      {"Reductions", reduction_ops()},
