@@ -3,6 +3,7 @@
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/numerical.h>
 #include <twopass/graph/autodiff/transforms.h>
+#include <twopass/graph/plan/plan.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/products.h>
@@ -180,6 +181,12 @@ TEST_CASE("G9: two losses over one graph, and a parameter without a gradient is 
 TEST_CASE("G10: no derivative passes through stop_gradient") {
   const Tensor x = leaf({3.0});
   CHECK(gradient_of(x * stop_gradient(x), x) == std::vector<double>{3});
+}
+
+TEST_CASE("G10: no derivative passes through stop_gradient in plans") {
+  const auto slope = [](const Tensors& in) { return gradients(sum(in[0] * stop_gradient(in[0])), in); };
+  const Tensor x = tensor({3.0, -2.0}, f64);
+  CHECK(plan(slope, {x})({x})[0].values<double>() == std::vector<double>{3, -2});
 }
 
 TEST_CASE("G11: no_record nests, ends with an exception, and is each thread's own") {

@@ -66,6 +66,7 @@ TEST_CASE("equations broadcast their leading axes and take vectors") {
   CHECK(both.shape() == Shape{2, 2, 1});
   CHECK(both.values<double>() == Values{1, 1, 2, 2});
   CHECK(triangular_solve(a, tensor({2.0, 4.0}, f64), {.triangle = Triangle::upper}).values<double>() == Values{1, 1});
+  CHECK_THROWS_WITH_AS(solve(tensor({1.0}, f64), tensor({1.0}, f64)), doctest::Contains("solve((1,), (1,)): "), Error);
   CHECK_THROWS_WITH_AS(solve(tensor({{{1.0}}, {{0.0}}}, f64), tensor({{{1.0}}, {{1.0}}}, f64)),
                        doctest::Contains("matrix 1 is singular"), Error);
 }

@@ -59,6 +59,10 @@ TEST_CASE("S7: a product over nothing is zeros, and its gradients are empty") {
   const Gradients g = backward(sum(y));
   CHECK(g[a].shape() == Shape({2, 0}));
   CHECK(g[b].shape() == Shape({0, 3}));
+  const Tensor batch = variable(zeros({2, 3, 0})), w = variable(zeros({0, 4}));
+  const Gradients of_batch = backward(sum(matmul(batch, w)));
+  CHECK(of_batch[batch].shape() == Shape({2, 3, 0}));
+  CHECK(of_batch[w].shape() == Shape({0, 4}));
 }
 
 TEST_CASE("S8: an empty batch passes through affine and leaves parameters gradients of exactly zero") {

@@ -104,6 +104,37 @@ TEST_CASE("a function of several outputs with a gradient of its own runs in mode
   CHECK_THROWS_WITH_AS(total({x}), Contains("it must be the first axis of all, but one is ()"), Error);
 }
 
+TEST_CASE("a function with a gradient of its own that reads elements runs in models and plans if its shape is told") {
+  // t with t e^t = x by Newton's method, until it stands
+  const auto solve = [](const Tensors& in) {
+    Tensor t = in[0], step;
+    do {
+      step = (t * exp(t) - in[0]) / (exp(t) * (t + 1.0));
+      t = t - step;
+    } while (max(abs(step)).item<double>() > 1e-14);
+    return t;
+  };
+  const auto rule = [](const Tensors& in, const Tensor& t, const Tensor& g) -> Tensors {
+    return {g * t / (in[0] * (t + 1.0))};
+  };
+  const auto lambert = custom_gradient(solve, rule, [](const Shapes& inputs) { return inputs[0]; });
+  const auto step = [&](const Tensors& in) -> Tensors {
+    const Tensor t = lambert(in);
+    return {t, gradients(sum(t), in)[0]};
+  };
+  const Tensor x = tensor({{1.0, std::exp(1.0)}}, f64);
+  const Tensors found = plan(step, {x})({x});
+  CHECK(found[0].at<double>(0) == Approx(0.5671432904097838));  // the omega constant
+  CHECK(found[0].at<double>(1) == Approx(1));
+  CHECK(found[1].at<double>(1) == Approx(1 / (2 * std::exp(1.0))));
+  const Tensor symbol = input({2}, "x", f64);
+  CHECK(Model(symbol, lambert({symbol}))(x).values<double>() == found[0].values<double>());
+  CHECK_THROWS_AS(custom_gradient(solve, rule)({symbol}), Error);
+  const auto wrong = custom_gradient(solve, rule, [](const Shapes&) { return Shape{3}; });
+  CHECK_THROWS_WITH_AS(Model(symbol, wrong({symbol}))(x),
+                       Contains("the function gave f64 of shape (1, 2) where f64 of shape (3,) was told"), Error);
+}
+
 TEST_CASE("a checkpoint of several outputs computes f once more for all of them") {
   int runs = 0;
   const auto f = [&](const Tensor& a, const Tensor& b) -> Tensors {

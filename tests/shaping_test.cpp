@@ -78,6 +78,8 @@ TEST_CASE("S13: slices by steps, empty ones and start beyond stop, with gradient
   CHECK(slice(x, 0, 4, 1).shape() == Shape({0}));
   CHECK(gradient_of(x, [](const Tensor& t) { return sum(slice(t, 0, 4, 1)); }).values<double>() == Doubles(5, 0));
   CHECK(slice(x, 0, -2, 99).values<double>() == Doubles{4, 5});
+  CHECK(slice(x, 0, 99, -99, -1).values<double>() == Doubles{5, 4, 3, 2, 1});
+  CHECK(slice(x, 0, 99, 0, -2).values<double>() == Doubles{5, 3});
   CHECK_THROWS_WITH_AS(slice(x, 0, 0, 5, 0), doctest::Contains("step of 0"), Error);
 }
 

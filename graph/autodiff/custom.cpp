@@ -24,12 +24,18 @@ namespace {
 struct CustomCall {
   FunctionOfTensors f;
   GradientRule rule;
+  OutputShape shape;                 // undefined: what f makes of symbols
   std::shared_ptr<Tensor> computed;  // the value, where it was computed already; forward takes it
   static constexpr std::tuple<> fields{};
 };
 
 Spec custom_shape(const CustomCall& call, const Specs& in) {
   if (call.computed && call.computed->defined()) return {call.computed->shape(), call.computed->dtype()};
+  if (call.shape) {
+    Shapes shapes;
+    for (std::size_t k = 0; k < in.size(); ++k) shapes.push_back(in.shape(k));
+    return {call.shape(shapes), in.dtype(0)};
+  }
   Tensors symbols;
   for (std::size_t k = 0; k < in.size(); ++k) symbols.push_back(symbol(in.shape(k), in.dtype(k), "x"));
   const Tensor y = no_record([&] { return call.f(symbols); });
@@ -46,6 +52,9 @@ void custom_forward(const CustomCall& call, Inputs in, Output out) {
       std::copy_n(view.bytes, given.back().node().bytes(), given.back().node().data);
     }
     y = no_record([&] { return call.f(given); });
+    if (y.shape() != out.shape() || y.dtype() != out.dtype)
+      throw Error(fmt::format("the function gave {} of shape {} where {} of shape {} was told", name_of(y.dtype()),
+                              y.shape().text(), name_of(out.dtype), out.shape().text()));
   }
   std::copy_n(y.node().data, y.node().bytes(), out.bytes);
 }
@@ -222,8 +231,13 @@ class Bundle {
   }
   Tensor packed(const Tensors& parts) const {
     Tensors flat;
-    for (const Tensor& x : parts)
+    for (std::size_t k = 0; k < parts.size(); ++k) {
+      const Tensor& x = parts[k];
+      if (parts.size() != shapes_.size() || (!by_rows_ && x.shape() != shapes_[k]))
+        throw Error(fmt::format("output {} of {} has shape {} now, which it had not at first", k, parts.size(),
+                                x.shape().text()));
       flat.push_back(by_rows_ ? reshape(x, {x.shape()[0], width(x.shape())}) : reshape(x, {x.shape().elements()}));
+    }
     return concat(flat, by_rows_ ? 1 : 0);
   }
   Tensors parts(const Tensor& packed) const {
@@ -247,9 +261,9 @@ class Bundle {
 
 }  // namespace
 
-FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule) {
-  return [f = std::move(f), rule = std::move(rule)](const Tensors& inputs) {
-    CustomCall call{.f = f, .rule = rule, .computed = {}};
+FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule, OutputShape shape) {
+  return [f = std::move(f), rule = std::move(rule), shape = std::move(shape)](const Tensors& inputs) {
+    CustomCall call{.f = f, .rule = rule, .shape = shape, .computed = {}};
     if (!any(inputs, &Tensor::symbolic)) {
       Tensors plain;
       for (const Tensor& x : inputs) plain.push_back(detach(x));
@@ -269,6 +283,7 @@ FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule) {
     CustomCall call{.f = [f, bundle](const Tensors& at) { return bundle.packed(f(at)); },
                     .rule = [rule, bundle](const Tensors& at, const Tensor& y,
                                            const Tensor& g) { return rule(at, bundle.parts(y), bundle.parts(g)); },
+                    .shape = {},
                     .computed = {}};
     if (!symbolic) call.computed = std::make_shared<Tensor>(no_record([&] { return bundle.packed(outputs); }));
     return bundle.parts(apply(custom_op(), std::move(call), inputs));

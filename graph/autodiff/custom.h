@@ -16,12 +16,15 @@ using GradientRule = std::function<Tensors(const Tensors& inputs, const Tensor& 
 /// The same of several outputs; the gradient of one that nothing used is zeros.
 using GradientRules = std::function<Tensors(const Tensors& inputs, const Tensors& outputs, const Tensors& g)>;
 
+/// The shape of the output from those of the inputs, of which some may be open.
+using OutputShape = std::function<Shape(const Shapes& inputs)>;
+
 /// A function that computes f and whose derivative is what `rule` says: written in Tensor ops, so that it can be
 /// differentiated again. For derivatives that are known better than the record's (implicit functions, clipped or
-/// straight-through gradients). What f caught beside its inputs has no derivative. On symbols f runs on symbols, to
-/// tell the shape of its output, perhaps several times, so there it can't read an element (`item`): models and plans
-/// take what needs no elements, and run f on values each time that they run.
-FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule);
+/// straight-through gradients). What f caught beside its inputs has no derivative. Models and plans run f on values
+/// each time that they run. Before, on symbols, f runs on symbols to tell its output's shape, perhaps several times; an
+/// f that reads elements (`item`) can't, so it needs `shape`, and gives the first input's dtype.
+FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule, OutputShape shape = {});
 /// Of several outputs, all of one dtype; where the batch is open it is the first axis of each.
 FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule);
 
