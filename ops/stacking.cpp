@@ -1,7 +1,10 @@
 #include <twopass/ops/stacking.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include <twopass/ops/creation.h>
 #include <twopass/ops/shaping.h>
 
 namespace twopass {
@@ -11,6 +14,15 @@ std::int64_t count_of(const Tensors& inputs, const std::vector<bool>& which) {
   for (std::size_t k = 0; k < inputs.size(); ++k)
     if (which[k]) return inputs[k].shape()[0];
   throw Error("no input is stacked");
+}
+
+// What one of the calls gives.
+Spec spec_of_one(const Op& op, const ArgumentsPointer& arguments, const Tensors& inputs,
+                 const std::vector<bool>& which) {
+  std::vector<Spec> specs;
+  for (std::size_t k = 0; k < inputs.size(); ++k)
+    specs.push_back({which[k] ? inputs[k].shape().without(0) : inputs[k].shape(), inputs[k].dtype()});
+  return op.shape(arguments.get(), Specs(specs));
 }
 
 Tensor one_by_one(const Op& op, const ArgumentsPointer& arguments, const Tensors& inputs,
@@ -51,11 +63,19 @@ Tensors all_stacked(const Tensors& inputs, const std::vector<bool>& which) {
 
 Tensor apply_stacked(const Op& op, const ArgumentsPointer& arguments, const Tensors& inputs,
                      const std::vector<bool>& which) {
+  const std::int64_t count = count_of(inputs, which);
+  const Spec one = spec_of_one(op, arguments, inputs, which);
+  if (count == 0) return zeros(one.shape.inserted(0, 0), one.dtype);
   const bool room = std::all_of(inputs.begin(), inputs.end(), [](const Tensor& x) { return x.rank() < kMaxRank; });
   if (room && op.elementwise())
     return apply(op, arguments, op.broadcasts() ? aligned(inputs, which) : all_stacked(inputs, which));
   const Tensor together = room ? op.stacked(arguments.get(), inputs, which) : Tensor();
-  return together.defined() ? together : one_by_one(op, arguments, inputs, which);
+  if (!together.defined()) return one_by_one(op, arguments, inputs, which);
+  if (!(together.shape() == one.shape.inserted(0, count)) || together.dtype() != one.dtype)
+    throw Error(fmt::format("{} calls of {} side by side give {} {}, where each gives {} {}: see its record's stacked",
+                            count, op.name(), name_of(together.dtype()), together.shape().text(), name_of(one.dtype),
+                            one.shape.text()));
+  return together;
 }
 
 }  // namespace twopass

@@ -108,6 +108,57 @@ TEST_CASE("where rounding hides the derivative no claim that it may have is call
   }
 }
 
+TEST_CASE(
+    "values rounded on the way and smooth ones together: what is right is not called wrong, nor what is wrong right") {
+  struct Mixed {
+    const char* name;
+    Scalar f;
+    double x, derivative, part;  // part: what is left where one term's derivative is lost
+  };
+  const auto narrow = [](const Tensor& t) { return cast(cast(t, f32), f64); };
+  const std::vector<Mixed> mixed = {
+      {"f32(sin t) t", [&](const Tensor& t) { return narrow(sin(t)) * t; }, 0.3, std::sin(0.3) + 0.3 * std::cos(0.3),
+       std::sin(0.3)},
+      {"(t² + 1e9) - 1e9 + sin t", [](const Tensor& t) { return ((square(t) + 1e9) - 1e9) + sin(t); }, 0.7,
+       1.4 + std::cos(0.7), std::cos(0.7)},
+      {"(1 - cos t) / t²", [](const Tensor& t) { return (1.0 - cos(t)) / square(t); }, 1e-3, -1e-3 / 12, 1},
+      {"(sqrt(1 + t) - 1) / t", [](const Tensor& t) { return (sqrt(t + 1.0) - 1.0) / t; }, 1e-4, -0.125 + 1e-4 / 8, 1},
+  };
+  for (const Mixed& each : mixed) {
+    CAPTURE(each.name);
+    const GradcheckReport right =
+        gradcheck([&](const Tensors& in) { return each.f(in[0]); }, {tensor({each.x}, f64)}, {.blame = false});
+    CAPTURE(right.text());
+    CHECK(right.pairs()[0].verdict != Verdict::fail);
+    for (const ExactCheck& check : right.exact()) CHECK(check.ok);
+    const GradcheckPair lost =
+        gradcheck(
+            [&](const Tensors& in) { return each.f(in[0]) + (in[0] - detach(in[0])) * (each.part - each.derivative); },
+            {tensor({each.x}, f64)}, {.exact = false, .blame = false})
+            .pairs()[0];
+    CAPTURE(text_of(lost));
+    CHECK(lost.verdict >= Verdict::unreliable);
+  }
+  // A square of sums of 1e8 that cancel, through all of autodiff.
+  for (const double x : {0.1, 0.3, 2.3}) {
+    const GradcheckReport report = gradcheck(
+        [](const Tensors& in) {
+          const Tensor a = in[0] + 1e4;
+          return a * a - in[0] * 2e4 - 1e8 + tanh(in[0]);
+        },
+        {tensor({x}, f64)}, {.blame = false});
+    CAPTURE(report.text());
+    CHECK(report.pairs()[0].verdict != Verdict::fail);
+  }
+}
+
+TEST_CASE("waves whose length is a power of two are not met at the same place by every step") {
+  const double k = 2 * M_PI * 131072;
+  const auto wave = [k](const Tensor& t) { return t + sin(t * k); };
+  CHECK(verdict_on(wave, 0.0625, 1 + k).verdict == Verdict::pass);
+  CHECK(verdict_on(wave, 0.0625, 1).verdict == Verdict::fail);
+}
+
 TEST_CASE("derivatives are measured by the size of their function: small ones can be wrong too") {
   for (const double size : {1e-13, 1e-30, 1e-100}) {
     const auto f = [size](const Tensor& t) { return square(t) * size; };

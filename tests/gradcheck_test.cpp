@@ -104,6 +104,31 @@ TEST_CASE("what depends on nothing is vacuous: no mistake, but nothing proven") 
   CHECK(report.text().find("input 1: vacuous, all 1 derivatives are 0 here") != std::string::npos);
 }
 
+TEST_CASE("functions that are constant but for roundings are not called wrong, nor their identities, to second order") {
+  const Tensor x = tensor({0.5, -0.3, 1.2, 0.1}, f64);
+  const std::vector<std::function<Tensor(const Tensors&)>> functions = {
+      [](const Tensors& in) { return sum(softmax(in[0])); },
+      [](const Tensors& in) { return logsumexp(log_softmax(in[0]), -1); },
+      [](const Tensors& in) { return sigmoid(in[0]) + sigmoid(-in[0]) - 1.0; },
+      [](const Tensors& in) { return exp(log(square(in[0]))) - square(in[0]); },
+      [](const Tensors& in) { return mean(in[0] - mean(in[0])); },
+      [](const Tensors& in) { return square(sin(in[0])) + square(cos(in[0])); },
+  };
+  for (std::size_t k = 0; k < functions.size(); ++k) {
+    const GradcheckReport report = gradcheck(functions[k], {x}, {.order = 2});
+    CAPTURE(k);
+    CAPTURE(report.text());
+    CHECK(report.ok());
+  }
+}
+
+TEST_CASE("branches of constants that are never taken are reported") {
+  const Tensor x = tensor({1.0, 2.0}, f64), none = tensor({0.0, 0.0}, f64);
+  CHECK(gradcheck([&](const Tensors& in) { return maximum(in[0], none); }, {x})
+            .text()
+            .find("never taken: nothing of maximum((2,), (2,)) comes from its input 1") != std::string::npos);
+}
+
 TEST_CASE("branches that are never taken are reported: where, relu, maximum") {
   const Tensor x = tensor({1.0, 2.0, 3.0}, f64), zero = tensor({0.0, 0.0, 0.0}, f64);
   const auto notes = [&](auto f) {

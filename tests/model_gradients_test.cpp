@@ -71,6 +71,30 @@ TEST_CASE("dropout and moments of the batch are part of the check, moving moment
   CHECK(slope(training) != slope(inference));
 }
 
+TEST_CASE("a model of which a part is frozen is checked in f64 all the same, for what training changes") {
+  for (const bool normed : {false, true}) {
+    const Tensor x = input({3}, "x");
+    const auto frozen = normed ? LayerHandle(BatchNormalization()) : LayerHandle(Dense(4, {.activation = "relu"}));
+    Model model(x, Dense(2)(Dense(5, {.activation = "tanh"})(frozen(x))), {.seed = 4});
+    frozen.set_trainable(false);
+    model.compile({.loss = mean_squared_error()});
+    const GradcheckReport report = model.check_gradients(drawn({6, 3}, 9), drawn({6, 2}, 10));
+    CAPTURE(report);
+    CHECK(report.ok());
+    CHECK(report.text().find("f32") == std::string::npos);
+    CHECK(report.pairs()[0].bound < 1e-6);
+  }
+}
+
+TEST_CASE("moments of the batch that cancel a bias leave derivatives of roundings alone, which are not wrong") {
+  const Tensor x = input({3}, "x");
+  Model model(x, Dense(2)(BatchNormalization()(Dense(4)(x))));
+  model.compile({.loss = mean_squared_error()});
+  const GradcheckReport report = model.check_gradients(drawn({6, 3}, 11), drawn({6, 2}, 12), {.order = 2});
+  CAPTURE(report);
+  CHECK(report.ok());
+}
+
 TEST_CASE("a layer that caught f32 numbers is checked in f32, which is said with the reason") {
   const Tensor scale = tensor({1.0f, 2.0f, 3.0f, 4.0f});
   const Tensor x = input({3}, "x");

@@ -1,5 +1,6 @@
 // Many calls of an op as one, and the Jacobians that stand on it.
 #include <doctest/doctest.h>
+#include <twopass/core/error.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/custom.h>
 #include <twopass/graph/autodiff/transforms.h>
@@ -8,6 +9,7 @@
 #include <twopass/ops/indexing.h>
 #include <twopass/ops/op.h>
 #include <twopass/ops/products.h>
+#include <twopass/ops/rearranging.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/scans.h>
 #include <twopass/ops/shaping.h>
@@ -78,6 +80,31 @@ TEST_CASE("rules for calls side by side are used: one product for all rows of a 
   CHECK(together.shape() == Shape({7, 2, 4}));
   CHECK(by_rule("sum", {ones({7, 2})}, {true}).shape() == Shape({7}));
   CHECK(!by_rule("cumsum", {ones({7, 2})}, {true}).defined());
+}
+
+TEST_CASE("no calls at all give nothing, of the right shape; a rule that gives another shape is refused with its op") {
+  const Op* sums = find_op("cumsum");
+  CHECK(apply_stacked(*sums, sums->arguments(sums->defaults()), {zeros({0, 3}, f64)}, {true}).shape() == Shape({0, 3}));
+  const TypedOp<> op(
+      {.name = "stacked_wrongly",
+       .doc = "x, copied.",
+       .shape = same_floating,
+       .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return x; }); },
+       .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {g}; },
+       .stacked = [](const NoArgs&, const Tensors& in, const std::vector<bool>&) -> Tensor { return sum(in[0], -1); }});
+  CHECK_THROWS_WITH_AS(apply_stacked(op, {}, {ones({4, 2}, f64)}, {true}),
+                       "4 calls of stacked_wrongly side by side give f64 (4,), where each gives f64 (2,): see its "
+                       "record's stacked",
+                       Error);
+}
+
+TEST_CASE("Jacobians through shapes without room for one axis more, and of more rows than go at once, are right") {
+  const Shape many({1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 3});
+  const Tensor x = tensor({1.0, 2.0, 3.0}, f64);
+  const Tensor squares = jacobian([&](const Tensor& t) { return reshape(square(reshape(t, many)), {3}); }, x);
+  CHECK(close(squares, diag(x * 2.0)));
+  const Tensor wide = Random(8).normal({3000}, f64);
+  CHECK(close(jacobian([](const Tensor& t) { return square(t); }, wide), diag(wide * 2.0)));
 }
 
 TEST_CASE(

@@ -32,7 +32,7 @@ double work_behind(const Tensors& outputs) {
     if (!node->op || node->is(Node::kLeaf) || node->is(Node::kSymbol)) continue;
     std::vector<Spec> inputs;
     for (const Node::Edge& edge : node->edges()) inputs.push_back({edge.node()->shape, edge.node()->dtype});
-    // A user's op is not asked: its shapes may follow from a function that must not be called now.
+    // Ops outside of the registry are not asked: their shapes may follow from a function that must not be called now.
     work += 1000 + (library.count(node->op) ? node->op->work(node->arguments.get(), Specs(inputs))
                                             : static_cast<double>(node->shape.elements()));
   }

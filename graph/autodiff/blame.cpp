@@ -19,11 +19,13 @@ namespace {
 
 constexpr std::size_t kMostCulprits = 8;
 constexpr std::size_t kMostCalls = 20000;
+constexpr std::int64_t kElements = 256;  // of a call's input or output that are all checked, unless told
 
 // The worst pair of one call by itself, if any of its pairs or identities fails.
 std::optional<GradcheckPair> wrong_alone(const AloneCall& call, int order, double epsilon, double bound,
                                          const GradcheckOptions& options) {
   GradcheckOptions alone = options;
+  if (alone.elements == 0) alone.elements = kElements;
   alone.names.clear();
   alone.outputs.clear();
   const ManyFunction f = [&](const Tensors& at) {
@@ -49,15 +51,17 @@ std::optional<GradcheckPair> wrong_alone(const AloneCall& call, int order, doubl
   check_exactly(f, call.inputs, order, bound, alone, exact);
   for (const ExactCheck& check : exact.exact())
     if (!check.ok)
-      return GradcheckPair{.input = check.name,
-                           .output = {},
-                           .verdict = Verdict::fail,
-                           .analytic = check.left,
-                           .numerical = check.right,
-                           .absolute_error = std::abs(check.left - check.right),
-                           .bound = check.bound,
-                           .tried = 1,
-                           .elements = 1};
+      return GradcheckPair{
+          .input = check.name,
+          .output = {},
+          .verdict = Verdict::fail,
+          .analytic = check.left,
+          .numerical = check.right,
+          .absolute_error = std::abs(check.left - check.right),
+          .relative_error = std::abs(check.left - check.right) / std::max(std::abs(check.left), std::abs(check.right)),
+          .bound = check.bound,
+          .tried = 1,
+          .elements = 1};
   return std::nullopt;
 }
 

@@ -11,8 +11,11 @@
 #include <twopass/graph/autodiff/alone.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/differences.h>
+#include <twopass/graph/autodiff/judgement.h>
+#include <twopass/graph/autodiff/roundings.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/keeping.h>
 #include <twopass/ops/reduction.h>
 
 namespace twopass {
@@ -24,6 +27,8 @@ constexpr std::size_t kTogether = static_cast<std::size_t>(-1);
 constexpr std::int64_t kMany = 256;     // elements
 constexpr double kASecond = 1e9;        // floating-point operations
 constexpr double kOfAComparison = 400;  // of one derivative with its differences
+constexpr double kOfAnElement = 20;     // of an input, which is copied to be moved
+constexpr int kIdle = 64;               // elements on which nothing depends
 
 // A direction in the space of one input, or of all together: one element, or numbers for each.
 struct Direction {
@@ -45,41 +50,6 @@ Values signed_numbers(Random& random, std::int64_t n) {
   return numbers;
 }
 
-struct Judgement {
-  Verdict verdict;
-  double numerical, bound, off;
-  bool sure;  // more steps would not change it
-};
-
-// `size` is that of the row's derivatives, where it is below 1: what is absolute to one function is not to another.
-Judgement judge(double analytic, const Slope& slope, double size, const GradcheckOptions& options) {
-  const double found = std::isfinite(slope.value) ? std::abs(slope.value) : 0;
-  const double absolute = options.absolute * size;
-  const double tolerance = absolute + options.relative * std::max(std::abs(analytic), found);
-  const double off = std::abs(analytic - slope.value);
-  const double bound = tolerance + 4 * slope.error;
-  // What is known to a thousand tolerances can be judged.
-  const bool known = std::isfinite(slope.error) && slope.error <= 1000 * (absolute + options.relative * found);
-  if (!std::isfinite(analytic))
-    return {known ? Verdict::fail : Verdict::unreliable, slope.value, bound, INFINITY, false};
-  if (slope.kink) {
-    const auto [low, high] = std::minmax(slope.below, slope.above);
-    const double slack = tolerance + 1e-6 * std::max(std::abs(low), std::abs(high)) + slope.error;
-    const double nearest = std::clamp(analytic, low, high);
-    if (std::abs(analytic - nearest) <= slack)
-      return {Verdict::kink, nearest, slack, std::abs(analytic - nearest), false};
-    if (off <= bound && known) return {Verdict::pass, slope.value, bound, off, false};
-    return {Verdict::fail, nearest, slack, std::abs(analytic - nearest), false};
-  }
-  if (known)
-    return {off <= bound ? Verdict::pass : Verdict::fail, slope.value, bound, off, slope.error <= 10 * tolerance};
-  // A flat place beside steps: what the larger steps see of these is not known, and 0 is what the smallest say.
-  if (slope.silent && std::abs(analytic) <= tolerance && !(found > 4 * slope.error))
-    return {Verdict::pass, 0, bound, std::abs(analytic), false};
-  return {off <= 1000 * slope.error || !std::isfinite(slope.value) ? Verdict::unreliable : Verdict::fail, slope.value,
-          bound, off, false};
-}
-
 class Comparison {
  public:
   Comparison(const ManyFunction& f, const Tensors& inputs, int order, double epsilon, const GradcheckOptions& options)
@@ -87,6 +57,7 @@ class Comparison {
     for (const Tensor& x : inputs) values_.push_back(is_floating(x.dtype()) ? x.values<double>() : Values());
     variables_ = as_variables(inputs);
     const RecordingScope on(true);
+    const KeepingScope keeping;
     outputs_ = f(variables_);
     here_ = parts(outputs_);
   }
@@ -117,7 +88,7 @@ class Comparison {
   }
 
   // All that one second pays for, or of large inputs and outputs a part that ten seconds pay for. A column takes eight
-  // passes or more, a row a backward pass of three.
+  // passes or more, a row two backward passes of three.
   std::int64_t most_elements() const {
     if (options_.elements > 0) return options_.elements;
     const double work = work_behind(outputs_);
@@ -128,8 +99,10 @@ class Comparison {
           if (is_floating(x.dtype())) count += static_cast<double>(x.elements() <= most ? x.elements() : most / 8);
         return count;
       };
+      double largest = 0;
+      for (const Tensor& x : inputs_) largest = std::max(largest, static_cast<double>(x.elements()));
       const double columns = directions(inputs_), rows = directions(outputs_);
-      return work * (8 * columns + 3 * rows) + kOfAComparison * rows * columns;
+      return (work + kOfAnElement * largest) * 8 * columns + work * 6 * rows + kOfAComparison * rows * columns;
     };
     constexpr auto kAll = std::numeric_limits<std::int64_t>::max();
     if (cost(kAll) <= kASecond) return kAll;
@@ -202,12 +175,16 @@ class Comparison {
       const Tensor& y = outputs_[row.of];
       Values weights = row.element ? Values(static_cast<std::size_t>(y.elements())) : row.numbers[0];
       if (row.element) weights[static_cast<std::size_t>(*row.element)] = 1;
-      const Gradients found =
-          y.recorded() ? backward(y, {.seed = from_values(weights, y.shape(), y.dtype())}) : Gradients();
+      const Tensor seed = from_values(weights, y.shape(), y.dtype());
+      const Gradients found = y.recorded() ? backward(y, {.seed = seed}) : Gradients();
+      const Roundings roundings = roundings_of({y}, {seed});
+      noise_.push_back(roundings.error);
+      sizes_.push_back(roundings.size);
       std::vector<Values> gradients;
       for (std::size_t k = 0; k < inputs_.size(); ++k)
         gradients.push_back(counts(k) ? found[variables_[k]].values<double>() : Values());
       Values& of_row = analytic_.emplace_back();
+      double& largest = largest_.emplace_back(0);
       for (const Direction& column : columns_) {
         double derivative = 0;
         if (column.element)
@@ -215,6 +192,7 @@ class Comparison {
         else
           for (std::size_t k = 0; k < inputs_.size(); ++k) derivative += dot(gradients[k], column.numbers[k]);
         of_row.push_back(derivative);
+        if (column.element && std::isfinite(derivative)) largest = std::max(largest, std::abs(derivative));
       }
     }
   }
@@ -269,21 +247,20 @@ class Comparison {
 
   // Of a row's derivatives and of what it changes by near by, at most 1.
   double size_of(std::size_t row, const Differences& differences) const {
-    double size = differences.size(row);
-    for (std::size_t column = 0; column < columns_.size(); ++column)
-      if (columns_[column].element && std::isfinite(analytic_[row][column]))
-        size = std::max(size, std::abs(analytic_[row][column]));
-    return std::min(size, 1.0);
+    return std::min(std::max({differences.size(row), largest_[row], sizes_[row] / differences.scale()}), 1.0);
   }
 
   void compare_column(std::size_t number) {
     const Direction& column = columns_[number];
-    Differences differences([&](double t) { return moved(column, t); }, seen_here_, place_of(column), epsilon_);
-    // That nothing depends on an element is looked at more closely: a flat place hides what is beside it.
+    Differences differences([&](double t) { return moved(column, t); }, seen_here_, place_of(column), epsilon_, noise_);
+    // That nothing depends on an element is looked at more closely: a flat place hides what is beside it. Where that is
+    // so for many, the first tell.
     const bool idle =
         std::all_of(analytic_.begin(), analytic_.end(), [&](const Values& row) { return row[number] == 0; });
-    while (idle && !rows_.empty() && !differences.has_looked_everywhere() && differences.refine(0)) {
+    while (idle && !rows_.empty() && looked_closely_ < kIdle && !differences.has_looked_everywhere() &&
+           differences.refine(0)) {
     }
+    looked_closely_ += idle ? 1 : 0;
     for (std::size_t row = 0; row < rows_.size(); ++row) {
       const double size = size_of(row, differences);
       const auto settled = [&] {
@@ -335,6 +312,7 @@ class Comparison {
   const ManyFunction& f_;
   int order_;
   double epsilon_;
+  int looked_closely_ = 0;
   std::int64_t most_ = 0;  // elements of an input or output that are all checked
   const GradcheckOptions& options_;
   const Tensors& inputs_;
@@ -342,6 +320,8 @@ class Comparison {
   Tensors variables_, outputs_;
   std::vector<Values> here_;  // of the outputs
   Values seen_here_;          // by each row
+  Values noise_, sizes_;      // of each row: by roundings on the way, of what it is made
+  Values largest_;            // derivative of each row for an element
   std::vector<Direction> columns_, rows_;
   std::vector<Values> analytic_;  // row by row
   std::vector<GradcheckPair> pairs_;

@@ -82,8 +82,12 @@ std::optional<int> steadiest_pair(const Centrals& all) {
 
 // With one Richardson step the truncation error is of order h⁴ and rounding of order ε / h: ε^(1/5) balances them.
 // Steps below a few units in the last place of x are no steps; beside x = 0 there is no such limit, and 60 levels do.
-Differences::Differences(Curve curve, std::vector<double> here, Place place, double epsilon)
-    : curve_(std::move(curve)), here_(std::move(here)), size_of_x_(std::abs(place.x)), epsilon_(epsilon) {
+Differences::Differences(Curve curve, std::vector<double> here, Place place, double epsilon, std::vector<double> noise)
+    : curve_(std::move(curve)),
+      here_(std::move(here)),
+      noise_(std::move(noise)),
+      size_of_x_(std::abs(place.x)),
+      epsilon_(epsilon) {
   const int digits = static_cast<int>(-std::log2(epsilon));
   middle_ = digits / 5 - 1;
   finest_ = digits / 2;
@@ -98,8 +102,9 @@ Differences::Differences(Curve curve, std::vector<double> here, Place place, dou
 }
 
 void Differences::compute(int level) {
-  // Steps of one mantissa would round alike, and agree where they should not.
-  const double h = std::ldexp(scale_, -level) * (1 + 5 * (level % 3) / 64.0);
+  // Steps of one mantissa would round alike, and meet every wave of a length of 2^k at the same place.
+  constexpr double kMantissas[] = {0.9706, 1.0632, 1.1447};
+  const double h = std::ldexp(scale_ * kMantissas[((level % 3) + 3) % 3], -level);
   levels_[level] = {curve_(h), curve_(-h)};
 }
 
@@ -191,7 +196,8 @@ Centrals Differences::centrals(std::size_t component) const {
     const double size = std::max({std::abs(above), std::abs(below), std::abs(here_[component])});
     // f(x) has at least the error that rounding x by itself brings.
     const double slope = width > 0 ? (above - below) / width : kNothing;
-    all.push_back({number, slope, width, 4 * epsilon_ * std::max(size, std::abs(slope) * size_of_x_) / width});
+    all.push_back({number, slope, width,
+                   4 * std::max(epsilon_ * std::max(size, std::abs(slope) * size_of_x_), noise_[component]) / width});
   }
   add_noise(all, has_looked_everywhere() ? quantum(component) : 0);
   return all;
@@ -244,7 +250,8 @@ void Differences::find_kink(std::size_t component, Slope& slope) const {
     const double jump = std::abs(above - below), size = std::max(std::abs(above), std::abs(below));
     const double rest = std::abs(above_limit - below_limit);
     const double value = std::max(std::abs(here_[component]), size * std::abs(fine->second.above.at));
-    const double rounding = 4 * epsilon_ * value / (fine->second.above.at - fine->second.below.at);
+    const double rounding =
+        4 * std::max(epsilon_ * value, noise_[component]) / (fine->second.above.at - fine->second.below.at);
     const bool kink = rest > 0.5 * jump && rest < 1.25 * jump && jump > 50 * rounding + 1e-4 * size;
     if (!kink && 50 * rounding > 0.01 * size) continue;  // rounding hides what there may be
     if (coarse->first >= finest_) {

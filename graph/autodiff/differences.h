@@ -38,8 +38,8 @@ class Differences {
   };
 
   /// `here` is the curve at 0; steps are multiples of 1, or of the power of two below a larger |x|; values have the
-  /// relative rounding error `epsilon`.
-  Differences(Curve curve, std::vector<double> here, Place place, double epsilon);
+  /// relative rounding error `epsilon`, or the absolute one of `noise`, where that is larger.
+  Differences(Curve curve, std::vector<double> here, Place place, double epsilon, std::vector<double> noise);
   Slope slope(std::size_t component) const;
   /// Tries one or two steps more, with this component in mind; false where there is none left to try.
   bool refine(std::size_t component);
@@ -52,6 +52,8 @@ class Differences {
   bool may_be_stairs(std::size_t component) const;
   /// The largest finite value at 0 and at the first steps, for a change of x by its own size or by 1.
   double size(std::size_t component) const;
+  /// What the steps are multiples of.
+  double scale() const { return scale_; }
 
  private:
   struct Level {
@@ -66,7 +68,7 @@ class Differences {
   void find_kink(std::size_t component, Slope& slope) const;
 
   Curve curve_;
-  std::vector<double> here_;
+  std::vector<double> here_, noise_;
   double size_of_x_, scale_ = 1, epsilon_;
   int middle_, finest_, deepest_;
   Phase phase_ = Phase::near;

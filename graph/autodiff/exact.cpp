@@ -8,11 +8,17 @@
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/forward.h>
+#include <twopass/graph/autodiff/roundings.h>
+#include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/keeping.h>
 
 namespace twopass {
 namespace {
+
+constexpr double kOfF32 = 1e-5;     // what identities hold to in f32
+constexpr double kRounding = 2e-3;  // of what they hold to is one rounding
 
 Tensors floating(const Tensors& tensors) {
   Tensors of;
@@ -74,7 +80,7 @@ bool all_defined(const Tensors& tensors) {
 
 // An op may leave out what nobody asks for; what is asked for must not depend on what else is.
 void check_alone(const ManyFunction& f, const Tensors& inputs, const Tensors& v, const Tensors& together, double bound,
-                 const GradcheckOptions& options, GradcheckReport& report) {
+                 double rest, const GradcheckOptions& options, GradcheckReport& report) {
   constexpr std::size_t kMost = 32;
   if (together.size() < 2) return;
   std::size_t number = 0;
@@ -88,13 +94,13 @@ void check_alone(const ManyFunction& f, const Tensors& inputs, const Tensors& v,
     const Tensors u = drawn_like(alone, options.seed, "u alone"), of_all = {together[number++]};
     const std::string name = k < options.names.size() ? options.names[k] : fmt::format("input {}", k);
     add(report, fmt::format("the gradient for {} where no other is wanted", name), product(alone, u),
-        product(of_all, u), bound * size(u) * size(of_all) + bound * 1e-30);
+        product(of_all, u), bound * size(u) * size(of_all) + rest * size(u));
     // Derivatives that are 0 but for roundings are measured by what else there is.
     const Tensors ahead = tangents(outputs, {at[k]}, u, {.missing = Missing::undefined});
     if (all_defined(ahead) && finite({size(ahead)}))
       add(report, fmt::format("<v, J u> = <J' v, u>, J u in forward mode where {} alone moves", name),
           product(v, ahead), product(of_all, u),
-          bound * (size(v) * size(ahead) + size(u) * size(together)) + bound * 1e-30);
+          bound * (size(v) * size(ahead) + size(u) * size(together)) + rest * size(u));
   }
 }
 
@@ -103,11 +109,19 @@ void check_alone(const ManyFunction& f, const Tensors& inputs, const Tensors& v,
 void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, double bound,
                    const GradcheckOptions& options, GradcheckReport& report) {
   const RecordingScope on(true);
+  const KeepingScope keeping;
   const Tensors at = as_variables(inputs), of = floating(at);
   const Tensors outputs = floating(f(at));
   if (of.empty() || outputs.empty()) return;
   const Tensors u = drawn_like(of, options.seed, "u"), v = drawn_like(outputs, options.seed, "v"),
                 w = drawn_like(outputs, options.seed, "w");
+
+  // A function that casts on the way is as coarse as that.
+  const std::vector<Node*> nodes = nodes_behind(outputs);
+  if (std::any_of(nodes.begin(), nodes.end(), [](const Node* node) { return node->dtype == f32; }))
+    bound = std::max(bound, kOfF32);
+  // Where gradients are 0 but for roundings they are measured by what they are made of.
+  const double rest = bound * kRounding * roundings_of(outputs, v).size;
 
   const Tensors back = pulled(outputs, v, of, false);
   Tensors combined;
@@ -116,16 +130,16 @@ void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, doub
   if (!finite({size(back), size(back_w), size(back_both)})) return;
   add(report, "linearity of the gradient in its seed", product(back_both, u),
       2 * product(back, u) - 3 * product(back_w, u),
-      bound * size(u) * (2 * size(back) + 3 * size(back_w)) + bound * 1e-30);
+      bound * size(u) * (2 * size(back) + 3 * size(back_w)) + 5 * rest * size(u));
 
-  check_alone(f, inputs, v, back, bound, options, report);
+  check_alone(f, inputs, v, back, bound, rest, options, report);
   const double large = size(u) * size(back);
   const Tensors directions = as_variables(u);
   const Tensors ahead = tangents(outputs, of, directions, {.record = order > 1, .missing = Missing::undefined});
   const bool goes_forward = all_defined(ahead);
   if (goes_forward && finite({size(ahead)}))
     add(report, "<v, J u> = <J' v, u>, J u in forward mode", product(v, ahead), product(back, u),
-        bound * (size(v) * size(ahead) + large) + bound * 1e-30);
+        bound * (size(v) * size(ahead) + large) + rest * size(u));
   if (order < 2) return;
   const Tensors seeds = as_variables(v);
   // The gradient as a function of its seed is linear; its own transpose applied to u is J u.
@@ -133,20 +147,20 @@ void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, doub
   const Tensors forward = pulled(recorded, u, seeds, false);
   if (finite({size(forward)}))
     add(report, "<v, J u> = <J' v, u>", product(v, forward), product(back, u),
-        bound * (size(v) * size(forward) + large) + bound * 1e-30);
+        bound * (size(v) * size(forward) + large) + rest * size(u));
 
   const Tensors other = drawn_like(of, options.seed, "other u");
   const Tensors hessian_u = pulled(recorded, u, of, false), hessian_other = pulled(recorded, other, of, false);
   if (finite({size(hessian_u), size(hessian_other)}))
     add(report, "symmetry of second derivatives", product(other, hessian_u), product(u, hessian_other),
-        bound * (size(other) * size(hessian_u) + size(u) * size(hessian_other)) + bound * 1e-30);
+        bound * (size(other) * size(hessian_u) + size(u) * size(hessian_other)) + rest * size(u) * size(other));
   if (!goes_forward || !finite({size(ahead), size(hessian_u)})) return;
   // v' J u once more, from J u: its derivatives for x and for u are those of the gradient.
   const Tensors bent = pulled(ahead, v, of, false), straight = pulled(ahead, v, directions, false);
   add(report, "the derivative of J u in forward mode for x", product(other, bent), product(other, hessian_u),
-      bound * size(other) * (size(bent) + size(hessian_u)) + bound * 1e-30);
+      bound * size(other) * (size(bent) + size(hessian_u)) + rest * size(u) * size(other));
   add(report, "the derivative of J u in forward mode for u", product(other, straight), product(other, back),
-      bound * size(other) * (size(straight) + size(back)) + bound * 1e-30);
+      bound * size(other) * (size(straight) + size(back)) + rest * size(other));
 }
 
 }  // namespace twopass

@@ -129,6 +129,7 @@ GradcheckReport check(const ManyFunction& f, const Tensors& inputs, const Gradch
     check_exactly(subject.f, subject.inputs, highest, subject.exact, options, report);
     if (breaks_identities(report)) find_culprits(highest);
   }
+  if (report.pairs().empty()) report.note("nothing was checked: no floating input leads to a floating output");
   note_what_was_sampled(options, report);
   const KeepingScope keeping;
   for (std::string& line : untaken_branches(subject.f(as_variables(subject.inputs)))) report.note(std::move(line));

@@ -1,5 +1,6 @@
 // Whole Jacobians and Hessians: one record, and a pass over it for all unit vectors side by side.
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include <twopass/core/error.h>
@@ -42,28 +43,31 @@ Tensors at_units(const LinearMap& map, const Tensor& like) {
   const Tensors first = map(count ? reshape(units(shape, dtype, 0, 1), shape) : zeros(shape, dtype));
   for (const Tensor& each : first)
     if (!each.defined()) return {};
-  std::vector<Tensors> parts(first.size());
-  const auto add = [&](const Tensors& found) {
-    for (std::size_t k = 0; k < found.size(); ++k) parts[k].push_back(found[k]);
-  };
-  // Derivatives that are recorded are calls of their own; an anomaly scope looks at every call.
-  const bool alone = count < 2 || !plain(first) || AnomalyScope::current();
-  const auto together = alone ? std::nullopt : SideBySide::trace(map, shape, dtype);
-  if (together) {
-    const std::int64_t most = rows_at_once(together->elements());
-    for (std::int64_t at = 0; at < count; at += most)
-      add((*together)(units(shape, dtype, at, std::min(most, count - at))));
-  } else {
+  // Derivatives that are recorded are calls of their own.
+  if (!plain(first) || count == 0) {
+    std::vector<Tensors> rows(first.size());
     for (std::int64_t at = 0; at < std::max<std::int64_t>(1, count); ++at) {
-      Tensors found = at == 0 ? first : map(reshape(units(shape, dtype, at, 1), shape));
-      for (Tensor& each : found) each = expand_dims(each, 0);
-      add(found);
+      const Tensors found = at == 0 ? first : map(reshape(units(shape, dtype, at, 1), shape));
+      for (std::size_t k = 0; k < found.size(); ++k) rows[k].push_back(found[k]);
     }
+    Tensors stacked;
+    for (const Tensors& each : rows) stacked.push_back(count ? stack(each) : slice(stack(each), 0, 0, 0));
+    return stacked;
   }
   Tensors all;
-  for (std::size_t k = 0; k < parts.size(); ++k) {
-    const Tensor whole = parts[k].size() == 1 ? parts[k][0] : concat(parts[k], 0);
-    all.push_back(count ? whole : slice(whole, 0, 0, 0));
+  for (const Tensor& each : first) all.push_back(uninitialised(each.shape().inserted(0, count), each.dtype()));
+  const auto put = [&](const Tensors& found, std::int64_t at) {
+    for (std::size_t k = 0; k < found.size(); ++k)
+      std::memcpy(all[k].node().data + static_cast<std::size_t>(at) * first[k].node().bytes(), found[k].node().data,
+                  found[k].node().bytes());
+  };
+  // An anomaly scope looks at every call.
+  const bool alone = count == 1 || AnomalyScope::current();
+  const auto together = alone ? std::nullopt : SideBySide::trace(map, shape, dtype);
+  const std::int64_t most = together ? rows_at_once(together->elements()) : 1;
+  for (std::int64_t at = 0; at < count; at += most) {
+    const Tensor vectors = units(shape, dtype, at, std::min(most, count - at));
+    put(together ? (*together)(vectors) : at == 0 ? first : map(reshape(vectors, shape)), at);
   }
   return all;
 }

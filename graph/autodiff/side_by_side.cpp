@@ -1,8 +1,8 @@
 #include <twopass/graph/autodiff/side_by_side.h>
 
+#include <exception>
 #include <unordered_map>
 
-#include <twopass/core/error.h>
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/shaping.h>
@@ -15,12 +15,13 @@ std::optional<SideBySide> SideBySide::trace(const LinearMap& map, const Shape& s
   try {
     traced.symbol_ = symbol(shape, dtype, "v");
     traced.outputs_ = map(traced.symbol_);
-  } catch (const Error&) {
+  } catch (const std::exception&) {
     return std::nullopt;
   }
   for (Node* node : nodes_behind(traced.outputs_, traced.symbol_.node().number)) {
     if (!node->is(Node::kSymbol) || node == &traced.symbol_.node()) continue;
-    if (node->is(Node::kLeaf)) return std::nullopt;  // a symbol of somebody else
+    // A symbol of somebody else, or no room for one axis more.
+    if (node->is(Node::kLeaf) || node->shape.rank() == kMaxRank) return std::nullopt;
     traced.calls_.push_back(node);
     traced.elements_ += node->shape.elements();
   }

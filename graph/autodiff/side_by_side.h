@@ -16,7 +16,7 @@ using LinearMap = std::function<Tensors(const Tensor&)>;
 /// new first axis: rows of a Jacobian share each call (ops/stacking.h).
 class SideBySide {
  public:
-  /// None where the function reads elements of what it is given.
+  /// None where the function reads elements of what it is given, or where what it makes has no room for one axis more.
   static std::optional<SideBySide> trace(const LinearMap& map, const Shape& shape, DType dtype);
   /// The function's results for each row of x, along a first axis.
   Tensors operator()(const Tensor& x) const;

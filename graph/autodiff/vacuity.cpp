@@ -83,12 +83,12 @@ void note_zeros(const AloneCall& call, std::vector<std::string>& lines) {
       x = variable(x);
       ++floating;
     }
-  if (floating < 2) return;
+  if (floating < 2 || std::none_of(call.wanted.begin(), call.wanted.end(), [](bool wanted) { return wanted; })) return;
   const Tensor y = apply(*call.op, call.arguments, at);
   if (!y.recorded() || y.elements() == 0) return;
   const Gradients found = backward(y, {.seed = full(y.shape(), 1, y.dtype())});
   for (std::size_t k = 0; k < at.size(); ++k) {
-    if (!call.wanted[k] || !found.contains(at[k]) || at[k].elements() == 0) continue;
+    if (!found.contains(at[k]) || at[k].elements() == 0) continue;
     const auto values = found[at[k]].values<double>();
     if (std::all_of(values.begin(), values.end(), [](double g) { return g == 0; }))
       lines.push_back(fmt::format("never taken: nothing of {} comes from its input {}", call.text(), k));

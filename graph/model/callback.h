@@ -66,7 +66,7 @@ struct GradientChecksOptions {
   /// How many rows of the batch are checked: gradients are sums over rows.
   std::int64_t rows = 8;
   /// As in GradcheckOptions.
-  std::int64_t elements = 64;
+  std::int64_t elements = 0;
   std::uint64_t seed = 1;
   /// Given, it takes each report, of the epoch's number; else one that is not ok is an error.
   std::function<void(int, const GradcheckReport&)> report = {};

@@ -76,12 +76,15 @@ GradcheckReport Model::check_gradients(const TensorList& inputs, const TensorLis
   const Rows rows = own.input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "check_gradients");
-  Parameters parameters;
+  Parameters parameters, others;  // others are no part of training: constants here
   Tensors values;
   GradcheckOptions named = options;
   named.names.clear();
   for (const auto& [path, parameter] : named_parameters()) {
-    if (context.training && !parameter.trainable()) continue;
+    if (context.training && !parameter.trainable()) {
+      others.push_back(parameter);
+      continue;
+    }
     parameters.push_back(parameter);
     values.push_back(parameter.value());
     named.names.push_back(path);
@@ -90,12 +93,15 @@ GradcheckReport Model::check_gradients(const TensorList& inputs, const TensorLis
   if (at.seed == 0) at.seed = own.seed;
   if (!at.step.defined()) at.step = tensor(own.steps_done);
   const StateGuard states(this->parameters());
+  Tensors narrow_others;
+  for (const Parameter& each : others) narrow_others.push_back(each.value());
+  const Tensors wide_others = widened(narrow_others);
   // A check in double precision gives wide weights; where a layer refuses these, it comes back with the model's own.
   const Tensors own_rows = rows.batch(), own_wanted = wanted.batch();
   const Tensors wide_rows = widened(own_rows), wide_wanted = widened(own_wanted);
   const auto total = [&](const Tensors& weights) {
-    const Substitution scope(parameters, weights);
-    const bool wide = !weights.empty() && weights[0].dtype() == f64;
+    const bool wide = std::all_of(weights.begin(), weights.end(), [](const Tensor& w) { return w.dtype() == f64; });
+    const Substitution scope(parameters, weights), constants(others, wide ? wide_others : narrow_others);
     const Tensors x = wide ? wide_rows : own_rows, y = wide ? wide_wanted : own_wanted;
     return trainer.losses(own.call(x, at), {x, y, {}}).total;
   };

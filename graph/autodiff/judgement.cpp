@@ -1,0 +1,36 @@
+#include <twopass/graph/autodiff/judgement.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace twopass {
+
+Judgement judge(double analytic, const Slope& slope, double size, const GradcheckOptions& options) {
+  const double found = std::isfinite(slope.value) ? std::abs(slope.value) : 0;
+  const double absolute = options.absolute * size;
+  const double tolerance = absolute + options.relative * std::max(std::abs(analytic), found);
+  const double off = std::abs(analytic - slope.value);
+  const double bound = tolerance + 4 * slope.error;
+  // What is known to a thousand tolerances can be judged.
+  const bool known = std::isfinite(slope.error) && slope.error <= 1000 * (absolute + options.relative * found);
+  if (!std::isfinite(analytic))
+    return {known ? Verdict::fail : Verdict::unreliable, slope.value, bound, INFINITY, false};
+  if (slope.kink) {
+    const auto [low, high] = std::minmax(slope.below, slope.above);
+    const double slack = tolerance + 1e-6 * std::max(std::abs(low), std::abs(high)) + slope.error;
+    const double nearest = std::clamp(analytic, low, high);
+    if (std::abs(analytic - nearest) <= slack)
+      return {Verdict::kink, nearest, slack, std::abs(analytic - nearest), false};
+    if (off <= bound && known) return {Verdict::pass, slope.value, bound, off, false};
+    return {Verdict::fail, nearest, slack, std::abs(analytic - nearest), false};
+  }
+  if (known)
+    return {off <= bound ? Verdict::pass : Verdict::fail, slope.value, bound, off, slope.error <= 10 * tolerance};
+  // A flat place beside steps: what the larger steps see of these is not known, and 0 is what the smallest say.
+  if (slope.silent && std::abs(analytic) <= tolerance && !(found > 4 * slope.error))
+    return {Verdict::pass, 0, bound, std::abs(analytic), false};
+  return {off <= 1000 * slope.error || !std::isfinite(slope.value) ? Verdict::unreliable : Verdict::fail, slope.value,
+          bound, off, false};
+}
+
+}  // namespace twopass

@@ -1,0 +1,18 @@
+// What is said of a derivative and its differences. For the files of this folder.
+#pragma once
+#include <twopass/graph/autodiff/differences.h>
+#include <twopass/graph/autodiff/gradcheck.h>
+#include <twopass/graph/autodiff/report.h>
+
+namespace twopass {
+
+struct Judgement {
+  Verdict verdict;
+  double numerical, bound, off;
+  bool sure;  // more steps would not change it
+};
+
+/// `size` is that of the row's values and derivatives, at most 1: what is absolute to one function is not to another.
+Judgement judge(double analytic, const Slope& slope, double size, const GradcheckOptions& options);
+
+}  // namespace twopass

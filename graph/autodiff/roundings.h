@@ -1,0 +1,18 @@
+// How far roundings on the way move what a record computes. For the files of this folder.
+#pragma once
+#include <twopass/core/tensor.h>
+
+namespace twopass {
+
+/// What roundings of the values behind `outputs` do to Σ <seed, output>.
+struct Roundings {
+  double error = 0;  // the root of the sum of squares of ε value · derivative, over all elements of all recorded values
+  double size = 0;  // the same without ε: of what numbers the sum is made
+};
+
+/// By the derivatives for all values on the way, which one reverse pass gives (S. Linnainmaa, "Taylor expansion of the
+/// accumulated rounding error", 1976). The record must have kept its values (KeepingScope). A seed may be undefined:
+/// nothing of that output.
+Roundings roundings_of(const Tensors& outputs, const Tensors& seeds);
+
+}  // namespace twopass
