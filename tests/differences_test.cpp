@@ -152,6 +152,13 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("stairs inside of a function that hides them are told from waves and kinks: neither slope is believed") {
+  const auto hidden = [](const Tensor& t) { return cast(cast(sin(t), f32), f64) + square(t); };
+  for (const double claim : {std::cos(0.3) + 0.6, 0.6})  // the true one, and that of one tread
+    CHECK(verdict_on(hidden, 0.3, claim).verdict == Verdict::unreliable);
+  CHECK(verdict_on(hidden, 0.3, 100).verdict >= Verdict::unreliable);
+}
+
 TEST_CASE("waves whose length is a power of two are not met at the same place by every step") {
   const double k = 2 * M_PI * 131072;
   const auto wave = [k](const Tensor& t) { return t + sin(t * k); };

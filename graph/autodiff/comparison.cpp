@@ -265,7 +265,7 @@ class Comparison {
       const double size = size_of(row, differences);
       const auto settled = [&] {
         const Slope slope = differences.slope(row);
-        if (slope.kink || differences.may_be_stairs(row)) return false;
+        if (slope.kink || (slope.disputed && !differences.has_tried_all())) return false;
         const Judgement found = judge(analytic_[row][number], slope, size, options_);
         const double off = std::abs(analytic_[row][number] - slope.value);
         if (found.verdict == Verdict::pass &&

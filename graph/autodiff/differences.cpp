@@ -61,6 +61,19 @@ double contradiction(const Centrals& all, std::size_t k, double slope, double of
   return most;
 }
 
+// Whether what the smallest steps agree on, `slope`, is left all at once by larger ones, as where a step meets the edge
+// of a stair. Beside a kink and among waves they come near bit by bit.
+bool leaves_at_once(const Centrals& all, double slope, double other) {
+  for (std::size_t k = all.size(); k-- > 1;) {
+    const double off = std::abs(all[k].slope - slope);
+    if (!all[k].valid() || off <= 4 * all[k].rounding + 0.02 * std::abs(other - slope)) continue;
+    const bool known =
+        all[k - 1].level == all[k].level - 1 && k + 1 < all.size() && all[k + 1].level == all[k].level + 1;
+    return known && off > 0.8 * std::abs(all[k - 1].slope - slope);
+  }
+  return false;
+}
+
 // Of the pairs of neighbours that no smaller step contradicts, the one with the least difference and noise; of much the
 // same, the smallest steps.
 std::optional<int> steadiest_pair(const Centrals& all) {
@@ -154,15 +167,6 @@ bool Differences::silent(std::size_t component) const {
   return above.values[component] == here_[component] && below.values[component] == here_[component];
 }
 
-bool Differences::may_be_stairs(std::size_t component) const {
-  if (phase_ == Phase::done || !silent(component)) return false;
-  const Centrals all = centrals(component);
-  const auto first = std::find_if(all.begin(), all.end(), [&](const Central& c) { return c.level == middle_; });
-  const auto k = static_cast<std::size_t>(first - all.begin());
-  const double one = richardson(all, k), two = richardson(all, k + 1);
-  return std::abs(one - two) < std::abs(two) / 4;
-}
-
 // Where small changes are whole multiples of a number, as after a cast to f32 or a sum with a large number, no step
 // sees less than that number. Two changes or fewer are multiples of something by chance.
 double Differences::quantum(std::size_t component) const {
@@ -211,6 +215,7 @@ Slope Differences::slope(std::size_t component) const {
     return std::isfinite(c) ? c : kInfinity;
   };
   const double least = has_looked_everywhere() ? quantum(component) : 0;
+  Slope rival{.error = kInfinity};  // what larger steps agree on
   for (std::size_t k = 0; k + 2 < all.size(); ++k) {
     double error = change(k);
     if (!std::isfinite(error)) continue;
@@ -222,9 +227,14 @@ Slope Differences::slope(std::size_t component) const {
     const double value = richardson(all, k + 1);
     error += 3 * (fine.rounding + 4 * least / fine.width);
     // What smaller steps see must be the same, but for this one's truncation and their noise.
-    error = std::max(error, contradiction(all, k + 2, value, std::abs(fine.slope - value)));
+    const double off = contradiction(all, k + 2, value, std::abs(fine.slope - value));
+    if (off > error && error < 0.01 * std::abs(value) && error < rival.error) rival = {.value = value, .error = error};
+    error = std::max(error, off);
     if (error < best.error) best = {.value = value, .error = error};
   }
+  const double apart = std::abs(rival.value - best.value);
+  best.disputed = std::isfinite(rival.error) && apart > 10 * (rival.error + best.error);
+  if (best.disputed && leaves_at_once(all, best.value, rival.value)) best.error = apart;
   best.silent = has_looked_everywhere() && silent(component);
   find_kink(component, best);
   return best;

@@ -14,7 +14,8 @@ struct Slope {
   double error = 0;             // how far off it may be: what another step changes, rounding, what smaller steps say
   double below = 0, above = 0;  // the one-sided derivatives where there is a kink
   bool kink = false;
-  bool silent = false;  // the smallest steps change nothing at all
+  bool silent = false;    // the smallest steps change nothing at all
+  bool disputed = false;  // larger steps agree on something else: values rounded to stairs, or a kink near by
 };
 
 /// The derivative at 0 of a curve of several components. Steps are powers of two: first three around the one that
@@ -47,9 +48,7 @@ class Differences {
   bool has_looked_everywhere() const { return phase_ >= Phase::around; }
   /// Whether the neighbours of the best of these were too.
   bool has_looked_closely() const { return phase_ >= Phase::rest; }
-  /// Whether the smallest steps change nothing where the first agree on a slope: a flat place, or values that are
-  /// rounded to stairs. Only all steps tell.
-  bool may_be_stairs(std::size_t component) const;
+  bool has_tried_all() const { return phase_ == Phase::done; }
   /// The largest finite value at 0 and at the first steps, for a change of x by its own size or by 1.
   double size(std::size_t component) const;
   /// What the steps are multiples of.

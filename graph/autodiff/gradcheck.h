@@ -15,8 +15,8 @@ struct GradcheckOptions {
   /// 1 checks gradients, 2 the gradients of gradients too, and so on.
   int order = 1;
   /// |analytic - numerical| may be absolute · s + relative · max(|analytic|, |numerical|), and what the differences say
-  /// of their own error; s is the size of the output's values and derivatives and of the terms that they are made of, at
-  /// most 1.
+  /// of their own error; s is the size of the output's values and derivatives and of the terms that they are made of,
+  /// at most 1.
   double absolute = 1e-10;
   double relative = 1e-8;
   /// An input or output of more elements is checked at an eighth as many of them, drawn at random, and in directions.
