@@ -5,6 +5,7 @@
 #include <twopass/ops/convolution.h>
 #include <twopass/ops/pooling.h>
 #include <twopass/ops/reduction_kernels.h>
+#include <twopass/ops/stacking.h>
 #include <twopass/ops/windows.h>
 
 namespace twopass {
@@ -132,6 +133,9 @@ const TypedOp<AverageArgs>& average_op() {
         return {apply(spread_op(), SpreadArgs{args, {call.shape(0)[2], call.shape(0)[3]}}, {g})};
       },
       .linear = Linear::jointly,
+      .stacked = [](const AverageArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return as_one_batch(average_op(), boxed(args), in, which);
+      },
       .samples = {{{}, {sample::uniform({2, 2, 4, 5})}},
                   {{.window = {3, 2}, .strides = {1, 2}, .padding = {1, 0, 0, 1}}, {sample::uniform({1, 2, 3, 4})}},
                   {{.padding = {1, 1, 1, 1}, .count_padding = true}, {sample::uniform({1, 1, 2, 4})}},
@@ -168,6 +172,9 @@ const TypedOp<SpreadArgs>& spread_op() {
         return {apply(average_op(), AverageArgs(args), {h})};
       },
       .linear = Linear::jointly,
+      .stacked = [](const SpreadArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return as_one_batch(spread_op(), boxed(args), in, which);
+      },
       .samples = {{{}, {sample::uniform({2, 1, 1, 1})}},
                   {{{.window = {3, 2}, .strides = {1, 2}, .padding = {1, 0, 0, 1}}, {3, 4}},
                    {sample::uniform({1, 2, 2, 2})}},

@@ -11,6 +11,7 @@
 #include <twopass/ops/pooling.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace convolution {
@@ -209,6 +210,9 @@ const TypedOp<ConvolutionArgs>& convolution_op() {
       .keeps = Keep::first | Keep::second | (kRelu ? Keep::output : Keep::none),
       .gradient = convolution_gradient<kRelu>,
       .tangent = convolution_tangent<kRelu>,
+      .stacked = [](const ConvolutionArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return as_one_batch(convolution_op<kRelu>(), boxed(args), in, which);
+      },
       .samples = convolution_samples<kRelu>(),
       .examples = convolution_examples<kRelu>(),
       .refuses = {{{},
@@ -251,6 +255,9 @@ const TypedOp<GradientArgs>& input_gradient_op() {
                 call.wants(1) ? kernel_gradient(args, h, call.input(0), call.shape(1)) : Tensor()};
       },
       .linear = Linear::each,
+      .stacked = [](const GradientArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return as_one_batch(input_gradient_op(), boxed(args), in, which);
+      },
       .samples = {{{.size = {3, 4}}, {sample::uniform({2, 3, 2, 2}), sample::uniform({3, 2, 2, 3})}},
                   {{.strides = {2, 1}, .padding = {1, 0, 2, 1}, .dilation = {1, 2}, .size = {4, 3}},
                    {sample::uniform({1, 2, 2, 4}), sample::uniform({2, 2, 3, 2})}},

@@ -10,6 +10,7 @@
 #include <twopass/ops/rules.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/shaping_kernels.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace {
@@ -112,6 +113,11 @@ const TypedOp<ScanArgs>& cumsum_op() {
         return {cumsum(g, static_cast<int>(args.axis), args.backward ? Scan::forward : Scan::backward)};
       },
       .linear = Linear::jointly,
+      .stacked = [](const ScanArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        ScanArgs behind = args;
+        behind.axis = behind_first(args.axis);
+        return apply(cumsum_op(), behind, {in[0]});
+      },
       .samples = {{{}, {sample::uniform({2, 5})}}, {{0, true}, {sample::uniform({3, 2})}}},
       .examples = {{{}, {{{1, 2, 3}, {4, 5, 6}}}, {{1, 3, 6}, {4, 9, 15}}},
                    {{0, true}, {{{1, 2}, {3, 4}}}, {{4, 6}, {3, 4}}},

@@ -53,6 +53,16 @@ Tensors aligned(const Tensors& inputs, const std::vector<bool>& which) {
   return with;
 }
 
+Tensor as_one_batch(const Op& op, const ArgumentsPointer& arguments, const Tensors& inputs,
+                    const std::vector<bool>& which) {
+  if (!which[0] || std::count(which.begin(), which.end(), true) > 1) return {};
+  const Shape& x = inputs[0].shape();
+  Tensors batch = inputs;
+  batch[0] = reshape(inputs[0], x.without(0).with(0, x[0] * x[1]));
+  const Tensor y = apply(op, arguments, batch);
+  return reshape(y, y.shape().with(0, x[1]).inserted(0, x[0]));
+}
+
 Tensors all_stacked(const Tensors& inputs, const std::vector<bool>& which) {
   const std::int64_t count = count_of(inputs, which);
   Tensors with;

@@ -16,6 +16,10 @@ Tensor apply_stacked(const Op& op, const ArgumentsPointer& arguments, const Tens
 constexpr std::int64_t behind_first(std::int64_t axis) { return axis < 0 ? axis : axis + 1; }
 /// The inputs with axes of size 1 between the new one and their own, so that they broadcast as their parts do.
 Tensors aligned(const Tensors& inputs, const std::vector<bool>& which);
+/// The call of an op whose first input is a batch of whatever size, and alone is stacked: the batches are one.
+/// Undefined where others are stacked.
+Tensor as_one_batch(const Op& op, const ArgumentsPointer& arguments, const Tensors& inputs,
+                    const std::vector<bool>& which);
 /// All with the new axis: what is the same for all calls is repeated.
 Tensors all_stacked(const Tensors& inputs, const std::vector<bool>& which);
 

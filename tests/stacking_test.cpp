@@ -79,7 +79,7 @@ TEST_CASE("rules for calls side by side are used: one product for all rows of a 
   const Tensor together = by_rule("matmul", {Random(2).normal({7, 2, 5}, f64), w}, {true, false});
   CHECK(together.shape() == Shape({7, 2, 4}));
   CHECK(by_rule("sum", {ones({7, 2})}, {true}).shape() == Shape({7}));
-  CHECK(!by_rule("cumsum", {ones({7, 2})}, {true}).defined());
+  CHECK(!by_rule("cumprod", {ones({7, 2})}, {true}).defined());
 }
 
 TEST_CASE("no calls at all give nothing, of the right shape; a rule that gives another shape is refused with its op") {
