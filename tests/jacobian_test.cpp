@@ -43,6 +43,23 @@ Tensor network(const Tensor& x) {
 
 }  // namespace
 
+TEST_CASE("Jacobians and Hessians nest to the fourth order") {
+  // The fourth derivative of x₀⁴ x₁ + sin x₁: 24 x₁ for x₀ four times, 24 x₀ for x₀ three times and x₁, sin x₁ for x₁.
+  const Function f = [](const Tensor& x) {
+    const Tensor a = slice(x, 0, 0, 1), b = slice(x, 0, 1, 2);
+    return sum(pow(a, 4.0) * b + sin(b));
+  };
+  const Function second = [&](const Tensor& x) { return hessian(f, x); };
+  const Function third = [&](const Tensor& x) { return jacobian(second, x); };
+  const Tensor fourth = jacobian(third, tensor({0.5, 1.3}, f64));
+  REQUIRE(fourth.shape() == Shape({2, 2, 2, 2}));
+  for (std::int64_t k = 0; k < 16; ++k) {
+    const int ones = static_cast<int>((k & 1) + (k >> 1 & 1) + (k >> 2 & 1) + (k >> 3 & 1));
+    const double expected = ones == 0 ? 24 * 1.3 : ones == 1 ? 24 * 0.5 : ones == 4 ? std::sin(1.3) : 0;
+    CHECK(fourth.at<double>(k) == Approx(expected).epsilon(1e-12).scale(1));
+  }
+}
+
 TEST_CASE("jvp gives the derivatives of calculus, nested to the fourth order and mixed with grad") {
   const Tensor one = number(1);
   const auto d = [&](auto f) { return [f, one](const Tensor& x) { return jvp(f, x, one); }; };

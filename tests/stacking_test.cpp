@@ -3,6 +3,7 @@
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/custom.h>
+#include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/autodiff/transforms.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
@@ -96,6 +97,20 @@ TEST_CASE("no calls at all give nothing, of the right shape; a rule that gives a
                        "4 calls of stacked_wrongly side by side give f64 (4,), where each gives f64 (2,): see its "
                        "record's stacked",
                        Error);
+}
+
+TEST_CASE("the check of an op finds a rule for calls side by side that is wrong") {
+  const TypedOp<> op(
+      {.name = "stacked_thrice",
+       .doc = "2 x.",
+       .shape = same_floating,
+       .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return x + x; }); },
+       .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {g * 2.0}; },
+       .stacked = [](const NoArgs&, const Tensors& in, const std::vector<bool>&) -> Tensor { return in[0] * 3.0; },
+       .samples = {{{}, {sample::uniform({3})}}}});
+  const GradcheckReport report = gradcheck(op);
+  CHECK(!report.ok());
+  CHECK(report.text().find("sample 0, calls side by side: fail") != std::string::npos);
 }
 
 TEST_CASE("Jacobians through shapes without room for one axis more, and of more rows than go at once, are right") {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <optional>
 
@@ -16,6 +17,8 @@
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/keeping.h>
+#include <twopass/ops/shaping.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace {
@@ -136,6 +139,21 @@ GradcheckReport check(const ManyFunction& f, const Tensors& inputs, const Gradch
   return report;
 }
 
+// Two calls in one give what each gives: at the element that is furthest off.
+ExactCheck check_side_by_side(const Op& op, const ArgumentsPointer& arguments, const Tensors& one, const Tensors& two) {
+  Tensors both;
+  for (std::size_t k = 0; k < one.size(); ++k) both.push_back(stack({one[k], two[k]}));
+  const auto together = apply_stacked(op, arguments, both, std::vector<bool>(both.size(), true)).values<double>();
+  const auto apart = stack({apply(op, arguments, one), apply(op, arguments, two)}).values<double>();
+  ExactCheck check{.name = "calls side by side", .bound = kExact};
+  for (std::size_t k = 0; k < apart.size(); ++k) {
+    const double bound = kExact * std::max(1.0, std::abs(apart[k])), off = std::abs(together[k] - apart[k]);
+    const bool same = off <= bound || together[k] == apart[k] || (std::isnan(together[k]) && std::isnan(apart[k]));
+    if (check.ok && !same) check = {check.name, together[k], apart[k], bound, false};
+  }
+  return check;
+}
+
 }  // namespace
 
 GradcheckReport gradcheck(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs,
@@ -155,11 +173,18 @@ GradcheckReport gradcheck(const Op& op, const GradcheckOptions& options) {
     const Op::Sample& sample = op.samples()[k];
     const auto f = [&](const Tensors& at) { return Tensors{apply(op, sample.arguments, at)}; };
     Random random(seed_of(options.seed, fmt::format("{}/{}", op.name(), k)));
+    Tensors before;
     for (int draw = 0; draw < options.draws; ++draw) {
       Tensors inputs;
       for (const auto& input : sample.inputs) inputs.push_back(input.draw(random, f64));
       report.add(check(f, inputs, options),
                  draw == 0 ? fmt::format("sample {}, ", k) : fmt::format("sample {} drawn again, ", k));
+      if (draw == 1 && options.exact && !inputs.empty()) {
+        ExactCheck check = check_side_by_side(op, sample.arguments, before, inputs);
+        check.name = fmt::format("sample {}, {}", k, check.name);
+        report.add(std::move(check));
+      }
+      before = std::move(inputs);
     }
   }
   return report;
