@@ -1,8 +1,11 @@
 #include <doctest/doctest.h>
+#include <twopass/core/random.h>
 #include <twopass/graph/autodiff/custom.h>
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/products.h>
+#include <twopass/ops/reduction.h>
 
 #include <cmath>
 #include <functional>
@@ -157,6 +160,18 @@ TEST_CASE("stairs inside of a function that hides them are told from waves and k
   for (const double claim : {std::cos(0.3) + 0.6, 0.6})  // the true one, and that of one tread
     CHECK(verdict_on(hidden, 0.3, claim).verdict == Verdict::unreliable);
   CHECK(verdict_on(hidden, 0.3, 100).verdict >= Verdict::unreliable);
+}
+
+TEST_CASE("what f32 values inside of a function do to it is reckoned: its derivatives are not called wrong") {
+  const Tensor w = Random(3).normal({5, 4});
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    const GradcheckReport report =
+        gradcheck([&](const Tensors& in) { return sum(square(cast(matmul(cast(in[0], f32), w), f64))); },
+                  {Random(seed).normal({2, 5}, f64)}, {.blame = false});
+    CAPTURE(report.text());
+    for (const GradcheckPair& pair : report.pairs()) CHECK(pair.verdict != Verdict::fail);
+    for (const ExactCheck& check : report.exact()) CHECK(check.ok);
+  }
 }
 
 TEST_CASE("waves whose length is a power of two are not met at the same place by every step") {

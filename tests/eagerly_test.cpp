@@ -192,6 +192,27 @@ TEST_CASE("eagerly() sees what the plan has set before it") {
   CHECK(w.value().item<double>() == 100);
 }
 
+TEST_CASE("a function that runs eagerly may differentiate something itself, in a plan without a gradient too") {
+  const auto cubed = [](const Tensors& in) {
+    const Tensor v = variable(in[0]);
+    return backward(sum(v * v * v))[v];
+  };
+  const Plan slopes = plan([&](const Tensors& in) -> Tensors { return {eagerly(cubed, in)}; }, {ones({2})});
+  CHECK(slopes({tensor({2.0f, 3.0f})})[0].values<double>() == std::vector<double>{12, 27});
+}
+
+TEST_CASE("a layer that throws on the ones that a plan is made with trains op by op") {
+  const Tensor x = input({2}, "x");
+  const auto picky = [](const Tensor& t) {
+    if (t.shape().open()) return t;
+    if (t.at<double>(0) == 1) throw std::runtime_error("no ones");
+    return t * 2.0;
+  };
+  Model model(x, Dense(1)(Lambda(picky)(x)));
+  model.compile({.loss = mean_squared_error()});
+  CHECK(model.fit(zeros({4, 2}), ones({4, 1}), {.epochs = 1, .verbose = 0})["loss"].size() == 1);
+}
+
 TEST_CASE("runs that a plan was not made for are refused with what differs, and change nothing") {
   const Parameter w(tensor({1.0}), "w"), other(tensor({1.0}), "other");
   const auto planned = [&](const std::function<Tensor(const Tensors&)>& f) {
@@ -214,6 +235,12 @@ TEST_CASE("runs that a plan was not made for are refused with what differs, and 
   refused([&](const Tensors& in) { return one(in) ? in[0] : in[0] * other; },
           "parameter \"other\" is read, which was not when the plan was made");
   refused([&](const Tensors& in) { return one(in) ? in[0] : detach(in[0]); }, "depends on other inputs or parameters");
+  refused(
+      [&](const Tensors& in) {
+        const Tensor read = other;
+        return one(in) ? in[0] : in[0] * read;
+      },
+      "depends on other inputs or parameters");
   refused(
       [&](const Tensors& in) {
         if (!one(in)) other.set(zeros({1}));

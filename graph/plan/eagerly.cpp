@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <limits>
 #include <memory>
 #include <tuple>
@@ -36,7 +37,8 @@ struct Eager {
   std::string why;
   std::size_t inputs = 0;
   Parameters parameters;
-  std::vector<bool> reached;  // which of all these f's output depends on
+  std::vector<bool> wanted;   // through which of all these derivatives pass
+  std::vector<bool> reached;  // which of these f's output depends on
   Spec output{{}, f32};
   Precision precision = Precision::single;
   std::shared_ptr<Recorded> recorded;
@@ -93,10 +95,10 @@ void forward(const Eager& eager, Inputs in, Output out) {
     Tensor x;
     if (k >= eager.inputs) x = eager.parameters[k - eager.inputs].value();
     if (!x.defined() || x.node().data != in[k].bytes) x = copied(in[k]);
-    given.push_back(records && eager.reached[k] ? variable(x) : x);
+    given.push_back(records && eager.wanted[k] ? variable(x) : x);
   }
   const std::uint64_t start = Node::next_number(0);
-  const RecordingScope on(records);
+  const RecordingScope on(true);  // f may differentiate something itself
   const Tensor y = run(eager, given);
   std::copy_n(y.node().data, y.node().bytes(), out.bytes);
   if (!records) return;
@@ -193,6 +195,7 @@ void learn(Eager& eager, Tensors& inputs) {
   eager.output = {y.shape(), y.dtype()};
   eager.parameters = reads.parameters();
   given.insert(given.end(), reads.tensors().begin(), reads.tensors().end());
+  for (const Tensor& x : given) eager.wanted.push_back(x.recorded());
   eager.reached = reached_from(y, given, start);
 }
 
@@ -202,6 +205,7 @@ Tensor planned_eagerly(const Function& f, const Tensors& inputs, const std::stri
               .why = why,
               .inputs = inputs.size(),
               .parameters = {},
+              .wanted = {},
               .reached = {},
               .precision = products_precision(),
               .recorded = std::make_shared<Recorded>()};
@@ -225,7 +229,7 @@ Tensors planning::traced_or_eagerly(const std::function<Tensors()>& trace, const
     try {
       const std::string why = error.what();
       return {planned_eagerly(f, inputs, why.substr(0, why.find('\n')))};
-    } catch (const Error&) {
+    } catch (const std::exception&) {
       // The first error tells more.
     }
     throw;
