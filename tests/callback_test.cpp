@@ -66,6 +66,14 @@ class Recorder : public Callback {
 
 }  // namespace
 
+TEST_CASE("a callback that is null is refused before anything begins") {
+  const Tensor x = input({1}, "x");
+  Model model(x, Dense(1)(x));
+  model.compile({.loss = mean_squared_error()});
+  CHECK_THROWS_WITH_AS(model.fit(ones({2, 1}), ones({2, 1}), {.verbose = 0, .callbacks = {nullptr}}),
+                       "fit: callback 0 is null", Error);
+}
+
 TEST_CASE("early stopping ends training once the loss has not improved for `patience` epochs") {
   CHECK(trained({3, 2, 4, 5, 1, 1}, {.monitor = "loss", .patience = 2}).epochs == 4);
   CHECK(trained({3, 2, 4, 1, 5, 6}, {.monitor = "loss", .patience = 2}).epochs == 6);

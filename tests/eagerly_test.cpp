@@ -106,6 +106,27 @@ std::string same_planned(const std::function<Tensor(const Tensor&)>& body, const
 
 }  // namespace
 
+TEST_CASE("a layer that looks at values is part of a model: its shapes are asked for with ones, weights undrawn") {
+  const auto either = [](const Tensor& h) { return mean(h).item<float>() > 0 ? h * 2.0 : concat({h, h}, 1); };
+  const Tensor x = input({3}, "x");
+  const auto model_of = [&] {
+    Model model(x, Dense(2)(Lambda([](const Tensor& h) {
+                  return mean(h).item<float>() > 0.1 ? h * 2.0 : square(h);
+                })(Dense(4)(x))),
+                {.seed = 5});
+    return model;
+  };
+  CHECK(Lambda(either)(x).shape() == Shape({kOpen, 3}));
+  Model planned = model_of(), eager = model_of();
+  CHECK(planned.outputs()[0].shape() == Shape({kOpen, 2}));
+  planned.compile({.loss = mean_squared_error()});
+  eager.compile({.loss = mean_squared_error(), .run_eagerly = true});
+  const Tensor rows = Random(1).normal({8, 3}), targets = Random(2).normal({8, 2});
+  const FitOptions options{.epochs = 3, .verbose = 0};
+  CHECK(planned.fit(rows, targets, options)["loss"] == eager.fit(rows, targets, options)["loss"]);
+  CHECK(planned.step_plan(rows, targets).text().find("lambda; runs eagerly") != std::string::npos);
+}
+
 TEST_CASE("a layer that reads values runs eagerly within the plan, which says so, and trains to the bits of op by op") {
   const auto gated = [](const Tensor& h) { return large(h * 10.0) ? h * 0.5 : h; };
   const std::string text = same_planned([&](const Tensor& h) { return Lambda(gated)(h); });

@@ -76,6 +76,19 @@ TEST_CASE("at a kink a subgradient passes as a kink, and one outside the slopes 
   CHECK(pair_of(wrong, "input 0").verdict == Verdict::fail);
 }
 
+TEST_CASE("where all elements lie at kinks a direction through them is one too, whatever subgradients add up to") {
+  const auto f = [](const Tensors& in) { return sum(relu(in[0]) * tensor({1.0, -1.0}, f64)); };
+  const GradcheckReport report = gradcheck(f, {zeros({2}, f64)});
+  CAPTURE(report.text());
+  CHECK(report.ok());
+  // Both winners of a tie taking the gradient is found where the direction has no kink.
+  const auto twice = [](const Tensors& in) {
+    const Tensor top = max(in[0]);
+    return top + sum((in[0] - detach(in[0])) * 0.5);
+  };
+  CHECK(!gradcheck(twice, {ones({2}, f64)}).ok());
+}
+
 TEST_CASE("a kink beside the point is no kink: smaller steps stay on one side of it") {
   for (const double at : {1e-2, 1e-4, -1e-6}) {
     const auto report = gradcheck([](const Tensors& x) { return abs(x[0]); }, {single(at)});

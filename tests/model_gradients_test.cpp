@@ -9,6 +9,7 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
 
 #include <string>
 #include <vector>
@@ -106,6 +107,32 @@ TEST_CASE("a layer that caught f32 numbers is checked in f32, which is said with
   CHECK(report.ok());
   CHECK(report.text().find("f takes f32 only (") != std::string::npos);
   CHECK(report.text().find("f64") != std::string::npos);
+}
+
+TEST_CASE("a rule of a custom gradient that caught f32 numbers is checked in f32 too") {
+  const Tensor scale = full({4}, 2.0);
+  const auto squared = custom_gradient(
+      [](const Tensors& in) { return square(in[0]); },
+      [scale](const Tensors& in, const Tensor&, const Tensor& g) { return Tensors{g * in[0] * scale}; });
+  const Tensor x = input({3}, "x");
+  Model model(x, Dense(1)(Lambda([squared](const Tensor& t) { return squared({t}); })(Dense(4)(x))));
+  model.compile({.loss = mean_squared_error()});
+  const GradcheckReport report = model.check_gradients(drawn({5, 3}, 5), drawn({5, 1}, 6));
+  CAPTURE(report);
+  CHECK(report.ok());
+  CHECK(report.text().find("f takes f32 only (") != std::string::npos);
+}
+
+TEST_CASE("relu networks on inputs with many zeros have kinks, which are no mistakes") {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    const Tensor x = input({6}, "x");
+    Model model(x, Dense(3, {.activation = "softmax"})(Dense(5, {.activation = "relu"})(x)), {.seed = seed});
+    model.compile({.loss = sparse_categorical_crossentropy()});
+    const Tensor rows = concat({zeros({2, 6}), drawn({2, 6}, seed)}, 0);
+    const GradcheckReport report = model.check_gradients(rows, cast(tensor({0.0, 1.0, 2.0, 0.0}), i64));
+    CAPTURE(report);
+    CHECK(report.ok());
+  }
 }
 
 TEST_CASE("small models are checked whole, large ones in part") {

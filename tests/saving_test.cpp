@@ -158,6 +158,17 @@ TEST_CASE("I7: weights that are missing, unknown or misshapen are told in one me
   CHECK(bits(other) == before);
 }
 
+TEST_CASE("a layer whose activation is a function of the user's is refused by name, as no file can hold that") {
+  const Scratch file;
+  const Tensor x = input({4});
+  const auto own = [](const Tensor& t) { return t * 100.0; };
+  CHECK_THROWS_WITH_AS(Model(x, Dense(2, {.activation = own, .name = "own"})(x)).save(file.path),
+                       Contains("layer \"own\" (Dense) can't be saved"), Error);
+  CHECK_THROWS_WITH_AS(Model(x, Activation(own, {.name = "own"})(x)).save(file.path),
+                       Contains("layer \"own\" (Activation) can't be saved"), Error);
+  CHECK_FALSE(is_file(file.path));
+}
+
 TEST_CASE("a lambda is refused by name before anything is written; its weights can be saved") {
   const Scratch file;
   const Tensor x = input({4});

@@ -266,7 +266,7 @@ class Comparison {
       const auto settled = [&] {
         const Slope slope = differences.slope(row);
         if (slope.kink || (slope.disputed && !differences.has_tried_all())) return false;
-        const Judgement found = judge(analytic_[row][number], slope, size, options_);
+        const Judgement found = judge(analytic_[row][number], slope, size, !column.element, options_);
         const double off = std::abs(analytic_[row][number] - slope.value);
         if (found.verdict == Verdict::pass &&
             off <= options_.absolute * size + options_.relative * std::abs(slope.value))
@@ -283,7 +283,7 @@ class Comparison {
 
   void note(std::size_t row, std::size_t column, const Slope& slope, double size_here) {
     const double analytic = analytic_[row][column];
-    const Judgement found = judge(analytic, slope, size_here, options_);
+    const Judgement found = judge(analytic, slope, size_here, !columns_[column].element, options_);
     const std::size_t place = pair_of(columns_[column].of, rows_[row].of);
     GradcheckPair& pair = pairs_[place];
     vacuous_[place] = vacuous_[place] && analytic == 0 && found.verdict == Verdict::pass;

@@ -61,15 +61,17 @@ double contradiction(const Centrals& all, std::size_t k, double slope, double of
   return most;
 }
 
-// Whether what the smallest steps agree on, `slope`, is left all at once by larger ones, as where a step meets the edge
-// of a stair. Beside a kink and among waves they come near bit by bit.
-bool leaves_at_once(const Centrals& all, double slope, double other) {
-  for (std::size_t k = all.size(); k-- > 1;) {
-    const double off = std::abs(all[k].slope - slope);
-    if (!all[k].valid() || off <= 4 * all[k].rounding + 0.02 * std::abs(other - slope)) continue;
-    const bool known =
-        all[k - 1].level == all[k].level - 1 && k + 1 < all.size() && all[k + 1].level == all[k].level + 1;
-    return known && off > 0.8 * std::abs(all[k - 1].slope - slope);
+// Whether what the smallest steps agree on, `slope`, is left all at once by those of `level` or smaller, for something
+// of much the same size at all of these, as where steps meet ever more edges of stairs. Beside a kink and among waves
+// they come near bit by bit, and beside one jump they are the further off the smaller they are. Larger steps meet the
+// kinks of a network as they meet stairs.
+bool leaves_at_once(const Centrals& all, double slope, double other, int level) {
+  constexpr std::size_t kBack = 3;
+  for (std::size_t k = all.size(); k-- > kBack;) {
+    const auto off = [&](std::size_t at) { return std::abs(all[at].slope - slope); };
+    if (!all[k].valid() || off(k) <= 4 * all[k].rounding + 0.02 * std::abs(other - slope)) continue;
+    const bool known = k + 1 < all.size() && all[k + 1].level - all[k - kBack].level == static_cast<int>(kBack) + 1;
+    return known && all[k].level >= level && off(k) > 0.8 * off(k - 1) && off(k) < 3 * off(k - kBack);
   }
   return false;
 }
@@ -234,7 +236,8 @@ Slope Differences::slope(std::size_t component) const {
   }
   const double apart = std::abs(rival.value - best.value);
   best.disputed = std::isfinite(rival.error) && apart > 10 * (rival.error + best.error);
-  if (best.disputed && leaves_at_once(all, best.value, rival.value)) best.error = apart;
+  best.stairs = best.disputed && leaves_at_once(all, best.value, rival.value, finest_ - 3);
+  if (best.stairs) best.error = apart;
   best.silent = has_looked_everywhere() && silent(component);
   find_kink(component, best);
   return best;

@@ -16,6 +16,7 @@ struct Slope {
   bool kink = false;
   bool silent = false;    // the smallest steps change nothing at all
   bool disputed = false;  // larger steps agree on something else: values rounded to stairs, or a kink near by
+  bool stairs = false;    // and the smallest may see one tread of stairs
 };
 
 /// The derivative at 0 of a curve of several components. Steps are powers of two: first three around the one that

@@ -5,7 +5,7 @@
 
 namespace twopass {
 
-Judgement judge(double analytic, const Slope& slope, double size, const GradcheckOptions& options) {
+Judgement judge(double analytic, const Slope& slope, double size, bool direction, const GradcheckOptions& options) {
   const double found = std::isfinite(slope.value) ? std::abs(slope.value) : 0;
   const double absolute = options.absolute * size;
   const double tolerance = absolute + options.relative * std::max(std::abs(analytic), found);
@@ -22,8 +22,12 @@ Judgement judge(double analytic, const Slope& slope, double size, const Gradchec
     if (std::abs(analytic - nearest) <= slack)
       return {Verdict::kink, nearest, slack, std::abs(analytic - nearest), false};
     if (off <= bound && known) return {Verdict::pass, slope.value, bound, off, false};
+    if (direction) return {Verdict::kink, nearest, slack, std::abs(analytic - nearest), false};
     return {Verdict::fail, nearest, slack, std::abs(analytic - nearest), false};
   }
+  // That both agree to the last digits is no chance, whatever other steps see.
+  if (found > 0 && !slope.stairs && off <= options.relative * found)
+    return {Verdict::pass, slope.value, bound, off, true};
   if (known)
     return {off <= bound ? Verdict::pass : Verdict::fail, slope.value, bound, off, slope.error <= 10 * tolerance};
   // A flat place beside steps: what the larger steps see of these is not known, and 0 is what the smallest say.

@@ -13,6 +13,8 @@ struct Judgement {
 };
 
 /// `size` is that of the row's values and derivatives, at most 1: what is absolute to one function is not to another.
-Judgement judge(double analytic, const Slope& slope, double size, const GradcheckOptions& options);
+/// Along a direction through many elements subgradients may add up to what lies between no slopes: a kink is no mistake
+/// there.
+Judgement judge(double analytic, const Slope& slope, double size, bool direction, const GradcheckOptions& options);
 
 }  // namespace twopass

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <typeinfo>
 #include <unordered_set>
 
 #include <twopass/core/error.h>
 #include <twopass/graph/layers/traced.h>
+#include <twopass/ops/creation.h>
 
 namespace twopass {
 namespace {
@@ -159,6 +161,58 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
   }
 }
 
+namespace {
+
+// Ones of the shape, with axes that are open of this size.
+Tensor filled(const Tensor& x, std::int64_t open) {
+  Shape shape = x.shape();
+  for (int axis = 0; axis < shape.rank(); ++axis)
+    if (shape[axis] == kOpen) shape = shape.with(axis, open);
+  return full(shape, 1, x.dtype());
+}
+
+// What a layer gives for symbols. One that looks at values is asked with ones, for two sizes of what is open: where its
+// outputs differ, they are open too.
+std::vector<Spec> specs_of(Layer& layer, const Tensors& symbols, const CallContext& context) {
+  std::vector<Spec> specs;
+  try {
+    const UndrawnScope scope;
+    for (const Tensor& y : layer.run(symbols, context)) specs.push_back({y.shape(), y.dtype()});
+    return specs;
+  } catch (const Error&) {
+    specs.clear();
+    const Parameters parameters = layer.parameters();
+    Tensors weights;  // of any value: the layer's own are not drawn yet
+    for (const Parameter& each : parameters) {
+      if (!each.trainable()) throw;  // a state would be changed
+      weights.push_back(full(each.shape(), 1, each.dtype()));
+    }
+    try {
+      const RecordingScope off(false);
+      const Substitution values(parameters, weights);
+      Tensors given[2], found[2];
+      for (int k = 0; k < 2; ++k) {
+        for (const Tensor& x : symbols) given[k].push_back(filled(x, 2 + k));
+        found[k] = layer.call(given[k], context);
+      }
+      for (std::size_t k = 0; k < found[0].size() && found[0].size() == found[1].size(); ++k) {
+        const Shape &one = found[0][k].shape(), &two = found[1][k].shape();
+        if (one.rank() != two.rank()) break;
+        Shape shape = one;
+        for (int axis = 0; axis < one.rank(); ++axis)
+          if (one[axis] != two[axis]) shape = shape.with(axis, kOpen);
+        specs.push_back({shape, found[0][k].dtype()});
+      }
+      if (!specs.empty() && specs.size() == found[0].size()) return specs;
+    } catch (const std::exception&) {
+      // The first error tells more.
+    }
+    throw;
+  }
+}
+
+}  // namespace
+
 Tensors LayerHandle::call(const TensorList& inputs, const CallContext& context) const {
   const bool symbolic = std::any_of(inputs.tensors().begin(), inputs.tensors().end(),
                                     [](const Tensor& x) { return x.defined() && x.symbolic(); });
@@ -171,10 +225,7 @@ Tensors LayerHandle::call(const TensorList& inputs, const CallContext& context) 
   const auto remembered = std::make_shared<LayerCall>();
   remembered->layer = layer_;
   remembered->inputs = inputs.tensors();
-  {
-    const UndrawnScope scope;
-    for (const Tensor& y : layer_->run(stand_ins, context)) remembered->outputs.push_back({y.shape(), y.dtype()});
-  }
+  remembered->outputs = specs_of(*layer_, stand_ins, context);
   Tensors outputs;
   for (std::size_t k = 0; k < remembered->outputs.size(); ++k)
     outputs.push_back(remember(layer_call_op(), ArgumentsPointer(new LayerCallArguments(remembered, k)),

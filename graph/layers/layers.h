@@ -21,7 +21,7 @@ class ActivationFunction {
   ActivationFunction(const std::string& name);
   template <typename F>
   requires std::is_invocable_r_v<Tensor, F, const Tensor&> ActivationFunction(F function)
-      : function_(std::move(function)) {}
+      : name_(), function_(std::move(function)) {}
 
   /// Empty for a function of the user's and "linear" for none.
   const std::string& name() const { return name_; }

@@ -33,6 +33,8 @@ class Fitting {
     if (options.epochs < 0 || options.initial_epoch < 0)
       throw Error(fmt::format("fit: epochs {} and initial_epoch {} must not be negative", options.epochs,
                               options.initial_epoch));
+    for (std::size_t k = 0; k < options.callbacks.size(); ++k)
+      if (!options.callbacks[k]) throw Error(fmt::format("fit: callback {} is null", k));
   }
 
   // Everything that can be wrong with model or data is found before anything changes.

@@ -1,3 +1,4 @@
+#include <deque>
 #include <optional>
 #include <vector>
 
@@ -70,9 +71,9 @@ class Absorbing {
   }
 
   Program& program_;
-  std::vector<std::uint32_t> uses_;  // by value
-  std::vector<std::size_t> makers_;  // by value: the call that makes it, or kNone
-  std::vector<std::optional<PlannedCall>> calls_{};
+  std::vector<std::uint32_t> uses_;                 // by value
+  std::vector<std::size_t> makers_;                 // by value: the call that makes it, or kNone
+  std::deque<std::optional<PlannedCall>> calls_{};  // stay where they are when others join
 };
 
 }  // namespace
