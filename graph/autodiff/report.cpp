@@ -92,6 +92,11 @@ bool GradcheckReport::ok() const {
          std::all_of(exact_.begin(), exact_.end(), [](const auto& check) { return check.ok; });
 }
 
+bool GradcheckReport::wrong() const {
+  return std::any_of(pairs_.begin(), pairs_.end(), [](const auto& pair) { return pair.verdict == Verdict::fail; }) ||
+         std::any_of(exact_.begin(), exact_.end(), [](const auto& check) { return !check.ok; });
+}
+
 bool GradcheckReport::conclusive() const {
   return ok() && !pairs_.empty() && std::none_of(pairs_.begin(), pairs_.end(), [](const auto& pair) {
            return pair.order == 1 && pair.verdict == Verdict::vacuous;

@@ -54,6 +54,8 @@ class GradcheckReport {
   /// Whether nothing failed and nothing was unreliable. What is vacuous is no mistake, but nothing is proven there.
   bool ok() const;
   explicit operator bool() const { return ok(); }
+  /// Whether a derivative or an identity failed; what is unreliable is neither ok nor wrong.
+  bool wrong() const;
   /// Whether it is ok and every first-order pair was really tested.
   bool conclusive() const;
   /// A line per pair of input and output with its worst element, both numbers and the verdict; then what else was

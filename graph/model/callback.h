@@ -68,7 +68,7 @@ struct GradientChecksOptions {
   /// As in GradcheckOptions.
   std::int64_t elements = 0;
   std::uint64_t seed = 1;
-  /// Given, it takes each report, of the epoch's number; else one that is not ok is an error.
+  /// Given, it takes each report, of the epoch's number; else one in which something is wrong is an error.
   std::function<void(int, const GradcheckReport&)> report = {};
 };
 /// Checks the gradients of the compiled loss while training goes on, as the step at hand has them but in double

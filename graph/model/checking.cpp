@@ -44,7 +44,7 @@ class GradientChecks : public Callback {
     const GradcheckReport report = state.model.check_gradients(part(state.inputs), part(state.targets),
                                                                {.elements = options_.elements, .seed = options_.seed});
     if (options_.report) return options_.report(epoch_, report);
-    if (!report.ok())
+    if (report.wrong())
       throw Error(fmt::format("the gradients of model \"{}\" are wrong at the beginning of epoch {}:\n{}",
                               state.model.name(), epoch_ + 1, report.text()));
   }

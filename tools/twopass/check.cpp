@@ -74,7 +74,7 @@ int check_gradients(const CheckChoice& choice) {
   } else {
     for (const auto& [name, report] : checked) {
       if (of_model || !choice.ops.empty() || !report.ok()) fmt::print("{}\n", report.text());
-      fmt::print("{:<32} {}\n", name, report.ok() ? "ok" : "WRONG");
+      fmt::print("{:<32} {}\n", name, report.ok() ? "ok" : report.wrong() ? "WRONG" : "UNRELIABLE");
     }
   }
   if (!choice.picture.empty()) {
