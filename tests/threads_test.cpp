@@ -156,7 +156,8 @@ TEST_CASE("C6: nested regions, pools of 1 and 64 threads and a forked child all 
     results.push_back((sum(tanh(x) * x) + sum(matmul(x, x, {.transpose_a = true}))).item<float>());
   }
   for (const float each : results) CHECK(each == results[0]);
-#ifndef __SANITIZE_THREAD__  // which does not follow forks of programs with threads
+#if !defined(__SANITIZE_THREAD__) && \
+    !defined(__SANITIZE_ADDRESS__)  // which do not follow forks of programs with threads
   const ThreadCount two(2);
   const pid_t child = fork();
   if (child == 0) _exit(tiles_meet() ? 0 : 1);  // its pool has threads of its own
