@@ -34,9 +34,8 @@ double richardson(const Centrals& all, std::size_t k) {
 }
 
 // Adds what the differences of a pair of steps disagree about: this one, a smaller one or a little larger one (two may
-// agree by chance). Where the function is smooth, that vanishes with the cube of the step. `least` is what no change is
-// smaller than.
-void add_noise(Centrals& all, double least) {
+// agree by chance). Where the function is smooth, that vanishes with the cube of the step.
+void add_noise(Centrals& all) {
   constexpr int kNear = 3;
   double smaller = 0;
   for (std::size_t k = all.size(); k-- > 0;) {
@@ -49,7 +48,7 @@ void add_noise(Centrals& all, double least) {
     double most = smaller;
     for (std::size_t larger = k; larger-- > 0 && all[larger].level >= all[k].level - kNear;)
       most = std::max(most, unrest(larger));
-    all[k].noise = all[k].rounding + (2 * most + 4 * least) / all[k].width;
+    all[k].noise = all[k].rounding + 2 * most / all[k].width;
   }
 }
 
@@ -196,16 +195,18 @@ double Differences::quantum(std::size_t component) const {
 Centrals Differences::centrals(std::size_t component) const {
   Centrals all;
   all.reserve(levels_.size());
+  const double least = has_looked_everywhere() ? quantum(component) : 0;
   for (const auto& [number, level] : levels_) {
     const double above = level.above.values[component], below = level.below.values[component];
     const double width = level.above.at - level.below.at;
     const double size = std::max({std::abs(above), std::abs(below), std::abs(here_[component])});
     // f(x) has at least the error that rounding x by itself brings.
     const double slope = width > 0 ? (above - below) / width : kNothing;
-    all.push_back({number, slope, width,
-                   4 * std::max(epsilon_ * std::max(size, std::abs(slope) * size_of_x_), noise_[component]) / width});
+    all.push_back(
+        {number, slope, width,
+         4 * (least + std::max(epsilon_ * std::max(size, std::abs(slope) * size_of_x_), noise_[component])) / width});
   }
-  add_noise(all, has_looked_everywhere() ? quantum(component) : 0);
+  add_noise(all);
   return all;
 }
 
@@ -216,7 +217,6 @@ Slope Differences::slope(std::size_t component) const {
     const double c = std::abs(richardson(all, k + 1) - richardson(all, k));
     return std::isfinite(c) ? c : kInfinity;
   };
-  const double least = has_looked_everywhere() ? quantum(component) : 0;
   Slope rival{.error = kInfinity};  // what larger steps agree on
   for (std::size_t k = 0; k + 2 < all.size(); ++k) {
     double error = change(k);
@@ -227,7 +227,7 @@ Slope Differences::slope(std::size_t component) const {
     if (std::isfinite(change(k + 1))) error = std::max(error, change(k + 1) / 4);
     const Central& fine = all[k + 2];
     const double value = richardson(all, k + 1);
-    error += 3 * (fine.rounding + 4 * least / fine.width);
+    error += 3 * fine.rounding;
     // What smaller steps see must be the same, but for this one's truncation and their noise.
     const double off = contradiction(all, k + 2, value, std::abs(fine.slope - value));
     if (off > error && error < 0.01 * std::abs(value) && error < rival.error) rival = {.value = value, .error = error};
