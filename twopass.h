@@ -42,11 +42,11 @@
 #include <twopass/ops/linear_algebra.h>
 #include <twopass/ops/norm.h>
 #include <twopass/ops/normalization.h>
-#include <twopass/ops/op.h>
 #include <twopass/ops/precision.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/random.h>
 #include <twopass/ops/rearranging.h>
+#include <twopass/ops/record.h>
 #include <twopass/ops/recurrent.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/rounding.h>

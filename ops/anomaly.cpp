@@ -8,7 +8,7 @@
 #include <optional>
 
 #include <twopass/core/error.h>
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 namespace twopass {
 namespace {

@@ -1,6 +1,6 @@
 // Branches that several records have. For the .cpp files of this folder.
 #pragma once
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 namespace twopass::branches {
 

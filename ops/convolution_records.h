@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <twopass/ops/convolution_kernels.h>
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 namespace twopass::convolution {
 

@@ -3,7 +3,7 @@
 #include <array>
 
 #include <twopass/core/threads.h>
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 namespace twopass {
 namespace {

@@ -7,7 +7,7 @@
 #include <span>
 #include <type_traits>
 
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 namespace twopass::kernels {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include <twopass/ops/gemm.h>
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 #include <twopass/ops/products.h>
 
 namespace twopass::products {

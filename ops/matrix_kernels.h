@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 namespace twopass::matrices {
 

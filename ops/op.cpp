@@ -1,4 +1,4 @@
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 #include <fmt/format.h>
 

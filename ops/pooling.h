@@ -2,7 +2,7 @@
 #pragma once
 #include <vector>
 
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 namespace twopass {
 

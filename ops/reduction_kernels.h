@@ -7,7 +7,7 @@
 #include <vector>
 
 #include <twopass/core/threads.h>
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 namespace twopass::reduction {
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 namespace twopass::rules {
 

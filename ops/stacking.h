@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 namespace twopass {
 

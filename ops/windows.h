@@ -6,7 +6,7 @@
 
 #include <twopass/core/shape.h>
 #include <twopass/ops/extents.h>
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 #include <twopass/ops/rearranging.h>
 
 namespace twopass::windows {

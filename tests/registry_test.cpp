@@ -7,7 +7,7 @@
 #include <twopass/graph/autodiff/doctest.h>
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/ops/creation.h>
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 
 #include <cmath>
 #include <map>

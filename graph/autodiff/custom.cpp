@@ -14,7 +14,7 @@
 #include <twopass/graph/autodiff/forward.h>
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/elementwise.h>
-#include <twopass/ops/op.h>
+#include <twopass/ops/record.h>
 #include <twopass/ops/shaping.h>
 
 namespace twopass {

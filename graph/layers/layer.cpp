@@ -49,6 +49,7 @@ class LayerCallOp : public Op {
   Lane lanes(const Arguments*, const Specs&, Lanes&, std::span<const Lane>) const override { return {}; }
   unsigned rows(const Arguments*, const Specs&) const override { return 0; }
   double work(const Arguments*, const Specs&) const override { return 0; }
+  std::int64_t scratch(const Arguments*, const Specs&) const override { return 0; }
   std::optional<Absorbed> absorb(const Arguments*, const Consumer&) const override { return std::nullopt; }
   const Op* begins(const Arguments*, const Specs&) const override { return nullptr; }
   std::optional<std::int64_t> alias(const Arguments*, const Shape&) const override { return std::nullopt; }
