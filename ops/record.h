@@ -98,7 +98,7 @@ template <typename Args = NoArgs>
 class TypedOp : public Op {
  public:
   /// `foreign`: forward is a user's code.
-  explicit TypedOp(OpRecord<Args> record, bool foreign = false)
+  [[gnu::cold]] explicit TypedOp(OpRecord<Args> record, bool foreign = false)
       : Op({.name = record.name,
             .doc = record.doc,
             .keeps = record.keeps,
