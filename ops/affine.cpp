@@ -101,6 +101,11 @@ double affine_work(const NoArgs&, const Specs& in) {
   return 2.0 * static_cast<double>(in.shape(0).elements() * in.shape(1)[1]);
 }
 
+std::int64_t affine_scratch(const NoArgs&, const Specs& in) {
+  const Shape &x = in.shape(0), &w = in.shape(1);
+  return x.rank() < 2 ? 0 : product_scratch({}, x, w, in.dtype(0), false);
+}
+
 std::optional<Absorbed> affine_absorb(const NoArgs&, const Consumer& consumer) {
   return absorb({.bias = consumer.product.size() == 3 ? 2 : kNone}, consumer);
 }
@@ -113,6 +118,7 @@ const TypedOp<NoArgs>& affine_op(const char* name, const char* doc, const Exampl
       .shape = affine_rule,
       .forward = affine_forward<kActivation>,
       .work = affine_work,
+      .scratch = affine_scratch,
       .absorb = kActivation == FusedActivation::linear ? affine_absorb : nullptr,
       .branches = kActivation == FusedActivation::relu ? branches::of_relu<NoArgs> : nullptr,
       .keeps = Keep::first | Keep::second | (kActivation == FusedActivation::linear ? Keep::none : Keep::output),

@@ -51,6 +51,12 @@ Spec convolution_rule(const ConvolutionArgs& args, const Specs& in) {
   return {{sizes.images, sizes.filters, sizes.rows.output, sizes.columns.output}, in.dtype(0)};
 }
 
+double work_of(const Sizes& sizes) { return 2.0 * static_cast<double>(sizes.work() * sizes.images); }
+
+std::int64_t scratch_of(const ConvolutionArgs& args, const Shape& x, const Spec& kernel) {
+  return scratch_bytes(Product::forward, sizes_of(args, x, kernel.shape), kernel.dtype);
+}
+
 }  // namespace convolution
 
 namespace {
@@ -79,6 +85,16 @@ void convolution_forward(const ConvolutionArgs& args, Inputs in, Output out) {
     convolution::forward(sizes, in[0].data<T>(), in[1].data<T>(),
                          {.bias = in.size() == 3 ? in[2].data<T>() : nullptr, .relu = kRelu}, out.data<T>());
   });
+}
+
+Spec input_gradient_rule(const GradientArgs& args, const Specs& in);
+Spec kernel_gradient_rule(const GradientArgs& args, const Specs& in);
+
+Sizes sizes_from_gradient(const GradientArgs& args, const Specs& in) {
+  return sizes_of(args.whole(), input_gradient_rule(args, in).shape, in.shape(1));
+}
+Sizes sizes_of_kernel(const GradientArgs& args, const Specs& in) {
+  return sizes_of(args.whole(), in.shape(0), kernel_gradient_rule(args, in).shape);
 }
 
 Spec input_gradient_rule(const GradientArgs& args, const Specs& in) {
@@ -205,6 +221,9 @@ const TypedOp<ConvolutionArgs>& convolution_op() {
                      "bias [filters] or none.",
       .shape = convolution_rule,
       .forward = convolution_forward<kRelu>,
+      .work = [](const ConvolutionArgs& args,
+                 const Specs& in) { return work_of(sizes_of(args, in.shape(0), in.shape(1))); },
+      .scratch = [](const ConvolutionArgs& args, const Specs& in) { return scratch_of(args, in.shape(0), in[1]); },
       .absorb = kRelu ? nullptr : convolution_absorb,
       .branches = kRelu ? branches::of_relu<ConvolutionArgs> : nullptr,
       .keeps = Keep::first | Keep::second | (kRelu ? Keep::output : Keep::none),
@@ -248,6 +267,11 @@ const TypedOp<GradientArgs>& input_gradient_op() {
       .doc = "What conv2d with this kernel passes back to an image of this size from g, the gradient of its output.",
       .shape = input_gradient_rule,
       .forward = input_gradient_forward,
+      .work = [](const GradientArgs& args, const Specs& in) { return work_of(sizes_from_gradient(args, in)); },
+      .scratch =
+          [](const GradientArgs& args, const Specs& in) {
+            return scratch_bytes(Product::input_gradient, sizes_from_gradient(args, in), in.dtype(0));
+          },
       .keeps = Keep::first | Keep::second,
       // dx = input_gradient(g, k) with h for dx:  dg = conv2d(h, k), dk = kernel_gradient(h, g)
       .gradient = [](const GradientArgs& args, const Call& call, const Tensor& h) -> Tensors {
@@ -278,6 +302,11 @@ const TypedOp<GradientArgs>& kernel_gradient_op() {
       .doc = "What conv2d of x passes back to a kernel of this size from g, the gradient of its output.",
       .shape = kernel_gradient_rule,
       .forward = kernel_gradient_forward,
+      .work = [](const GradientArgs& args, const Specs& in) { return work_of(sizes_of_kernel(args, in)); },
+      .scratch =
+          [](const GradientArgs& args, const Specs& in) {
+            return scratch_bytes(Product::kernel_gradient, sizes_of_kernel(args, in), in.dtype(0));
+          },
       .keeps = Keep::first | Keep::second,
       // dk = kernel_gradient(x, g) with h for dk:  dx = input_gradient(g, h), dg = conv2d(x, h)
       .gradient = [](const GradientArgs& args, const Call& call, const Tensor& h) -> Tensors {

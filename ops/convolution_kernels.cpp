@@ -2,8 +2,10 @@
 #include <twopass/ops/convolution_kernels.h>
 
 #include <algorithm>
+#include <optional>
 
 #include <twopass/core/memory.h>
+#include <twopass/core/threads.h>
 #include <twopass/ops/gemm.h>
 #include <twopass/ops/onednn.h>
 #include <twopass/ops/precision.h>
@@ -113,6 +115,7 @@ void forward(const Sizes& sizes, const T* x, const T* kernel, const Ending<T>& e
   if constexpr (std::is_same_v<T, float>)
     if (onednn::forward(sizes, in_bf16(), x, kernel, ending, y)) return;
   const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
+  const GemmOptions<T> options;  // of this thread, not of those that run tiles
   for_images(sizes, [&](std::int64_t index) {
     const T* const image = x + index * sizes.channels * sizes.input_plane();
     T* const output = y + index * sizes.filters * plane;
@@ -123,7 +126,7 @@ void forward(const Sizes& sizes, const T* x, const T* kernel, const Ending<T>& e
                     const std::int64_t n = count * sizes.columns.output;
                     if (patches) lay_out(sizes, image + from, row, count, patches);
                     gemm(false, false, filters, n, filter, kernel + group * filters * filter, filter,
-                         patches ? patches : image + from, n, output + to, plane);
+                         patches ? patches : image + from, n, output + to, plane, options);
                     Ending<T> here = ending;
                     if (here.add) here.add += output + to - y;
                     finish_planes(here, group * filters, filters, n, plane, output + to);
@@ -136,7 +139,7 @@ void input_gradient(const Sizes& sizes, const T* g, const T* kernel, T* dx) {
   if constexpr (std::is_same_v<T, float>)
     if (onednn::input_gradient(sizes, in_bf16(), g, kernel, dx)) return;
   const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
-  const bool turns = products_turn();  // of this thread, not of those that run tiles
+  const GemmOptions<T> options;
   for_images(sizes, [&](std::int64_t index) {
     T* const image = dx + index * sizes.channels * sizes.input_plane();
     const T* const output = g + index * sizes.filters * plane;
@@ -147,7 +150,7 @@ void input_gradient(const Sizes& sizes, const T* g, const T* kernel, T* dx) {
                   [&](std::int64_t group, std::int64_t from, std::int64_t to, std::int64_t row, std::int64_t count) {
                     const std::int64_t n = count * sizes.columns.output;
                     gemm(true, false, filter, n, filters, kernel + group * filters * filter, filter, output + to, plane,
-                         patches ? patches : image + from, n, {.turns = turns});
+                         patches ? patches : image + from, n, options);
                     if (patches) add_back(sizes, patches, row, count, image + from);
                   });
   });
@@ -162,6 +165,7 @@ void kernel_gradient(const Sizes& sizes, const T* x, const T* g, T* dk) {
   const std::int64_t parts = sizes.images == 0 ? 0 : (sizes.images + each - 1) / each, size = sizes.kernel();
   const Buffer memory(static_cast<std::size_t>(parts * size) * sizeof(T));
   T* const sums = reinterpret_cast<T*>(memory.data());
+  const GemmOptions<T> options;
   parallel_for(parts, [&](std::int64_t part) {
     T* const own = sums + part * size;
     std::fill_n(own, size, T{0});
@@ -175,12 +179,26 @@ void kernel_gradient(const Sizes& sizes, const T* x, const T* g, T* dk) {
                       const std::int64_t n = count * sizes.columns.output;
                       if (patches) lay_out(sizes, image + from, row, count, patches);
                       T* const gradient = own + group * filters * filter;
+                      GemmOptions<T> adding = options;
+                      adding.add = gradient;
+                      adding.ldadd = filter;
                       gemm(false, true, filters, filter, n, output + to, plane, patches ? patches : image + from, n,
-                           gradient, filter, {.add = gradient, .ldadd = filter});
+                           gradient, filter, adding);
                     });
     }
   });
   add_parts(sums, parts, size, dk);
+}
+
+std::int64_t scratch_bytes(Product product, const Sizes& sizes, DType dtype) {
+  if (sizes.images == 0) return 0;
+  if (const auto bytes = dtype == f32 ? onednn::scratch_bytes(product, sizes, in_bf16()) : std::nullopt) return *bytes;
+  const auto size = static_cast<std::int64_t>(size_of(dtype));
+  const std::int64_t rows = dtype == f32 ? rows_at_once<float>(sizes) : rows_at_once<double>(sizes);
+  const std::int64_t patches = pointwise(sizes) ? 0 : sizes.filter() * rows * sizes.columns.output * size;
+  const bool summed = product == Product::kernel_gradient;
+  const std::int64_t parts = std::min(sizes.images, summed ? kParts : sizes.images);
+  return std::min<std::int64_t>(threads::count(), parts) * patches + (summed ? parts * sizes.kernel() * size : 0);
 }
 
 template void forward(const Sizes&, const float*, const float*, const Ending<float>&, float*);

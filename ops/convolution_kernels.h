@@ -18,7 +18,7 @@ struct Sizes {
   /// Elements of one filter, and of all.
   std::int64_t filter() const { return group_channels() * rows.window * columns.window; }
   std::int64_t kernel() const { return filters * filter(); }
-  /// Multiply-adds of one image.
+  /// Multiply-adds of one image; the three products do the same.
   std::int64_t work() const { return kernel() * output_plane(); }
 };
 
@@ -42,6 +42,11 @@ void input_gradient(const Sizes& sizes, const T* g, const T* kernel, T* dx);
 /// And to the kernel.
 template <typename T>
 void kernel_gradient(const Sizes& sizes, const T* x, const T* g, T* dk);
+
+/// The three.
+enum class Product : std::int64_t { forward, input_gradient, kernel_gradient };
+/// Bytes that one takes while it runs, on all threads together.
+std::int64_t scratch_bytes(Product product, const Sizes& sizes, DType dtype);
 
 constexpr std::int64_t kParts = 16;  // of the images, whose sums of kernel gradients are added at the end
 

@@ -30,6 +30,11 @@ Sizes sizes_of(const ConvolutionArgs& args, const Shape& x, const Shape& kernel)
 void check_known(const Shape& kernel);
 Spec convolution_rule(const ConvolutionArgs& args, const Specs& in);
 
+/// Floating-point operations of each of the three products.
+double work_of(const Sizes& sizes);
+/// Bytes that the convolution takes while it runs.
+std::int64_t scratch_of(const ConvolutionArgs& args, const Shape& x, const Spec& kernel);
+
 /// conv2d, or conv2d_relu.
 const Op& convolution_record(bool relu);
 /// How conv2d takes over its consumer's work.

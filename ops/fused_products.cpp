@@ -88,6 +88,10 @@ const TypedOp<FusedArgs>& fused_op(const char* name, const char* doc, const Samp
       .in_place = kAdded ? 0 : -1,
       .work = [](const FusedArgs& args,
                  const Specs& in) { return product_work(args.flags(), in.shape(kAdded), in.shape(kAdded + 1)); },
+      .scratch =
+          [](const FusedArgs& args, const Specs& in) {
+            return product_scratch(args.flags(), in.shape(kAdded), in.shape(kAdded + 1), in.dtype(0), kAdded);
+          },
       .absorb = fused_absorb<kAdded>,
       .note =
           [](const FusedArgs& args, const Specs& in) {

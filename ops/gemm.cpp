@@ -24,6 +24,8 @@ constexpr std::int64_t kMostWork = 64 << 20;  // as each tile packs the uncut op
 // from 0.5 MFLOP on; waking one for a single product costs more than it saves up to 6 MFLOP (twopass_bench sharing).
 constexpr std::int64_t kSmall = 1 << 20;
 constexpr std::int64_t kPlainWork = 1 << 18;  // multiply-adds up to which the own kernel is best where it has no edges
+constexpr std::int64_t kShallow = 64;         // terms up to which it is best for a few sums, too, that are added to
+constexpr std::int64_t kFewSums = 32 << 10;   // something: oneDNN leaves that to a sweep of its own
 constexpr std::int64_t kHalfWork = 1 << 17;   // multiply-adds from which converting to bf16 pays
 constexpr std::int64_t kFewRows = 16;
 constexpr std::int64_t kFewColumns = 32;
@@ -65,7 +67,8 @@ struct Product {
   // small products without edges, where calling it costs as much.
   bool suits_onednn() const {
     if (better_turned() || (m < kFewRows && n > kFewColumns && !transpose_b)) return false;
-    return transpose_b || n % gemm_kernel::kLanes<T> != 0 || m * n > kPlainWork / k;
+    if (transpose_b || n % gemm_kernel::kLanes<T> != 0) return true;
+    return m * n > (options.add && k <= kShallow ? kFewSums : kPlainWork / k);
   }
 
   // The sums alone, by oneDNN; false where own ones are better.
@@ -108,6 +111,16 @@ struct Product {
       return gemm_kernel::finish_rows(sums, n, m, n, c, ldc, options);
     }
     gemm_kernel::multiply(m, n, k, left(), right(), c, ldc, options);
+  }
+
+  // Bytes that run() takes, where it may be added to c itself; what oneDNN takes is little.
+  std::int64_t scratch(bool added) const {
+    if (turned()) return n * apart(m) * std::int64_t{sizeof(T)};
+    const bool library = halves.a || (std::is_same_v<T, float> && suits_onednn());
+    const gemm_kernel::Packing<T> packing(m, n, k, left(), right());
+    const std::int64_t packed = static_cast<std::int64_t>(packing.row_bytes(m) + packing.panel_bytes());
+    return (library ? 0 : packed) +
+           (added && (library || k > gemm_kernel::kDepth) ? m * n * std::int64_t{sizeof(T)} : 0);
   }
 
   Product rows(std::int64_t first, std::int64_t count) const {
@@ -190,6 +203,15 @@ bool turns_some(const Product<T>& whole) {
   return (cut.by_rows ? whole.rows(0, cut.step) : whole.columns(0, cut.step)).turned();
 }
 
+template <typename T>
+std::int64_t scratch_of(const Product<T>& whole, bool added) {
+  const Cut cut = cut_of(whole);
+  if (cut.step >= cut.length) return whole.scratch(added);
+  const std::int64_t tiles = (cut.length + cut.step - 1) / cut.step;
+  return std::min<std::int64_t>(threads::count(), tiles) *
+         (cut.by_rows ? whole.rows(0, cut.step) : whole.columns(0, cut.step)).scratch(added);
+}
+
 }  // namespace
 
 TurnScope::TurnScope(bool turn) : before_(std::exchange(turns, turn)) {}
@@ -202,6 +224,20 @@ bool turns_product(bool transpose_a, bool transpose_b, std::int64_t m, std::int6
     return turns_some(Product<double>{transpose_a, transpose_b, m, n, k, nullptr, m, nullptr, n, nullptr, n, {}});
   return !in_halves(products_precision(), m, n, k) &&
          turns_some(Product<float>{transpose_a, transpose_b, m, n, k, nullptr, m, nullptr, n, nullptr, n, {}});
+}
+
+std::int64_t gemm_scratch(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
+                          DType dtype, bool added) {
+  if (m == 0 || n == 0 || k == 0) return 0;
+  const std::int64_t lda = transpose_a ? m : k, ldb = transpose_b ? k : n;
+  if (dtype == f64)
+    return scratch_of(Product<double>{transpose_a, transpose_b, m, n, k, nullptr, lda, nullptr, ldb, nullptr, n, {}},
+                      added);
+  Product<float> whole{transpose_a, transpose_b, m, n, k, nullptr, lda, nullptr, ldb, nullptr, n, {}};
+  static constexpr std::uint16_t kSome = 0;
+  const bool converted = in_halves(products_precision(), m, n, k);
+  if (converted) whole.halves = {&kSome, &kSome, lda, ldb};
+  return (converted ? (m + n) * k * std::int64_t{sizeof(std::uint16_t)} : 0) + scratch_of(whole, added);
 }
 
 template <typename T>

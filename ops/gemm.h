@@ -54,6 +54,11 @@ void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, st
 /// Whether such a product is computed as its transpose.
 bool turns_product(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, DType dtype);
 
+/// Bytes of memory that such a product takes while it runs, on all threads together; `added`: whether it is added to c
+/// itself.
+std::int64_t gemm_scratch(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
+                          DType dtype, bool added);
+
 /// What computes products, such as "oneDNN 2.6.3 (AVX2), and panels in registers, …".
 std::string products_library();
 

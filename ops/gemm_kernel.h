@@ -108,6 +108,12 @@ void block(std::int64_t depth, const Strided<T>& a, const Strided<T>& b, T* c, s
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v)
       sums[r][v] = more ? ploadu<Packet<T>>(c + r * ldc + v * kLanes<T>) : pset1<Packet<T>>(T{0});
+  // What comes behind the sums is asked for before them: W4 takes a tenth less time.
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) {
+      if (ending && ending->add) __builtin_prefetch(ending->add + r * ending->ldadd + v * kLanes<T>, 0);
+      if (!more) __builtin_prefetch(c + r * ldc + v * kLanes<T>, 1);
+    }
   const T* from[R];
   for (int r = 0; r < R; ++r) from[r] = a.data + r * a.across;
   const T* row = b.data;
@@ -216,36 +222,51 @@ void multiply_panel(std::int64_t m, std::int64_t width, std::int64_t depth, cons
   }
 }
 
+// Which operands are packed: rows that lie apart, and panels that do or that do not fill their last packet.
+template <typename T>
+struct Packing {
+  std::int64_t depth;
+  bool rows, panels, edge;
+
+  Packing(std::int64_t m, std::int64_t n, std::int64_t k, const Strided<T>& a, const Strided<T>& b)
+      : depth(std::min(k, kDepth)),
+        rows(a.along != 1 && n > kColumns<T> && depth * a.along * std::int64_t{sizeof(T)} > kNear),
+        panels(b.across != 1 || (m > kGroup && depth * b.along * std::int64_t{sizeof(T)} > kNear)),
+        edge(n % kLanes<T> != 0) {}
+  std::size_t row_bytes(std::int64_t m) const {
+    return rows ? static_cast<std::size_t>((m + kGroup - 1) / kGroup * kGroup * depth) * sizeof(T) : 0;
+  }
+  std::size_t panel_bytes() const {
+    return panels || edge ? static_cast<std::size_t>(depth * kColumns<T>) * sizeof(T) : 0;
+  }
+};
+
 // c = a b for m, n, k > 0; `a` steps across rows, `b` across columns. An element's sum has one order, whatever part of
 // c is asked for. What is added may be c only where k is kDepth at most: else c holds sums that are not finished.
 template <typename T>
 void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Strided<T> a, Strided<T> b, T* c, std::int64_t ldc,
               const GemmOptions<T>& options = {}) {
   const bool nothing_to_do = plain(options);
-  const std::int64_t most = std::min(k, kDepth);
-  const bool strided_rows = a.along != 1 && n > kColumns<T> && most * a.along * std::int64_t{sizeof(T)} > kNear;
-  const bool strided_panels = b.across != 1 || (m > kGroup && most * b.along * std::int64_t{sizeof(T)} > kNear);
-  const Buffer rows(strided_rows ? static_cast<std::size_t>((m + kGroup - 1) / kGroup * kGroup * most) * sizeof(T) : 0);
-  const bool panels = strided_panels || n % kLanes<T> != 0;
-  const Buffer columns(panels ? static_cast<std::size_t>(most * kColumns<T>) * sizeof(T) : 0);
+  const Packing<T> packing(m, n, k, a, b);
+  const Buffer rows(packing.row_bytes(m)), columns(packing.panel_bytes());
   T* const panel = reinterpret_cast<T*>(columns.data());
   for (std::int64_t p = 0; p < k; p += kDepth) {
     const std::int64_t depth = std::min(kDepth, k - p);
     Strided<T> left{a.data + p * a.along, a.across, a.along};
-    if (strided_rows) {
+    if (packing.rows) {
       pack_rows(m, depth, left, reinterpret_cast<T*>(rows.data()));
       left.data = reinterpret_cast<T*>(rows.data());
     }
     for (std::int64_t j = 0; j < n; j += kColumns<T>) {
       const std::int64_t width = std::min(kColumns<T>, n - j);
       Strided<T> right{b.data + j * b.across + p * b.along, b.across, b.along};
-      if (strided_panels || width % kLanes<T> != 0) {
+      if (packing.panels || width % kLanes<T> != 0) {
         pack_columns(depth, width, right, panel);
         right = {panel, 1, (width + kLanes<T> - 1) / kLanes<T> * kLanes<T>};
       }
       const bool ends = !nothing_to_do && p + depth == k;
       const GemmOptions<T> here = ends ? options_at(options, 0, j) : options;
-      multiply_panel(m, width, depth, left, strided_rows, right, c + j, ldc, p > 0, ends ? &here : nullptr);
+      multiply_panel(m, width, depth, left, packing.rows, right, c + j, ldc, p > 0, ends ? &here : nullptr);
     }
   }
 }

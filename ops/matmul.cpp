@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include <twopass/core/counted.h>
+#include <twopass/core/threads.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/families.h>
 #include <twopass/ops/gemm.h>
@@ -120,6 +121,17 @@ std::string product_note(const MatmulArgs& args, const Shape& a, const Shape& b,
                                                                                                               : "";
 }
 
+std::int64_t product_scratch(const MatmulArgs& args, const Shape& a, const Shape& b, DType dtype, bool added) {
+  const Shape c = product_shape(args, a, b);
+  if (c.open() || a.open() || c.elements() == 0) return 0;
+  const std::int64_t batch = leading(c).elements(), k = a[args.transpose_a ? -2 : -1];
+  const auto scratch = [&](std::int64_t rows) {
+    return gemm_scratch(args.transpose_a, args.transpose_b, rows, c[-1], k, dtype, added);
+  };
+  if (one_product(args, batch, b)) return scratch(batch * c[-2]);
+  return std::min<std::int64_t>(batch, threads::count()) * scratch(c[-2]);
+}
+
 void multiply(const MatmulArgs& args, const View& a, const View& b, const Ending& ending, Output out) {
   dispatch_floating(out.dtype, [&]<typename T>() {
     GemmOptions<T> options{.alpha = ending.scale ? *ending.scale->data<T>() : T{1},
@@ -175,6 +187,8 @@ const TypedOp<MatmulArgs>& matmul_op() {
       .shape = matmul_rule,
       .forward = matmul_forward,
       .work = matmul_work,
+      .scratch = [](const MatmulArgs& args,
+                    const Specs& in) { return product_scratch(args, in.shape(0), in.shape(1), in.dtype(0), false); },
       .absorb = matmul_absorb,
       .note = matmul_note,
       .keeps = Keep::first | Keep::second,
@@ -276,6 +290,8 @@ const TypedOp<MatmulArgs>& multiply_add_op() {
       .forward = multiply_add_forward,
       .in_place = 0,
       .work = [](const MatmulArgs& args, const Specs& in) { return product_work(args, in.shape(1), in.shape(2)); },
+      .scratch = [](const MatmulArgs& args,
+                    const Specs& in) { return product_scratch(args, in.shape(1), in.shape(2), in.dtype(0), true); },
       .absorb = multiply_add_absorb,
       .note = [](const MatmulArgs& args,
                  const Specs& in) { return product_note(args, in.shape(1), in.shape(2), in.dtype(0)); },

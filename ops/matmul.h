@@ -6,8 +6,8 @@
 #include <vector>
 
 #include <twopass/ops/gemm.h>
-#include <twopass/ops/record.h>
 #include <twopass/ops/products.h>
+#include <twopass/ops/record.h>
 
 namespace twopass::products {
 
@@ -29,6 +29,8 @@ struct MatmulArgs {
 /// The shape of a product; refuses what does not go together.
 Shape product_shape(const MatmulArgs& args, const Shape& a, const Shape& b);
 double product_work(const MatmulArgs& args, const Shape& a, const Shape& b);
+/// Bytes that it takes while it runs; `added`: whether it may be added to what lies in its output's memory.
+std::int64_t product_scratch(const MatmulArgs& args, const Shape& a, const Shape& b, DType dtype, bool added);
 /// "turned", where it is computed as its transpose.
 std::string product_note(const MatmulArgs& args, const Shape& a, const Shape& b, DType dtype);
 

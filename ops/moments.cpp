@@ -44,10 +44,11 @@ const TypedOp<ReduceArgs>& mean_op() {
       .shape = mean_rule,
       .forward =
           [](const ReduceArgs& args, Inputs in, Output out) {
-            const Fold x = fold(in[0], args.axes);
+            if (out.elements() == 0) return;
+            const auto count = in[0].elements() / out.elements();
             dispatch_floating(out.dtype, [&]<typename T>() {
-              const T n = static_cast<T>(x.count);
-              reduce<T, T>(Adding<T>(), x, out.data<T>(), [n](T total, std::int64_t) { return total / n; });
+              const T n = static_cast<T>(count);
+              add_up<T, T>(in[0], args.axes, out.data<T>(), [n](T total, std::int64_t) { return total / n; });
             });
           },
       .lanes =
@@ -56,6 +57,7 @@ const TypedOp<ReduceArgs>& mean_op() {
             return l.divide(l.sum(x[0]), l.constant(static_cast<double>(reduced_count(in.shape(0), args.axes))));
           },
       .rows = rows_apart<ReduceArgs>,
+      .scratch = [](const ReduceArgs& args, const Specs& in) { return added_bytes(in[0], args.axes); },
       // y = Σ x / n:  dx = g / n, broadcast
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const auto n = static_cast<double>(reduced_count(call.shape(0), args.axes));
@@ -130,6 +132,7 @@ const TypedOp<VarArgs>& var_op() {
       .forward = [](const VarArgs& args, Inputs in,
                     Output out) { squared_distances(args, in, out, [](double variance) { return variance; }); },
       .rows = rows_apart<VarArgs>,
+      .scratch = folded_scratch<VarArgs>,
       .keeps = Keep::first,
       // y = Σ (x - m)² / (n - c):  dx = 2 g (x - m) / (n - c)
       .gradient = [](const VarArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -160,6 +163,7 @@ const TypedOp<VarArgs>& std_op() {
             squared_distances(args, in, out, [](double variance) { return std::sqrt(variance); });
           },
       .rows = rows_apart<VarArgs>,
+      .scratch = folded_scratch<VarArgs>,
       .keeps = Keep::first | Keep::output,
       // y = sqrt(var):  dx = g (x - m) / ((n - c) y), 0 where y is 0
       .gradient = [](const VarArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -225,6 +229,7 @@ const TypedOp<ReduceArgs>& logsumexp_op() {
             });
           },
       .rows = rows_apart<ReduceArgs>,
+      .scratch = folded_scratch<ReduceArgs>,
       .keeps = Keep::first,
       // dx = g e^(x - m) / Σ e^(x - m)
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {

@@ -2,6 +2,7 @@
 // where the build has no oneDNN, or oneDNN has no fast way. For the .cpp files of this folder.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <twopass/ops/convolution_kernels.h>
@@ -26,5 +27,8 @@ bool forward(const convolution::Sizes& sizes, bool bf16, const float* x, const f
              const convolution::Ending<float>& ending, float* y);
 bool input_gradient(const convolution::Sizes& sizes, bool bf16, const float* g, const float* kernel, float* dx);
 bool kernel_gradient(const convolution::Sizes& sizes, bool bf16, const float* x, const float* g, float* dk);
+
+/// What these take while they run, on all threads together, or nothing where they would not do the work.
+std::optional<std::int64_t> scratch_bytes(convolution::Product product, const convolution::Sizes& sizes, bool bf16);
 
 }  // namespace twopass::onednn

@@ -13,4 +13,8 @@ bool forward(const convolution::Sizes&, bool, const float*, const float*, const 
 bool input_gradient(const convolution::Sizes&, bool, const float*, const float*, float*) { return false; }
 bool kernel_gradient(const convolution::Sizes&, bool, const float*, const float*, float*) { return false; }
 
+std::optional<std::int64_t> scratch_bytes(convolution::Product, const convolution::Sizes&, bool) {
+  return std::nullopt;
+}
+
 }  // namespace twopass::onednn

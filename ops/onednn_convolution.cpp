@@ -9,10 +9,10 @@
 namespace twopass::onednn {
 namespace {
 
+using Part = convolution::Product;
 using convolution::Sizes;
 using Layout = dnnl::memory::desc;
 using dnnl::algorithm;
-enum class Part : std::int64_t { forward, input_gradient, kernel_gradient };
 
 constexpr std::int64_t kTileBytes = 512 << 10;  // of images and outputs: less than a second-level cache
 
@@ -23,6 +23,13 @@ struct Convolution {
   std::array<Primitive, 3> turn{};
   std::array<std::size_t, 3> bytes{};  // in oneDNN's layout; 0 where that is the plain one
   bool ready = false;
+
+  // Bytes that run() takes; the second operand is arranged before where it is shared.
+  std::int64_t scratch(bool shared) const {
+    std::size_t all = product.scratch_bytes() + bytes[0] + (shared ? 0 : bytes[1]) + bytes[2];
+    for (const Primitive& each : turn) all += each.scratch_bytes();
+    return static_cast<std::int64_t>(all);
+  }
 
   // Brings operand k into oneDNN's layout.
   Buffer arranged(std::size_t k, const float* plain) const {
@@ -232,6 +239,20 @@ bool kernel_gradient(const Sizes& sizes, bool bf16, const float* x, const float*
   });
   convolution::add_parts(sums, parts, size, dk);
   return true;
+}
+
+std::optional<std::int64_t> scratch_bytes(Part product, const Sizes& sizes, bool bf16) {
+  if (!usable()) return std::nullopt;
+  const bool summed = product == Part::kernel_gradient;
+  const std::int64_t each =
+      summed ? (sizes.images + convolution::kParts - 1) / convolution::kParts : images_at_once(sizes);
+  const std::int64_t tiles = (sizes.images + each - 1) / each;
+  const OneThread one;
+  const Convolution& whole = prepared(product, sizes, each, bf16);
+  if (!whole.ready) return std::nullopt;
+  const auto kernels = static_cast<std::int64_t>(whole.bytes[1]) * (sizes.images % each == 0 ? 1 : 2);
+  return std::min<std::int64_t>(threads::count(), tiles) * whole.scratch(!summed) +
+         (summed ? tiles * sizes.kernel() * std::int64_t{sizeof(float)} : kernels);
 }
 
 }  // namespace twopass::onednn

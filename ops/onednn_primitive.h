@@ -39,6 +39,8 @@ class Primitive {
   Primitive(dnnl::primitive made, const Description& description, const std::vector<Operand>& operands)
       : Primitive(std::move(made), description.scratchpad_desc(), description.impl_info_str(), operands) {}
   explicit operator bool() const { return static_cast<bool>(primitive_); }
+  /// Memory that a run takes.
+  std::size_t scratch_bytes() const { return scratch_bytes_; }
   /// Runs on operands at these places, in the order in which they were named.
   void run(std::span<const void* const> places) const;
 

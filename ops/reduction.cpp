@@ -85,15 +85,15 @@ const TypedOp<ReduceArgs>& sum_op() {
       },
       .forward =
           [](const ReduceArgs& args, Inputs in, Output out) {
-            const Fold x = fold(in[0], args.axes);
             dispatch(in[0].dtype, [&]<typename T>() {
               using Sum = std::conditional_t<std::is_same_v<T, bool>, std::int64_t, T>;
-              reduce<Sum, T>(Adding<Sum>(), x, out.data<Sum>(), Plain());
+              add_up<Sum, T>(in[0], args.axes, out.data<Sum>(), Plain());
             });
           },
       .lanes = [](const ReduceArgs& args, const Specs& in, Lanes& l,
                   std::span<const Lane> x) { return whole_rows(in.shape(0), args.axes) ? l.sum(x[0]) : Lane(); },
       .rows = rows_apart<ReduceArgs>,
+      .scratch = [](const ReduceArgs& args, const Specs& in) { return added_bytes(in[0], args.axes); },
       .begins = [](const ReduceArgs& args, const Specs& in) -> const Op* {
         const Shape& x = in.shape(0);
         const bool first = args.axes.size() == 1 && x.axis(args.axes[0]) == 0;
@@ -132,6 +132,7 @@ const TypedOp<ReduceArgs>& prod_op() {
             });
           },
       .rows = rows_apart<ReduceArgs>,
+      .scratch = folded_scratch<ReduceArgs>,
       .keeps = Keep::first,
       // y = Π x:  dx_i = g Π_{j≠i} x_j
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -156,6 +157,7 @@ const TypedOp<ReduceArgs>& any_op() {
       .forward = [](const ReduceArgs& args, Inputs in,
                     Output out) { reduce<bool, bool>(Either(), fold(in[0], args.axes), out.data<bool>(), Plain()); },
       .rows = rows_apart<ReduceArgs>,
+      .scratch = folded_scratch<ReduceArgs>,
       .samples = {{{{1}, false}, {sample::truths({3, 2})}}},
       .examples = {{{{1}, false}, {tensor({{true, false}, {false, false}})}, tensor({true, false})}},
       .refuses = {{{}, {sample::uniform({2})}, "only bool"}},
@@ -171,6 +173,7 @@ const TypedOp<ReduceArgs>& all_op() {
       .forward = [](const ReduceArgs& args, Inputs in,
                     Output out) { reduce<bool, bool>(Both(), fold(in[0], args.axes), out.data<bool>(), Plain()); },
       .rows = rows_apart<ReduceArgs>,
+      .scratch = folded_scratch<ReduceArgs>,
       .samples = {{{{0}, true}, {sample::truths({3, 2})}}},
       .examples = {{{{1}, false}, {tensor({{true, false}, {true, true}})}, tensor({false, true})}},
       .refuses = {{{}, {sample::uniform({2})}, "only bool"}},

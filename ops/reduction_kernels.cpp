@@ -72,32 +72,69 @@ std::pair<ReduceArgs, Tensor> behind_first(const ReduceArgs& args, const Tensor&
   return {std::move(behind), x};
 }
 
+namespace {
+
+// The first and the last axis that is reduced, and whether kept ones lie between them, where they are longer than 1.
+struct Span {
+  int first = -1, last = -1;
+  bool apart = false;
+
+  Span(const Shape& shape, const std::array<bool, kMaxRank>& reduced) {
+    for (int axis = 0; axis < shape.rank(); ++axis)
+      if (reduced[static_cast<std::size_t>(axis)] && shape[axis] != 1) {
+        if (first < 0) first = axis;
+        last = axis;
+      }
+    for (int axis = first + 1; axis < last; ++axis)
+      apart = apart || (shape[axis] != 1 && !reduced[static_cast<std::size_t>(axis)]);
+  }
+};
+
+}  // namespace
+
+std::int64_t folded_bytes(const Spec& x, const std::vector<std::int64_t>& axes) {
+  if (x.shape.open() || !Span(x.shape, reduced_axes(x.shape, axes)).apart) return 0;
+  return x.shape.elements() * static_cast<std::int64_t>(size_of(x.dtype));
+}
+
+Behind behind_kept(const Shape& shape, const std::vector<std::int64_t>& axes) {
+  const auto reduced = reduced_axes(shape, axes);
+  Behind behind;
+  int end = shape.rank();
+  for (; end > 0 && reduced[static_cast<std::size_t>(end) - 1]; --end) behind.count *= shape[end - 1];
+  if (!Span(shape, reduced).apart || behind.count < kLanes) return {};
+  behind.before = Shape(shape.begin(), static_cast<std::size_t>(end));
+  for (int axis = 0; axis < end; ++axis)
+    if (reduced[static_cast<std::size_t>(axis)]) behind.axes.push_back(axis);
+  return behind;
+}
+
+std::int64_t added_bytes(const Spec& x, const std::vector<std::int64_t>& axes) {
+  const Behind behind = x.shape.open() ? Behind() : behind_kept(x.shape, axes);
+  if (behind.count == 1) return folded_bytes(x, axes);
+  const auto size = static_cast<std::int64_t>(size_of(x.dtype));
+  return behind.before.elements() * size + added_bytes({behind.before, x.dtype}, behind.axes);
+}
+
 Fold fold(const View& x, const std::vector<std::int64_t>& axes) {
   const Shape& shape = x.shape();
   const auto reduced = reduced_axes(shape, axes);
-  int first = -1, last = -1;
-  for (int axis = 0; axis < shape.rank(); ++axis)
-    if (reduced[static_cast<std::size_t>(axis)] && shape[axis] != 1) {
-      if (first < 0) first = axis;
-      last = axis;
-    }
+  const Span span(shape, reduced);
   Fold result;
   result.bytes = x.bytes;
-  bool apart = false;
   for (int axis = 0; axis < shape.rank(); ++axis) {
     if (reduced[static_cast<std::size_t>(axis)])
       result.count *= shape[axis];
-    else if (axis < first)
+    else if (axis < span.first)
       result.outer *= shape[axis];
     else
       result.inner *= shape[axis];
-    apart = apart || (axis > first && axis < last && shape[axis] != 1 && !reduced[static_cast<std::size_t>(axis)]);
   }
-  if (first < 0) {  // nothing to reduce: one contiguous sweep
+  if (span.first < 0) {  // nothing to reduce: one contiguous sweep
     result.outer = result.inner;
     result.inner = 1;
   }
-  if (!apart) return result;
+  if (!span.apart) return result;
   std::vector<int> order;
   for (const bool pass : {false, true})
     for (int axis = 0; axis < shape.rank(); ++axis)

@@ -49,6 +49,23 @@ struct Fold {
   Buffer copy{};
 };
 Fold fold(const View& x, const std::vector<std::int64_t>& axes);
+/// Bytes that this copies.
+std::int64_t folded_bytes(const Spec& x, const std::vector<std::int64_t>& axes);
+/// OpRecord::scratch of reductions.
+template <typename Args>
+std::int64_t folded_scratch(const Args& args, const Specs& in) {
+  return folded_bytes(in[0], args.axes);
+}
+
+/// Where kept axes lie between reduced ones (as channels between images and places): how many elements of the last
+/// axes, which are reduced, lie side by side, and which of the axes before them are reduced. Count 1: they don't, or
+/// are few.
+struct Behind {
+  std::int64_t count = 1;
+  Shape before{};
+  std::vector<std::int64_t> axes{};
+};
+Behind behind_kept(const Shape& shape, const std::vector<std::int64_t>& axes);
 
 constexpr std::int64_t kLanes = 32;     // accumulators of a contiguous run
 constexpr std::int64_t kLeaf = 512;     // elements that the leaf of the tree adds one after another, kLanes apart
@@ -180,18 +197,18 @@ void reduce(const F& f, const T* x, std::int64_t outer, std::int64_t count, std:
   if (tiles > 1) reduce<Sum>(join_only<Sum>(f), partial, outer, tiles, inner, out, done);
 }
 
-/// The same with elements of type T read through a Fold.
-template <typename Sum, typename T, typename F, typename Result, typename Done>
-void reduce(const F& f, const Fold& folded, Result* out, const Done& done) {
-  reduce<Sum>(f, reinterpret_cast<const T*>(folded.bytes), folded.outer, folded.count, folded.inner, out, done);
-}
-
 struct Plain {
   template <typename Sum>
   Sum operator()(Sum sum, std::int64_t) const {
     return sum;
   }
 };
+
+/// The same with elements of type T read through a Fold.
+template <typename Sum, typename T, typename F, typename Result, typename Done>
+void reduce(const F& f, const Fold& folded, Result* out, const Done& done) {
+  reduce<Sum>(f, reinterpret_cast<const T*>(folded.bytes), folded.outer, folded.count, folded.inner, out, done);
+}
 
 template <typename Sum>
 struct Adding {
@@ -202,6 +219,20 @@ struct Adding {
   }
   Sum join(Sum a, Sum b) const { return a + b; }
 };
+
+/// The sums of x over axes. What lies side by side behind kept axes is added first, so that only its sums are copied.
+template <typename Sum, typename T, typename Result, typename Done>
+void add_up(const View& x, const std::vector<std::int64_t>& axes, Result* out, const Done& done) {
+  const Behind behind = behind_kept(x.shape(), axes);
+  if (behind.count == 1) return reduce<Sum, T>(Adding<Sum>(), fold(x, axes), out, done);
+  const std::int64_t rows = behind.before.elements();
+  const Buffer memory(static_cast<std::size_t>(rows) * sizeof(Sum));
+  Sum* const sums = reinterpret_cast<Sum*>(memory.data());
+  reduce<Sum>(Adding<Sum>(), x.data<T>(), rows, behind.count, std::int64_t{1}, sums, Plain());
+  add_up<Sum, Sum>({memory.data(), &behind.before, dtype_of<Sum>()}, behind.axes, out, done);
+}
+/// Bytes that this takes.
+std::int64_t added_bytes(const Spec& x, const std::vector<std::int64_t>& axes);
 
 /// Distances to a mean each, to a power.
 template <typename T, int kPower>

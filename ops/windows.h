@@ -6,8 +6,8 @@
 
 #include <twopass/core/shape.h>
 #include <twopass/ops/extents.h>
-#include <twopass/ops/record.h>
 #include <twopass/ops/rearranging.h>
+#include <twopass/ops/record.h>
 
 namespace twopass::windows {
 

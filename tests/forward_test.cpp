@@ -11,8 +11,8 @@
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/norm.h>
 #include <twopass/ops/normalization.h>
-#include <twopass/ops/record.h>
 #include <twopass/ops/products.h>
+#include <twopass/ops/record.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/softmax.h>

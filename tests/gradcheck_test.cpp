@@ -7,8 +7,8 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
-#include <twopass/ops/record.h>
 #include <twopass/ops/products.h>
+#include <twopass/ops/record.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/softmax.h>

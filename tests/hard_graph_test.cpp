@@ -13,8 +13,8 @@
 #include <twopass/ops/anomaly.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
-#include <twopass/ops/record.h>
 #include <twopass/ops/products.h>
+#include <twopass/ops/record.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/softmax.h>
 #include <twopass/optim/optimizer.h>

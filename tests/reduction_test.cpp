@@ -51,6 +51,13 @@ TEST_CASE("sums over any axes are right, of i64 exact, and of bool a count") {
   CHECK(sum(x, 1).values<double>() == Doubles{12, 15, 18, 21, 48, 51, 54, 57});
   CHECK(sum(x, {0, 2}).values<double>() == Doubles{60, 92, 124});
   CHECK(sum(x, {0, -1}, keep_axis).shape() == Shape({1, 3, 1}));
+  const Tensor images = reshape(arange(0, 1200, 1, f64), {3, 2, 5, 40});
+  CHECK(sum(images, {0, 2, 3}).values<double>() == Doubles{299700, 419700});
+  CHECK(mean(images, {0, 2, 3}).values<double>() == Doubles{499.5, 699.5});
+  Doubles rows;
+  for (int image = 0; image < 3; ++image)
+    for (int row = 0; row < 5; ++row) rows.push_back(1600 * (20 * image + 5 + 2 * row) + 1560);
+  CHECK(sum(images, {1, 3}).values<double>() == rows);
   CHECK(sum(tensor({std::int64_t{9007199254740993}, std::int64_t{1}})).item<std::int64_t>() == 9007199254740994);
   const Tensor count = sum(tensor({true, true, false}));
   CHECK(count.dtype() == i64);

@@ -8,9 +8,9 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
-#include <twopass/ops/record.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/rearranging.h>
+#include <twopass/ops/record.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/scans.h>
 #include <twopass/ops/shaping.h>

@@ -14,8 +14,8 @@
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/graph/plan/eager_calls.h>
 #include <twopass/ops/creation.h>
-#include <twopass/ops/record.h>
 #include <twopass/ops/precision.h>
+#include <twopass/ops/record.h>
 #include <twopass/ops/shaping.h>
 
 namespace twopass {

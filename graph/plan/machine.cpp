@@ -65,6 +65,30 @@ std::size_t Machine::coded_calls(std::size_t step) const {
   return coded;
 }
 
+std::int64_t Machine::scratch_bytes() const {
+  const auto of_step = [&](std::size_t index) -> std::int64_t {
+    const Step& step = program_.steps[index];
+    if (step.rows) {
+      const Blocks& blocks = ready_[index].blocks;
+      return blocks.memory_bytes * (ready_[index].threads ? std::min<std::int64_t>(threads::count(), blocks.count) : 1);
+    }
+    const PlannedCall& call = program_.calls[step.first];
+    const auto specs = program_.specs(call);
+    return call.op->scratch(call.arguments.get(), Specs(specs));
+  };
+  std::int64_t most = 0;
+  for (const Moment& moment : program_.moments) {
+    std::int64_t together = 0;
+    for (const Strand& strand : moment.strands) {
+      std::int64_t longest = 0;
+      for (std::size_t k = 0; k < strand.count; ++k) longest = std::max(longest, of_step(strand.first + k));
+      together += longest;
+    }
+    most = std::max(most, together);
+  }
+  return most;
+}
+
 void Machine::check(const Program::Update& update, std::size_t number, const std::byte* from, std::int64_t bytes) {
   const DType dtype = program_.spec(update.value).dtype;
   if (all_finite(from, bytes / static_cast<std::int64_t>(size_of(dtype)), dtype)) return;

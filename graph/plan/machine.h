@@ -33,6 +33,8 @@ class Machine {
   std::int64_t block_rows(std::size_t step) const { return ready_[step].blocks.rows; }
   /// How many of a step's calls are code of this plan's own.
   std::size_t coded_calls(std::size_t step) const;
+  /// The most bytes that steps which run at once take beside the arena.
+  std::int64_t scratch_bytes() const;
 
  private:
   struct Ready {

@@ -72,7 +72,8 @@ class Plan {
   std::int64_t arena_bytes() const;
   /// What the arena could not be smaller than: the most bytes that live at a time.
   std::int64_t least_arena_bytes() const;
-  /// Arena, outputs, and new values of parameters beside the old ones; without what kernels take while they run.
+  /// The most that a run holds beside its inputs and parameters: arena, outputs, new values of parameters beside the
+  /// old ones, and what kernels take while they run, on as many threads as there are now.
   std::int64_t peak_bytes() const;
   std::size_t steps() const;
 

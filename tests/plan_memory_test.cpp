@@ -1,0 +1,110 @@
+// The figure of a plan's peak memory, which is told before it runs.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <string>
+
+#include <twopass/core/memory.h>
+#include <twopass/core/random.h>
+#include <twopass/core/threads.h>
+#include <twopass/graph/autodiff/transforms.h>
+#include <twopass/graph/plan/plan.h>
+#include <twopass/ops/convolution.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/precision.h>
+#include <twopass/ops/products.h>
+#include <twopass/ops/reduction.h>
+
+using namespace twopass;
+
+namespace {
+
+Tensor drawn(const Shape& shape) {
+  static Random random(3);
+  return random.uniform(shape, f32, -1, 1);
+}
+
+struct Figures {
+  std::int64_t told, taken, kernels;
+};
+
+// What a plan tells, what its first run takes and what of that are neither arena nor results.
+Figures figures(const PlanFunction& f, const Tensors& inputs) {
+  const std::int64_t before = memory::live_bytes();
+  const Plan planned = plan(f, inputs);
+  memory::reset_peak();
+  const Tensors results = planned(inputs);
+  const std::int64_t taken = memory::peak_bytes() - before;
+  std::int64_t held = planned.arena_bytes();
+  for (const Tensor& result : results)
+    held += result.shape().elements() * static_cast<std::int64_t>(size_of(result.dtype()));
+  return {planned.peak_bytes(), taken, planned.peak_bytes() - held};
+}
+
+// Heads of blocks and little ones, which are counted by the 64 kB, aside.
+void check_told(const std::string& what, const Figures& figures) {
+  CAPTURE(what);
+  CAPTURE(figures.told);
+  CAPTURE(figures.taken);
+  CHECK(figures.taken <= figures.told + (160 << 10));
+  CHECK(figures.taken >= figures.told - figures.told / 20 - (160 << 10));
+}
+
+}  // namespace
+
+TEST_CASE("a plan tells before it runs what memory a run takes, that of its kernels included") {
+  const int threads_before = threads::count();
+  for (const int count : {1, 2}) {
+    threads::set_count(count);
+    const Figures convolutions = figures(
+        [](const Tensors& in) -> Tensors {
+          const Tensor y = conv2d(relu(conv2d(in[0], in[1])), in[2]);
+          return gradients(sum(y * y), {in[0], in[1], in[2]});
+        },
+        {drawn({32, 3, 32, 32}), drawn({32, 3, 3, 3}), drawn({32, 32, 3, 3})});
+    check_told(fmt::format("convolutions on {}", count), convolutions);
+    CHECK(convolutions.kernels > 1 << 20);
+
+    const Figures columns = figures(
+        [](const Tensors& in) -> Tensors {
+          return {max(in[0], {0, 2})};
+        },
+        {drawn({64, 32, 1000})});
+    check_told(fmt::format("maxima of columns on {}", count), columns);
+    CHECK(columns.kernels == 4 * 64 * 32 * 1000);  // a copy, as kept axes lie between the others
+
+    check_told(fmt::format("products on {}", count),
+               figures(
+                   [](const Tensors& in) -> Tensors {
+                     return gradients(sum(square(matmul(tanh(matmul(in[0], in[1])), in[2]))), {in[1], in[2]});
+                   },
+                   {drawn({256, 1000}), drawn({1000, 600}), drawn({600, 20})}));
+    check_told(fmt::format("rows on {}", count),
+               figures(
+                   [](const Tensors& in) -> Tensors {
+                     const Tensor centred = in[0] - mean(in[0], -1, keep_axis);
+                     return {centred / sqrt(mean(square(centred), -1, keep_axis) + 1e-5)};
+                   },
+                   {drawn({2000, 1000})}));
+  }
+  threads::set_count(threads_before);
+}
+
+TEST_CASE("what products convert to bf16 is part of it") {
+  if (!bf16_available()) return;
+  const PrecisionScope scope(Precision::bf16);
+  const Figures product = figures([](const Tensors& in) -> Tensors { return {matmul(in[0], in[1])}; },
+                                  {drawn({512, 1024}), drawn({1024, 256})});
+  check_told("bf16", product);
+  CHECK(product.kernels >= 2 * (512 * 1024 + 1024 * 256));
+}
+
+TEST_CASE("sums over places and images, which lie before and behind channels, copy no image") {
+  const Figures sums = figures(
+      [](const Tensors& in) -> Tensors {
+        return {sum(in[0], {0, 2, 3}), mean(in[0], {0, 2, 3})};
+      },
+      {drawn({64, 32, 20, 50})});
+  check_told("sums", sums);
+  CHECK(sums.kernels < 4 * 64 * 32 * 50 + (64 << 10));
+}
