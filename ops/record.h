@@ -13,6 +13,8 @@
 
 namespace twopass {
 
+constexpr unsigned kRowsOfWhole = 1U << 31;
+
 /// One op. Exactly one of `forward` and `run` is given, or `alias` alone.
 template <typename Args = NoArgs>
 struct OpRecord {
@@ -48,8 +50,8 @@ struct OpRecord {
   std::int64_t (*alias)(const Args& args, const Shape& input) = nullptr;
   bool broadcasts = false;
   /// For plans, which run ops on parts of their inputs: bit k is set where row i of the output (along its first axis)
-  /// is made of row i of input k; inputs without their bit are read whole. 0 where rows don't stay apart. Elementwise
-  /// ops leave it out.
+  /// is made of row i of input k; inputs without their bit are read whole. 0 where rows don't stay apart, kRowsOfWhole
+  /// where each is made of all of every input. Elementwise ops leave it out.
   unsigned (*rows)(const Args& args, const Specs& in) = nullptr;
   /// The input that forward may overwrite as it goes; elementwise ops leave it out.
   int in_place = -1;

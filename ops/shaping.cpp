@@ -247,6 +247,11 @@ const TypedOp<ReshapeArgs>& broadcast_to_op() {
             shaping::copy_strided(in[0].bytes, out.shape().sizes(), strides, size_of(out.dtype), out.bytes);
           },
       .broadcasts = true,
+      .rows = [](const ReshapeArgs& args, const Specs& in) -> unsigned {
+        const Shape &from = in.shape(0), &to = args.shape;
+        const bool by_rows = from.rank() > 0 && from.rank() == to.rank() && from[0] != 1;
+        return by_rows ? 1 : kRowsOfWhole;
+      },
       // dx = g, which the engine sums back
       .gradient = [](const ReshapeArgs&, const Call&, const Tensor& g) -> Tensors { return {g}; },
       .linear = Linear::jointly,

@@ -14,6 +14,7 @@
 #include <twopass/ops/precision.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
 
 using namespace twopass;
 
@@ -107,4 +108,36 @@ TEST_CASE("sums over places and images, which lie before and behind channels, co
       {drawn({64, 32, 20, 50})});
   check_told("sums", sums);
   CHECK(sums.kernels < 4 * 64 * 32 * 50 + (64 << 10));
+}
+
+TEST_CASE("what is broadcast lies nowhere as a whole, whatever reads it") {
+  constexpr std::int64_t kWhole = 4 * 4096 * 1024;
+  const Tensor column = drawn({4096, 1}), row = drawn({1024}), matrices = drawn({64, 8, 16}),
+               matrix = drawn({1, 16, 8});
+  const auto arena = [](const PlanFunction& f, const Tensors& inputs) {
+    const Plan planned = plan(f, inputs);
+    const Tensors found = planned(inputs), expected = f(inputs);
+    for (std::size_t k = 0; k < found.size(); ++k) CHECK(found[k].values<float>() == expected[k].values<float>());
+    return planned.arena_bytes();
+  };
+  CHECK(arena(
+            [](const Tensors& in) -> Tensors {
+              return {sum(broadcast_to(in[0], {4096, 1024}), -1)};
+            },
+            {column}) < kWhole / 8);
+  CHECK(arena(
+            [](const Tensors& in) -> Tensors {
+              return {max(broadcast_to(in[0], {4096, 1024}), -1)};
+            },
+            {row}) < kWhole / 8);
+  CHECK(arena(
+            [](const Tensors& in) -> Tensors {
+              return {tanh(broadcast_to(in[0], {4096, 1024})) + in[1]};
+            },
+            {row, column}) < kWhole / 8);
+  CHECK(arena(
+            [](const Tensors& in) -> Tensors {
+              return {matmul(in[0], broadcast_to(in[1], {64, 16, 8}))};
+            },
+            {matrices, matrix}) == 0);
 }

@@ -230,6 +230,16 @@ TEST_CASE("every record gives the same bits in a plan as eagerly, and so do its 
       }
 }
 
+// What forward makes of an output of this shape, whatever the arguments say of the whole one.
+Tensor forward_to(const Shape& shape, const Op& op, const ArgumentsPointer& arguments, const Tensors& inputs,
+                  DType dtype) {
+  const Tensor made = uninitialised(shape, dtype);
+  std::vector<View> views;
+  for (const Tensor& input : inputs) views.push_back({input.node().data, &input.shape(), input.dtype()});
+  op.forward(arguments.get(), views, {made.node().data, &shape, dtype});
+  return made;
+}
+
 TEST_CASE("what a record says of rows is so: a row of the output follows from the inputs' rows") {
   int tried = 0;
   for (const Op* op : all_ops())
@@ -244,7 +254,8 @@ TEST_CASE("what a record says of rows is so: a row of the output follows from th
         Tensors part = inputs;
         for (std::size_t k = 0; k < part.size(); ++k)
           if (split >> k & 1) part[k] = slice(part[k], 0, row, row + 1);
-        CHECK(equal_bits(apply(*op, sample.arguments, part), slice(whole, 0, row, row + 1)));
+        CHECK(equal_bits(forward_to(whole.shape().with(0, 1), *op, sample.arguments, part, whole.dtype()),
+                         slice(whole, 0, row, row + 1)));
         ++tried;
       }
     }

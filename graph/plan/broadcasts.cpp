@@ -7,7 +7,7 @@
 namespace twopass::planning {
 namespace {
 
-// The value that an elementwise consumer may read instead: that before a call which only spreads it, if the rule of the
+// The value that a consumer which broadcasts may read instead: that before a call which only spreads it, if the rule of the
 // consumer comes to the same shape then.
 bool reads_unspread(const Program& program, PlannedCall& call, std::size_t k, ValueId before) {
   std::vector<Spec> specs = program.specs(call);
@@ -69,7 +69,9 @@ void skip_broadcasts(Program& program) {
   const auto maker_of = [&](ValueId value) { return value < makers.size() ? makers[value] : program.calls.size(); };
   Spread spread(program);
   for (PlannedCall& call : program.calls) {
-    if (!call.op->elementwise() || !call.op->broadcasts()) continue;
+    // The leading axes of products broadcast as well; where they don't, the shape of the output tells.
+    const bool spreads_inputs = call.op->elementwise() ? call.op->broadcasts() : call.op->name() == "matmul";
+    if (!spreads_inputs) continue;
     for (std::size_t k = 0; k < call.inputs.size(); ++k) {
       if (const ValueId one = spread.element(call.inputs[k]); one != call.inputs[k])
         reads_unspread(program, call, k, one);
