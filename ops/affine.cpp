@@ -7,6 +7,7 @@
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace products {
@@ -84,6 +85,20 @@ Tensor affine_tangent(const NoArgs&, const Call& call, const Tensors& t) {
   return bent<kActivation>(call, h.defined() ? h : broadcast_to(db, call.output_shape()));
 }
 
+// One product over all rows where x alone differs.
+Tensor affine_stacked(const NoArgs&, const Tensors& in, const std::vector<bool>& which) {
+  const bool has_bias = in.size() == 3;
+  if (which[0] && !which[1] && !(has_bias && which[2])) return affine(in[0], in[1], has_bias ? in[2] : Tensor());
+  const Shape one = which[0] ? in[0].shape().without(0) : in[0].shape();
+  const Shape rows{one.without(-1).elements(), one.back()};
+  Tensor y = matmul(reshape(in[0], which[0] ? rows.inserted(0, in[0].shape()[0]) : rows), in[1]);
+  if (has_bias) {
+    const Tensors parts = aligned({y, in[2]}, {which[0] || which[1], which[2]});
+    y = parts[0] + parts[1];
+  }
+  return reshape(y, one.with(-1, y.shape().back()).inserted(0, y.shape()[0]));
+}
+
 using Examples = std::vector<OpRecord<>::Example>;
 
 // Sums away from relu's kink, once all above and once all below it.
@@ -124,6 +139,7 @@ const TypedOp<NoArgs>& affine_op(const char* name, const char* doc, const Exampl
       .keeps = Keep::first | Keep::second | (kActivation == FusedActivation::linear ? Keep::none : Keep::output),
       .gradient = affine_gradient<kActivation>,
       .tangent = affine_tangent<kActivation>,
+      .stacked = kActivation == FusedActivation::linear ? affine_stacked : nullptr,
       .samples = affine_samples<kActivation>(),
       .examples = examples,
       .refuses = {{{},

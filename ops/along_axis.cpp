@@ -5,6 +5,7 @@
 #include <twopass/ops/families.h>
 #include <twopass/ops/shaping_kernels.h>
 #include <twopass/ops/sorting.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace {
@@ -78,6 +79,9 @@ const TypedOp<TakeArgs>& take_along_axis_op() {
         return {scatter_along_axis(g, call.input(1), call.shape(0)[axis], axis), Tensor()};
       },
       .linear = Linear::jointly,
+      .stacked = [](const TakeArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return apply(take_along_axis_op(), TakeArgs{behind_first(args.axis)}, all_stacked(in, which));
+      },
       .samples = {{{1}, {sample::uniform({3, 4}), sample::integers({3, 6}, -4, 4)}},
                   {{0}, {sample::uniform({3, 2}), sample::integers({2, 2}, 0, 3)}}},
       .examples = {{{}, {{{1, 2, 3}, {4, 5, 6}}, tensor({{2, 0}, {-1, -1}})}, {{3, 1}, {6, 6}}},
@@ -122,6 +126,9 @@ const TypedOp<ScatterArgs>& scatter_along_axis_op() {
         return {take_along_axis(g, call.input(1), static_cast<int>(args.axis)), Tensor()};
       },
       .linear = Linear::jointly,
+      .stacked = [](const ScatterArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return apply(scatter_along_axis_op(), ScatterArgs{behind_first(args.axis), args.size}, all_stacked(in, which));
+      },
       .samples = {{{1, 4}, {sample::uniform({3, 6}), sample::integers({3, 6}, -4, 4)}},
                   {{0, 3}, {sample::uniform({2, 2}), sample::integers({2, 2}, 0, 3)}}},
       .examples = {{{-1, 3}, {{{1, 2, 4}}, tensor({{2, 0, -1}})}, {{2, 0, 5}}}},

@@ -180,6 +180,22 @@ Tensor convolution_tangent(const ConvolutionArgs& args, const Call& call, const 
   return kRelu ? gate(h, call.output()) : h;
 }
 
+// Calls side by side are one with a group for each; images that are the same for all need none, being seen by all
+// filters.
+template <bool kRelu>
+Tensor convolution_stacked(const ConvolutionArgs& args, const Tensors& in, const std::vector<bool>& which) {
+  if (const Tensor batch = as_one_batch(convolution_op<kRelu>(), boxed(args), in, which); batch.defined()) return batch;
+  const int skipped = !which[0] && args.groups == 1 ? 1 : 0;
+  const Tensors all = all_stacked(Tensors(in.begin() + skipped, in.end()), {which.begin() + skipped, which.end()});
+  const std::int64_t calls = all[0].shape()[0];
+  ConvolutionArgs together = args;
+  if (!skipped) together.groups *= calls;
+  Tensors inputs{skipped ? in[0] : as_channels(all[0])};
+  for (std::size_t k = inputs.size() - static_cast<std::size_t>(skipped); k < all.size(); ++k)
+    inputs.push_back(as_filters(all[k]));
+  return from_channels(apply(convolution_op<kRelu>(), together, inputs), calls);
+}
+
 using Samples = std::vector<OpRecord<ConvolutionArgs>::Sample>;
 
 // Sums away from relu's kink: all above it, or all below.
@@ -229,9 +245,7 @@ const TypedOp<ConvolutionArgs>& convolution_op() {
       .keeps = Keep::first | Keep::second | (kRelu ? Keep::output : Keep::none),
       .gradient = convolution_gradient<kRelu>,
       .tangent = convolution_tangent<kRelu>,
-      .stacked = [](const ConvolutionArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
-        return as_one_batch(convolution_op<kRelu>(), boxed(args), in, which);
-      },
+      .stacked = convolution_stacked<kRelu>,
       .samples = convolution_samples<kRelu>(),
       .examples = convolution_examples<kRelu>(),
       .refuses = {{{},
@@ -280,7 +294,13 @@ const TypedOp<GradientArgs>& input_gradient_op() {
       },
       .linear = Linear::each,
       .stacked = [](const GradientArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
-        return as_one_batch(input_gradient_op(), boxed(args), in, which);
+        if (const Tensor batch = as_one_batch(input_gradient_op(), boxed(args), in, which); batch.defined())
+          return batch;
+        const Tensors all = all_stacked(in, which);
+        const std::int64_t calls = all[0].shape()[0];
+        GradientArgs together = args;
+        together.groups *= calls;
+        return from_channels(apply(input_gradient_op(), together, {as_channels(all[0]), as_filters(all[1])}), calls);
       },
       .samples = {{{.size = {3, 4}}, {sample::uniform({2, 3, 2, 2}), sample::uniform({3, 2, 2, 3})}},
                   {{.strides = {2, 1}, .padding = {1, 0, 2, 1}, .dilation = {1, 2}, .size = {4, 3}},
@@ -314,6 +334,15 @@ const TypedOp<GradientArgs>& kernel_gradient_op() {
                 call.wants(1) ? convolved(args, call.input(0), h) : Tensor()};
       },
       .linear = Linear::each,
+      .stacked = [](const GradientArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        if (!which[0] && args.groups == 1)
+          return from_filters(apply(kernel_gradient_op(), args, {in[0], as_channels(in[1])}), in[1].shape()[0]);
+        const Tensors all = all_stacked(in, which);
+        const std::int64_t calls = all[0].shape()[0];
+        GradientArgs together = args;
+        together.groups *= calls;
+        return from_filters(apply(kernel_gradient_op(), together, {as_channels(all[0]), as_channels(all[1])}), calls);
+      },
       .samples = {{{.size = {2, 3}}, {sample::uniform({2, 2, 3, 4}), sample::uniform({2, 3, 2, 2})}},
                   {{.strides = {2, 1}, .padding = {1, 0, 2, 1}, .dilation = {1, 2}, .size = {3, 2}},
                    {sample::uniform({1, 2, 4, 3}), sample::uniform({1, 2, 2, 4})}},

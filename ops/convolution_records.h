@@ -41,4 +41,12 @@ const Op& convolution_record(bool relu);
 std::optional<Absorbed> convolution_absorb(const ConvolutionArgs& args, const Consumer& consumer);
 std::vector<const Op*> convolution_add_ops();
 
+/// Images of calls side by side, [calls, images, c, h, w], as those of one call, [images, calls c, h, w], in which each
+/// has a group; and back.
+Tensor as_channels(const Tensor& images);
+Tensor from_channels(const Tensor& images, std::int64_t calls);
+/// Kernels or biases of calls side by side, [calls, filters, ...], as [calls filters, ...]; and back.
+Tensor as_filters(const Tensor& kernels);
+Tensor from_filters(const Tensor& kernels, std::int64_t calls);
+
 }  // namespace twopass::convolution

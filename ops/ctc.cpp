@@ -12,6 +12,7 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/reduction_kernels.h>
 #include <twopass/ops/shaping.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace {
@@ -156,6 +157,9 @@ const TypedOp<CtcArgs>& ctc_curvature_op() {
         return in[0];
       },
       .forward = slope_forward<Dual>,
+      .stacked = [](const CtcArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return all_as_one_batch(ctc_curvature_op(), boxed(args), in, which);
+      },
       .samples = {{{}, {sample::uniform({3, 4, 3}), sample::uniform({3, 4, 3}), labels(), steps(), counts()}}},
       // Of one step the loss is softmax's cross-entropy, whose curvature is p (h - Σ h p).
       .examples = {{{},

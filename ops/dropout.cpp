@@ -6,6 +6,8 @@
 #include <type_traits>
 
 #include <twopass/core/random.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
 #include <twopass/ops/families.h>
 #include <twopass/ops/random.h>
 #include <twopass/ops/reduction_kernels.h>
@@ -78,6 +80,12 @@ const TypedOp<DropoutArgs>& dropout_op() {
       .keeps = Keep::second,
       .gradient = dropout_gradient,
       .linear = Linear::jointly,
+      // one mask for all
+      .stacked = [](const DropoutArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        if (which[1]) return {};
+        const Tensor mask = apply(dropout_op(), args, {ones(in[0].shape().without(0), in[0].dtype()), in[1]});
+        return gate(in[0] * mask, mask);
+      },
       .samples = {{{0.5, 7}, {sample::uniform({3, 5}), tensor(std::int64_t{3})}},
                   {{0, 7}, {sample::uniform({5}), tensor(std::int64_t{0})}}},
       // The block of counter 0 and key 0 is 6627e8d5 e169c58d bc57ac4c 9b00dbd8 (kat_vectors of Random123).

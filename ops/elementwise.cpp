@@ -49,6 +49,9 @@ const TypedOp<CastArgs>& cast_op() {
         return {is_floating(call.dtype(0)) ? cast(g, call.dtype(0)) : Tensor()};
       },
       .linear = Linear::jointly,
+      .stacked = [](const CastArgs& args, const Tensors& in, const std::vector<bool>&) -> Tensor {
+        return cast(in[0], args.dtype);
+      },
       .samples = {{.args = {.dtype = f64}, .inputs = {sample::uniform({2, 3})}}},
       .examples = {{.args = {.dtype = i64}, .inputs = {{1.75, -1.75}}, .output = tensor({1, -1})}},
       .refuses = {{.args = {.dtype = i64}, .inputs = {tensor({1e30})}, .message = "is no i64"}},
@@ -113,6 +116,7 @@ const TypedOp<>& identity_op() {
       // dx = g
       .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {g}; },
       .linear = Linear::jointly,
+      .stacked = [](const NoArgs&, const Tensors& in, const std::vector<bool>&) -> Tensor { return identity(in[0]); },
       .samples = {{.inputs = {sample::uniform({2, 3})}}},
       .examples = {{.inputs = {{1.0, 2.0}}, .output = {1.0, 2.0}}},
       .refuses = {{.inputs = {sample::Input(Tensor())}, .message = "undefined"}},

@@ -10,6 +10,7 @@
 #include <twopass/ops/rearranging.h>
 #include <twopass/ops/reduction_kernels.h>
 #include <twopass/ops/shaping.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace {
@@ -71,6 +72,16 @@ Tensor counting(const TriangularArgs& args, const Tensor& x) {
   return args.upper ? triu(x, off) : tril(x, -off);
 }
 
+// Of one matrix the right sides of all calls are columns of one, so that it is taken apart once.
+template <typename Args>
+Tensor solved_together(const TypedOp<Args>& op, const Args& args, const Tensors& in, const std::vector<bool>& which) {
+  if (which[0]) return apply(op, args, all_stacked(in, which));
+  const Tensor sides = moveaxis(in[1], 0, -2);  // [..., rows, calls, k]
+  const Shape& shape = sides.shape();
+  const Tensor y = apply(op, args, {in[0], reshape(sides, shape.without(-1).with(-1, shape[-2] * shape[-1]))});
+  return moveaxis(reshape(y, shape), -2, 0);
+}
+
 const TypedOp<>& inverse_op() {
   static const TypedOp<> op({
       .name = "inverse",
@@ -125,6 +136,9 @@ const TypedOp<SolveArgs>& solve_op() {
       .tangent = [](const SolveArgs& args, const Call& call, const Tensors& t) -> Tensor {
         return apply(solve_op(), args, {call.input(0), right_side(call, t[0], t[1], args.transpose)});
       },
+      .stacked = [](const SolveArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return solved_together(solve_op(), args, in, which);
+      },
       .samples = {{{}, {tensor({{2.0, -0.3}, {0.4, 1.5}}, f64), sample::uniform({2, 3})}},
                   {{true},
                    {tensor({{{2.0, 1.0}, {0.5, 1.0}}, {{-1.0, 0.2}, {0.3, 0.9}}}, f64), sample::uniform({2, 2, 1})}}},
@@ -163,6 +177,9 @@ const TypedOp<TriangularArgs>& triangular_solve_op() {
       .tangent = [](const TriangularArgs& args, const Call& call, const Tensors& t) -> Tensor {
         const Tensor da = t[0].defined() ? counting(args, t[0]) : Tensor();
         return apply(triangular_solve_op(), args, {call.input(0), right_side(call, da, t[1], args.transpose)});
+      },
+      .stacked = [](const TriangularArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return solved_together(triangular_solve_op(), args, in, which);
       },
       .samples = {{{}, {tensor({{2.0, -0.3}, {0.4, 1.5}}, f64), sample::uniform({2, 3})}},
                   {{true, true, false}, {tensor({{2.0, -0.3}, {0.4, 1.5}}, f64), sample::uniform({2, 3})}},

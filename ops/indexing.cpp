@@ -7,6 +7,7 @@
 
 #include <twopass/ops/families.h>
 #include <twopass/ops/shaping_kernels.h>
+#include <twopass/ops/stacking.h>
 
 namespace twopass {
 namespace {
@@ -88,6 +89,9 @@ const TypedOp<GatherArgs>& gather_op() {
         return {scatter_add(g, call.input(1), call.shape(0)[axis], axis), Tensor()};
       },
       .linear = Linear::jointly,
+      .stacked = [](const GatherArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return which[1] ? Tensor() : gather(in[0], in[1], static_cast<int>(behind_first(args.axis)));
+      },
       .samples = {{{0}, {sample::uniform({4, 2}), sample::integers({5}, -4, 4)}},
                   {{-1}, {sample::uniform({2, 3}), sample::integers({2, 2}, 0, 3)}},
                   {{-1}, {sample::uniform({2, 3}), sample::integers({4}, 0, 3)}}},
@@ -127,6 +131,9 @@ const TypedOp<ScatterArgs>& scatter_add_op() {
         return {gather(g, call.input(1), static_cast<int>(args.axis)), Tensor()};
       },
       .linear = Linear::jointly,
+      .stacked = [](const ScatterArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return which[1] ? Tensor() : scatter_add(in[0], in[1], args.size, static_cast<int>(args.axis + 1));
+      },
       .samples = {{{0, 4}, {sample::uniform({5, 2}), sample::integers({5}, 0, 4)}}},
       .examples = {{{0, 3}, {tensor({1.0, 2.0, 4.0}, f64), tensor({0, 2, 0})}, tensor({5.0, 0.0, 2.0}, f64)}},
       .refuses = {{{0, 2}, {sample::uniform({2}), tensor({0, 2})}, "index 2 at place 1 is outside -2…1"},

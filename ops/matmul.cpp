@@ -273,6 +273,19 @@ Tensor multiply_add_tangent(const MatmulArgs& args, const Call& call, const Tens
   return y;
 }
 
+Tensor multiply_add_stacked(const MatmulArgs& args, const Tensors& in, const std::vector<bool>& which) {
+  const Tensors factors = aligned({in[1], in[2]}, {which[1], which[2]});
+  const Tensor c = product(factors[0], factors[1], args.transpose_a, args.transpose_b);
+  Tensors parts{in[0], c};
+  std::vector<bool> stacked{which[0], which[1] || which[2]};
+  if (in.size() == 4) {
+    parts.push_back(in[3]);
+    stacked.push_back(which[3]);
+  }
+  parts = aligned(parts, stacked);
+  return parts[0] + (parts.size() == 3 ? parts[2] * parts[1] : parts[1]);
+}
+
 std::optional<Absorbed> multiply_add_absorb(const MatmulArgs& args, const Consumer& consumer) {
   if (consumer.product.size() == 4) return std::nullopt;
   return absorb({.args = args, .a = 1, .b = 2, .add = 0}, consumer);
@@ -298,6 +311,7 @@ const TypedOp<MatmulArgs>& multiply_add_op() {
       .keeps = Keep::second | Keep::third | kFourth,
       .gradient = multiply_add_gradient,
       .tangent = multiply_add_tangent,
+      .stacked = multiply_add_stacked,
       .samples = {{{}, {sample::uniform({2, 4}), sample::uniform({2, 3}), sample::uniform({3, 4})}},
                   {{true, false},
                    {sample::uniform({2, 4}), sample::uniform({3, 2}), sample::uniform({3, 4}), sample::uniform({})}},

@@ -6,6 +6,7 @@
 
 #include <twopass/ops/convolution.h>
 #include <twopass/ops/reduction_kernels.h>
+#include <twopass/ops/stacking.h>
 #include <twopass/ops/windows.h>
 
 namespace twopass {
@@ -261,6 +262,9 @@ const TypedOp<PoolArgs>& pick_op() {
       .tangent = [](const PoolArgs& args, const Call& call, const Tensors& t) -> Tensor {
         return t[1].defined() ? apply(pick_op(), args, {call.input(0), t[1]}) : Tensor();
       },
+      .stacked = [](const PoolArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return all_as_one_batch(pick_op(), boxed(args), in, which);
+      },
       .samples = {{{}, {sample::distinct({2, 1, 4, 4}), sample::uniform({2, 1, 4, 4})}}},
       .examples = {{{}, {image({{1, 4}, {3, 2}}), image({{5, 6}, {7, 8}})}, image({{6}})}},
       .refuses = {{{},
@@ -283,6 +287,9 @@ const TypedOp<PoolArgs>& pool_gradient_op() {
       },
       .tangent = [](const PoolArgs& args, const Call& call, const Tensors& t) -> Tensor {
         return t[1].defined() ? apply(pool_gradient_op(), args, {call.input(0), t[1]}) : Tensor();
+      },
+      .stacked = [](const PoolArgs& args, const Tensors& in, const std::vector<bool>& which) -> Tensor {
+        return all_as_one_batch(pool_gradient_op(), boxed(args), in, which);
       },
       .samples = {{{.window = {3, 2}, .strides = {1, 2}, .padding = {1, 0, 0, 1}},
                    {sample::distinct({1, 2, 3, 4}), sample::uniform({1, 2, 2, 2})}},

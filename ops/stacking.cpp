@@ -71,6 +71,16 @@ Tensors all_stacked(const Tensors& inputs, const std::vector<bool>& which) {
   return with;
 }
 
+Tensor all_as_one_batch(const Op& op, const ArgumentsPointer& arguments, const Tensors& inputs,
+                        const std::vector<bool>& which) {
+  Tensors batches;
+  for (const Tensor& x : all_stacked(inputs, which))
+    batches.push_back(reshape(x, x.shape().without(0).with(0, x.shape()[0] * x.shape()[1])));
+  const Tensor y = apply(op, arguments, batches);
+  const std::int64_t count = count_of(inputs, which);
+  return reshape(y, y.shape().with(0, y.shape()[0] / count).inserted(0, count));
+}
+
 Tensor apply_stacked(const Op& op, const ArgumentsPointer& arguments, const Tensors& inputs,
                      const std::vector<bool>& which) {
   const std::int64_t count = count_of(inputs, which);

@@ -22,5 +22,8 @@ Tensor as_one_batch(const Op& op, const ArgumentsPointer& arguments, const Tenso
                     const std::vector<bool>& which);
 /// All with the new axis: what is the same for all calls is repeated.
 Tensors all_stacked(const Tensors& inputs, const std::vector<bool>& which);
+/// The call of an op whose inputs and output are all batches of one size: those of all calls are one.
+Tensor all_as_one_batch(const Op& op, const ArgumentsPointer& arguments, const Tensors& inputs,
+                        const std::vector<bool>& which);
 
 }  // namespace twopass

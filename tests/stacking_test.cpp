@@ -2,9 +2,12 @@
 #include <doctest/doctest.h>
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
+#include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/custom.h>
+#include <twopass/graph/autodiff/forward.h>
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/autodiff/transforms.h>
+#include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
@@ -18,6 +21,8 @@
 #include <twopass/ops/stacking.h>
 
 #include <cmath>
+#include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,6 +44,25 @@ Tensor by_rule(const std::string& name, const Tensors& inputs, const std::vector
   return op->stacked(op->arguments(op->defaults()).get(), inputs, which);
 }
 
+// The ops without a rule for calls side by side among the calls that a linear function makes of a tensor like x.
+std::set<std::string> one_by_one(const std::function<Tensors(const Tensor&)>& map, const Tensor& x) {
+  const Tensor v = symbol(x.shape(), x.dtype(), "v");
+  const Tensors results = map(v);
+  std::set<std::string> names;
+  for (Node* node : nodes_behind(results, v.node().number)) {
+    if (!node->is(Node::kSymbol) || node->is(Node::kLeaf) || node->op->elementwise()) continue;
+    Tensors inputs;
+    std::vector<bool> which;
+    for (const Node::Edge& edge : node->edges()) {
+      which.push_back(edge.node()->is(Node::kSymbol));
+      const Tensor input(edge.node());
+      inputs.push_back(which.back() ? ones(input.shape().inserted(0, 2), input.dtype()) : detach(input));
+    }
+    if (!node->op->stacked(node->arguments.get(), inputs, which).defined()) names.insert(node->op->name());
+  }
+  return names;
+}
+
 }  // namespace
 
 TEST_CASE("every op gives for tensors side by side what it gives for each, whichever inputs are the same for all") {
@@ -48,7 +72,7 @@ TEST_CASE("every op gives for tensors side by side what it gives for each, which
     for (std::size_t s = 0; s < op->samples().size(); ++s) {
       const Op::Sample& sample = op->samples()[s];
       const std::size_t inputs = sample.inputs.size();
-      if (inputs == 0 || inputs > 4) continue;
+      if (inputs == 0 || inputs > 5) continue;
       for (unsigned mask = 1; mask < 1U << inputs; ++mask) {
         std::vector<Tensors> calls(kCalls);
         std::vector<bool> which;
@@ -73,6 +97,37 @@ TEST_CASE("every op gives for tensors side by side what it gives for each, which
       }
     }
   CHECK(compared > 600);
+}
+
+TEST_CASE("Jacobians of every op in either mode, and Hessians, are made of calls that go side by side") {
+  std::set<std::string> found;
+  int maps = 0;
+  for (const Op* op : all_ops())
+    for (const Op::Sample& sample : op->samples()) {
+      if (!op->differentiable()) continue;
+      Random random(seed_of(1, op->name()));
+      Tensors at, of;
+      for (const sample::Input& input : sample.inputs) {
+        const Tensor x = input.draw(random, f64);
+        at.push_back(is_floating(x.dtype()) ? variable(x) : x);
+        if (is_floating(x.dtype())) of.push_back(at.back());
+      }
+      const Tensor y = apply(*op, sample.arguments, at);
+      if (!y.recorded()) continue;
+      CAPTURE(op->name());
+      found.merge(one_by_one([&](const Tensor& v) { return gradients(y, of, {.seed = v}); }, y));
+      const Tensors slopes = gradients(y, of, {.seed = random.normal(y.shape(), f64), .record = true});
+      for (const Tensor& x : of) {
+        found.merge(one_by_one([&](const Tensor& v) { return tangents({y}, {x}, {v}); }, x));
+        if (op->name() != "ctc_slope")  // its slope has no derivative
+          found.merge(one_by_one([&](const Tensor& v) { return tangents(slopes, {x}, {v}); }, x));
+        ++maps;
+      }
+    }
+  CHECK(maps > 200);
+  std::string names;
+  for (const std::string& name : found) names += name + " ";
+  CHECK(names == "");
 }
 
 TEST_CASE("rules for calls side by side are used: one product for all rows of a Jacobian") {
