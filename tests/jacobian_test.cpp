@@ -5,6 +5,7 @@
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/custom.h>
+#include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/autodiff/transforms.h>
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/model/model.h>
@@ -89,6 +90,13 @@ TEST_CASE("a jvp is recorded exactly if the point or the direction is") {
   CHECK(backward(sum(jvp(f, moving, v)))[moving].values<double>() == std::vector<double>{18, 60});       // 6 x v
   CHECK(backward(sum(jvp(f, x, direction)))[direction].values<double>() == std::vector<double>{3, 12});  // 3 x²
   CHECK(no_record([&] { return jvp(f, moving, v); }).recorded());
+}
+
+TEST_CASE("a Jacobian through every kind of rule has the derivatives that differences of it have") {
+  const Tensor x = Random(1).normal({2, 4}, f64);
+  CHECK(gradcheck([](const Tensors& in) { return jacobian(network, in[0]); }, {x}, {.order = 2}));
+  const auto few = [](const Tensor& t) { return slice(reshape(network(t), {-1}), 0, 0, 3); };  // by rows
+  CHECK(gradcheck([&](const Tensors& in) { return jacobian(few, in[0]); }, {x}, {.order = 2}));
 }
 
 TEST_CASE("transforms of several arguments give a derivative for each") {

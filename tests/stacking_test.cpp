@@ -8,6 +8,7 @@
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/autodiff/transforms.h>
 #include <twopass/graph/autodiff/walk.h>
+#include <twopass/graph/plan/plan.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
@@ -192,4 +193,39 @@ TEST_CASE(
     const Tensor unit = reshape(one_hot(tensor({at}), 60, f64), {3, 20});
     CHECK(close(slice(reshape(whole, {60, 3, 30}), 0, at, at + 1), expand_dims(vjp(f, x, unit).second, 0)));
   }
+}
+
+TEST_CASE("a Jacobian that is differentiated or planned asks each gradient once for all rows") {
+  int asked = 0;
+  const auto cube = custom_gradient([](const Tensors& in) { return in[0] * in[0] * in[0]; },
+                                    [&](const Tensors& in, const Tensor&, const Tensor& g) -> Tensors {
+                                      ++asked;
+                                      return {g * in[0] * in[0] * 3.0};
+                                    });
+  const Tensor w = Random(5).normal({40, 30}, f64), at = Random(6).normal({40}, f64);
+  const auto f = [&](const Tensor& t) { return cube({reshape(matmul(reshape(t, {1, 40}), w), {30})}); };
+  // Σ J for f_j = (x w)_j³ is Σ_j 3 (x w)_j² Σ_i w_ij, so that its gradient for x_k is Σ_j 6 (x w)_j Σ_i w_ij w_kj.
+  const Tensor x = variable(at);
+  const Tensor total = sum(jacobian(f, x));
+  CHECK(asked <= 3);  // as it is, as a trace
+  const Tensor h = reshape(matmul(reshape(at, {1, 40}), w), {30});
+  CHECK(close(backward(total)[x], sum(6.0 * h * sum(w, 0) * w, 1)));
+
+  const Plan planned = plan([&](const Tensors& in) -> Tensors { return {jacobian(f, in[0])}; }, {at});
+  CHECK(asked <= 8);
+  CHECK(close(planned({at})[0], jacobian(f, at)));
+  CHECK(planned.steps() < 30);
+}
+
+TEST_CASE(
+    "a Jacobian of a Jacobian is that of calculus, through functions that are linear and that ignore their input") {
+  // f = (x₀² x₁, 2 x₁, 5): all second derivatives are 0 but 2 x₁ for x₀ twice and 2 x₀ for both.
+  const auto f = [](const Tensor& x) {
+    const Tensor a = slice(x, 0, 0, 1), b = slice(x, 0, 1, 2);
+    return concat({a * a * b, b * 2.0, full({1}, 5.0, f64)});
+  };
+  const auto first = [&](const Tensor& x) { return jacobian(f, x); };
+  const Tensor second = jacobian(first, tensor({3.0, 7.0}, f64));
+  REQUIRE(second.shape() == Shape({3, 2, 2}));
+  CHECK(second.values<double>() == std::vector<double>{14, 6, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0});
 }

@@ -34,6 +34,22 @@ Tensor units(const Shape& shape, DType dtype, std::int64_t first, std::int64_t c
   return vectors;
 }
 
+Tensors with_first_axis(Tensors tensors) {
+  for (Tensor& x : tensors) x = expand_dims(x, 0);
+  return tensors;
+}
+
+Tensors empty_rows(const Tensors& like) {
+  Tensors none;
+  for (const Tensor& x : like) none.push_back(zeros(x.shape().inserted(0, 0), x.dtype()));
+  return none;
+}
+
+void put(const Tensor& rows, std::int64_t at, const Tensor& whole) {
+  const std::size_t row = rows.node().bytes() / static_cast<std::size_t>(rows.shape()[0]);
+  std::memcpy(whole.node().data + static_cast<std::size_t>(at) * row, rows.node().data, rows.node().bytes());
+}
+
 // What the map makes of each unit vector like a tensor of n elements, for each of its results along a new first axis of
 // n. Nothing where it cannot be computed.
 Tensors at_units(const LinearMap& map, const Tensor& like) {
@@ -43,32 +59,30 @@ Tensors at_units(const LinearMap& map, const Tensor& like) {
   const Tensors first = map(count ? reshape(units(shape, dtype, 0, 1), shape) : zeros(shape, dtype));
   for (const Tensor& each : first)
     if (!each.defined()) return {};
-  // Derivatives that are recorded are calls of their own.
-  if (!plain(first) || count == 0) {
-    std::vector<Tensors> rows(first.size());
-    for (std::int64_t at = 0; at < std::max<std::int64_t>(1, count); ++at) {
-      const Tensors found = at == 0 ? first : map(reshape(units(shape, dtype, at, 1), shape));
-      for (std::size_t k = 0; k < found.size(); ++k) rows[k].push_back(found[k]);
-    }
-    Tensors stacked;
-    for (const Tensors& each : rows) stacked.push_back(count ? stack(each) : slice(stack(each), 0, 0, 0));
-    return stacked;
-  }
-  Tensors all;
-  for (const Tensor& each : first) all.push_back(uninitialised(each.shape().inserted(0, count), each.dtype()));
-  const auto put = [&](const Tensors& found, std::int64_t at) {
-    for (std::size_t k = 0; k < found.size(); ++k)
-      std::memcpy(all[k].node().data + static_cast<std::size_t>(at) * first[k].node().bytes(), found[k].node().data,
-                  found[k].node().bytes());
-  };
+  if (count == 0) return empty_rows(first);
   // An anomaly scope looks at every call.
   const bool alone = count == 1 || AnomalyScope::current();
   const auto together = alone ? std::nullopt : SideBySide::trace(map, shape, dtype);
   const std::int64_t most = together ? rows_at_once(together->elements()) : 1;
+  // Values go where they belong at once; what is recorded or symbolic is joined in the end.
+  const bool values = plain(first);
+  Tensors all;
+  std::vector<Tensors> parts(first.size());
+  for (const Tensor& each : first)
+    if (values) all.push_back(uninitialised(each.shape().inserted(0, count), each.dtype()));
   for (std::int64_t at = 0; at < count; at += most) {
     const Tensor vectors = units(shape, dtype, at, std::min(most, count - at));
-    put(together ? (*together)(vectors) : at == 0 ? first : map(reshape(vectors, shape)), at);
+    const Tensors found = together  ? (*together)(vectors, !values)
+                          : at == 0 ? with_first_axis(first)
+                                    : with_first_axis(map(reshape(vectors, shape)));
+    for (std::size_t k = 0; k < found.size(); ++k)
+      if (values)
+        put(found[k], at, all[k]);
+      else
+        parts[k].push_back(found[k]);
   }
+  for (const Tensors& each : parts)
+    if (!values) all.push_back(each.size() == 1 ? each[0] : concat(each, 0));
   return all;
 }
 

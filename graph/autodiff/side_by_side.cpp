@@ -1,10 +1,11 @@
 #include <twopass/graph/autodiff/side_by_side.h>
 
+#include <algorithm>
 #include <exception>
 #include <unordered_map>
 
+#include <twopass/graph/autodiff/node_map.h>
 #include <twopass/graph/autodiff/walk.h>
-#include <twopass/ops/creation.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/stacking.h>
 
@@ -18,17 +19,22 @@ std::optional<SideBySide> SideBySide::trace(const LinearMap& map, const Shape& s
   } catch (const std::exception&) {
     return std::nullopt;
   }
+  NodeMap moving;
+  moving.insert(&traced.symbol_.node(), 0);
   for (Node* node : nodes_behind(traced.outputs_, traced.symbol_.node().number)) {
-    if (!node->is(Node::kSymbol) || node == &traced.symbol_.node()) continue;
-    // A symbol of somebody else, or no room for one axis more.
-    if (node->is(Node::kLeaf) || node->shape.rank() == kMaxRank) return std::nullopt;
+    const auto edges = node->edges();
+    if (std::none_of(edges.begin(), edges.end(), [&](const Node::Edge& edge) { return moving.find(edge.node()); }))
+      continue;
+    if (node->shape.rank() == kMaxRank) return std::nullopt;  // no room for one axis more
+    moving.insert(node, 0);
     traced.calls_.push_back(node);
     traced.elements_ += node->shape.elements();
   }
   return traced;
 }
 
-Tensors SideBySide::operator()(const Tensor& x) const {
+Tensors SideBySide::operator()(const Tensor& x, bool record) const {
+  const RecordingScope scope(record);
   std::unordered_map<const Node*, int> readers;
   for (const Node* call : calls_)
     for (const Node::Edge& edge : call->edges()) ++readers[edge.node()];
@@ -41,7 +47,7 @@ Tensors SideBySide::operator()(const Tensor& x) const {
       const auto found = made.find(edge.node());
       which.push_back(found != made.end());
       if (found == made.end()) {
-        inputs.push_back(detach(Tensor(edge.node())));
+        inputs.emplace_back(edge.node());
         continue;
       }
       inputs.push_back(found->second);
@@ -53,8 +59,7 @@ Tensors SideBySide::operator()(const Tensor& x) const {
   Tensors results;
   for (const Tensor& y : outputs_) {
     const auto found = made.find(&y.node());
-    results.push_back(found != made.end() ? found->second
-                                          : broadcast_to(detach(y), y.shape().inserted(0, x.shape()[0])));
+    results.push_back(found != made.end() ? found->second : broadcast_to(y, y.shape().inserted(0, x.shape()[0])));
   }
   return results;
 }

@@ -18,15 +18,16 @@ class SideBySide {
  public:
   /// None where the function reads elements of what it is given, or where what it makes has no room for one axis more.
   static std::optional<SideBySide> trace(const LinearMap& map, const Shape& shape, DType dtype);
-  /// The function's results for each row of x, along a first axis.
-  Tensors operator()(const Tensor& x) const;
+  /// The function's results for each row of x, along a first axis; recorded, where asked, for what else the function
+  /// reads.
+  Tensors operator()(const Tensor& x, bool record) const;
   /// Elements that all calls make for one tensor.
   std::int64_t elements() const { return elements_; }
 
  private:
   Tensor symbol_;
   Tensors outputs_;
-  std::vector<Node*> calls_;
+  std::vector<Node*> calls_;  // those that depend on the symbol, oldest first
   std::int64_t elements_ = 0;
 };
 

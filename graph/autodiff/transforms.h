@@ -58,8 +58,8 @@ Tensor jvp(const Function& f, const Tensor& x, const Tensor& v);
 /// H v, H the Hessian of f at x, f with one output element, v of x's shape: the gradient in forward mode.
 Tensor hvp(const Function& f, const Tensor& x, const Tensor& v);
 /// d f(x)_i / d x_j: of shape f(x).shape + x.shape. f is evaluated once, and its one record gives all columns in
-/// forward mode where x has no more elements than f(x), else all rows in reverse mode. Where x is not
-/// recorded, the pass is traced once and its calls are made for all unit vectors at once, side by side.
+/// forward mode where x has no more elements than f(x), else all rows in reverse mode. The pass is traced
+/// once and its calls are made for all unit vectors at once, side by side; recorded exactly if x is.
 Tensor jacobian(const Function& f, const Tensor& x);
 /// d² f / dx_i dx_j: of shape x.shape + x.shape, for f with one output element: the gradient's Jacobian, by columns.
 Tensor hessian(const Function& f, const Tensor& x);
