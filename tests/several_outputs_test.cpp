@@ -117,7 +117,7 @@ TEST_CASE("a function with a gradient of its own that reads elements runs in mod
   const auto rule = [](const Tensors& in, const Tensor& t, const Tensor& g) -> Tensors {
     return {g * t / (in[0] * (t + 1.0))};
   };
-  const auto lambert = custom_gradient(solve, rule, [](const Shapes& inputs) { return inputs[0]; });
+  const auto lambert = custom_gradient(solve, rule, {.shape = [](const Shapes& inputs) { return inputs[0]; }});
   const auto step = [&](const Tensors& in) -> Tensors {
     const Tensor t = lambert(in);
     return {t, gradients(sum(t), in)[0]};
@@ -130,7 +130,7 @@ TEST_CASE("a function with a gradient of its own that reads elements runs in mod
   const Tensor symbol = input({2}, "x", f64);
   CHECK(Model(symbol, lambert({symbol}))(x).values<double>() == found[0].values<double>());
   CHECK_THROWS_AS(custom_gradient(solve, rule)({symbol}), Error);
-  const auto wrong = custom_gradient(solve, rule, [](const Shapes&) { return Shape{3}; });
+  const auto wrong = custom_gradient(solve, rule, {.shape = [](const Shapes&) { return Shape{3}; }});
   CHECK_THROWS_WITH_AS(Model(symbol, wrong({symbol}))(x),
                        Contains("the function gave f64 of shape (1, 2) where f64 of shape (3,) was told"), Error);
 }

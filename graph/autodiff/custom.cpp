@@ -13,6 +13,7 @@
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/forward.h>
 #include <twopass/graph/autodiff/walk.h>
+#include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/record.h>
 #include <twopass/ops/shaping.h>
@@ -25,6 +26,7 @@ struct CustomCall {
   FunctionOfTensors f;
   GradientRule rule;
   OutputShape shape;                 // undefined: what f makes of symbols
+  TangentRule tangent;               // undefined: by the gradient
   std::shared_ptr<Tensor> computed;  // the value, where it was computed already; forward takes it
   static constexpr std::tuple<> fields{};
 };
@@ -59,21 +61,40 @@ void custom_forward(const CustomCall& call, Inputs in, Output out) {
   std::copy_n(y.node().data, y.node().bytes(), out.bytes);
 }
 
-Tensors custom_rule(const CustomCall& custom, const Call& call, const Tensor& g) {
+Tensors inputs_of(const Call& call) {
   Tensors inputs;
   for (std::size_t k = 0; k < call.size(); ++k) inputs.push_back(call.input(k));
-  return custom.rule(inputs, call.output(), g);
+  return inputs;
 }
 
+Tensors custom_rule(const CustomCall& custom, const Call& call, const Tensor& g) {
+  return custom.rule(inputs_of(call), call.output(), g);
+}
+
+Tensor custom_tangent(const CustomCall& custom, const Call& call, const Tensors& t) {
+  const Tensors inputs = inputs_of(call);
+  Tensors all = t;
+  for (std::size_t k = 0; k < all.size(); ++k)
+    if (!all[k].defined()) all[k] = zeros_like(inputs[k]);
+  return custom.tangent(inputs, call.output(), all);
+}
+
+template <bool kTangent>
 const TypedOp<CustomCall>& custom_op() {
   static const TypedOp<CustomCall> op({.name = "custom_gradient",
                                        .doc = "A function with a gradient of its own.",
                                        .shape = custom_shape,
                                        .forward = custom_forward,
                                        .keeps = Keep::input_and_output,
-                                       .gradient = custom_rule},
+                                       .gradient = custom_rule,
+                                       .tangent = kTangent ? custom_tangent : nullptr},
                                       true);
   return op;
+}
+
+Tensor apply_custom(CustomCall call, const Tensors& inputs) {
+  const auto& op = call.tangent ? custom_op<true>() : custom_op<false>();
+  return apply(op, std::move(call), inputs);
 }
 
 // So many inputs are f's, behind f's value in a plan; what follows is what f used beside them.
@@ -261,20 +282,20 @@ class Bundle {
 
 }  // namespace
 
-FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule, OutputShape shape) {
-  return [f = std::move(f), rule = std::move(rule), shape = std::move(shape)](const Tensors& inputs) {
-    CustomCall call{.f = f, .rule = rule, .shape = shape, .computed = {}};
+FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule, CustomGradientOptions options) {
+  return [f = std::move(f), rule = std::move(rule), options = std::move(options)](const Tensors& inputs) {
+    CustomCall call{.f = f, .rule = rule, .shape = options.shape, .tangent = options.tangent, .computed = {}};
     if (!any(inputs, &Tensor::symbolic)) {
       Tensors plain;
       for (const Tensor& x : inputs) plain.push_back(detach(x));
       call.computed = std::make_shared<Tensor>(no_record([&] { return f(plain); }));
     }
-    return apply(custom_op(), std::move(call), inputs);
+    return apply_custom(std::move(call), inputs);
   };
 }
 
-FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule) {
-  return [f = std::move(f), rule = std::move(rule)](const Tensors& inputs) {
+FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule, CustomGradientsOptions options) {
+  return [f = std::move(f), rule = std::move(rule), options = std::move(options)](const Tensors& inputs) {
     const bool symbolic = any(inputs, &Tensor::symbolic);
     Tensors plain;
     for (const Tensor& x : inputs) plain.push_back(symbolic ? x : detach(x));
@@ -284,9 +305,14 @@ FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule) {
                     .rule = [rule, bundle](const Tensors& at, const Tensor& y,
                                            const Tensor& g) { return rule(at, bundle.parts(y), bundle.parts(g)); },
                     .shape = {},
+                    .tangent = {},
                     .computed = {}};
+    if (options.tangent)
+      call.tangent = [tangent = options.tangent, bundle](const Tensors& at, const Tensor& y, const Tensors& t) {
+        return bundle.packed(tangent(at, bundle.parts(y), t));
+      };
     if (!symbolic) call.computed = std::make_shared<Tensor>(no_record([&] { return bundle.packed(outputs); }));
-    return bundle.parts(apply(custom_op(), std::move(call), inputs));
+    return bundle.parts(apply_custom(std::move(call), inputs));
   };
 }
 

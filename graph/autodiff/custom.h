@@ -16,17 +16,31 @@ using GradientRule = std::function<Tensors(const Tensors& inputs, const Tensor& 
 /// The same of several outputs; the gradient of one that nothing used is zeros.
 using GradientRules = std::function<Tensors(const Tensors& inputs, const Tensors& outputs, const Tensors& g)>;
 
+/// Inputs, output and the tangent of each input (zeros of one that stands still) to the output's tangent.
+using TangentRule = std::function<Tensor(const Tensors& inputs, const Tensor& output, const Tensors& t)>;
+/// The same of several outputs, a tangent for each.
+using TangentRules = std::function<Tensors(const Tensors& inputs, const Tensors& outputs, const Tensors& t)>;
+
 /// The shape of the output from those of the inputs, of which some may be open.
 using OutputShape = std::function<Shape(const Shapes& inputs)>;
+
+struct CustomGradientOptions {
+  /// For an f that reads elements (`item`), so that it cannot run on symbols; its output has the first input's dtype.
+  OutputShape shape = {};
+  /// For derivatives in forward mode; without, they come from the gradient, by two reverse passes of it.
+  TangentRule tangent = {};
+};
+struct CustomGradientsOptions {
+  TangentRules tangent = {};
+};
 
 /// A function that computes f and whose derivative is what `rule` says: written in Tensor ops, so that it can be
 /// differentiated again. For derivatives that are known better than the record's (implicit functions, clipped or
 /// straight-through gradients). What f caught beside its inputs has no derivative. Models and plans run f on values
-/// each time that they run. Before, on symbols, f runs on symbols to tell its output's shape, perhaps several times; an
-/// f that reads elements (`item`) can't, so it needs `shape`, and gives the first input's dtype.
-FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule, OutputShape shape = {});
+/// each time that they run. Before, on symbols, f runs on symbols to tell its output's shape, perhaps several times.
+FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule, CustomGradientOptions options = {});
 /// Of several outputs, all of one dtype; where the batch is open it is the first axis of each.
-FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule);
+FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule, CustomGradientsOptions options = {});
 
 /// f(inputs), of which the record keeps the inputs alone: the backward pass computes f once more (T. Chen et al.,
 /// "Training deep nets with sublinear memory cost", 2016). Parameters and recorded tensors that f uses beside its

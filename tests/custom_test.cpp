@@ -1,0 +1,124 @@
+// Functions with gradients of their own in forward mode: by a rule for tangents, or by the gradient.
+#include <doctest/doctest.h>
+#include <twopass/core/error.h>
+#include <twopass/core/random.h>
+#include <twopass/graph/autodiff/custom.h>
+#include <twopass/graph/autodiff/gradcheck.h>
+#include <twopass/graph/autodiff/transforms.h>
+#include <twopass/graph/plan/plan.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
+#include <twopass/ops/trigonometric.h>
+
+#include <cmath>
+
+using namespace twopass;
+using doctest::Approx;
+
+namespace {
+
+// a² sin b, whose gradients are 2 a sin b and a² cos b.
+Tensor value(const Tensors& in) { return square(in[0]) * sin(in[1]); }
+Tensors gradient(const Tensors& in, const Tensor&, const Tensor& g) {
+  return {g * in[0] * sin(in[1]) * 2.0, g * square(in[0]) * cos(in[1])};
+}
+Tensor tangent(const Tensors& in, const Tensor&, const Tensors& t) {
+  return t[0] * in[0] * sin(in[1]) * 2.0 + t[1] * square(in[0]) * cos(in[1]);
+}
+
+// Radius and angle: dr = (x dx + y dy) / r, dφ = (x dy - y dx) / r².
+Tensors polar(const Tensors& in) { return {sqrt(square(in[0]) + square(in[1])), atan2(in[1], in[0])}; }
+Tensors polar_gradient(const Tensors& in, const Tensors& out, const Tensors& g) {
+  const Tensor& r = out[0];
+  return {g[0] * in[0] / r - g[1] * in[1] / square(r), g[0] * in[1] / r + g[1] * in[0] / square(r)};
+}
+Tensors polar_tangent(const Tensors& in, const Tensors& out, const Tensors& t) {
+  const Tensor& r = out[0];
+  return {(in[0] * t[0] + in[1] * t[1]) / r, (in[0] * t[1] - in[1] * t[0]) / square(r)};
+}
+
+}  // namespace
+
+TEST_CASE("forward mode takes a custom function's own rule for tangents, and its gradient where there is none") {
+  int backwards = 0, forwards = 0;
+  const GradientRule counted = [&](const Tensors& in, const Tensor& y, const Tensor& g) {
+    ++backwards;
+    return gradient(in, y, g);
+  };
+  const TangentRule ahead = [&](const Tensors& in, const Tensor& y, const Tensors& t) {
+    ++forwards;
+    return tangent(in, y, t);
+  };
+  const Tensors at{tensor({3.0, 0.5}, f64), tensor({0.7, 2.0}, f64)};
+  const Tensors along{tensor({1.0, -1.0}, f64), tensor({10.0, 0.0}, f64)};
+  const auto with = custom_gradient(value, counted, {.tangent = ahead});
+  const auto without = custom_gradient(value, counted);
+  const Tensor by_rule = jvp(FunctionOfMany(with), at, along);
+  CHECK(forwards == 1);
+  CHECK(backwards == 0);
+  CHECK(by_rule.at<double>(0) == Approx(6 * std::sin(0.7) + 90 * std::cos(0.7)).epsilon(1e-13));
+  CHECK(by_rule.at<double>(1) == Approx(-std::sin(2.0)).epsilon(1e-13));
+  const Tensor by_gradient = jvp(FunctionOfMany(without), at, along);
+  CHECK(backwards > 0);
+  CHECK(forwards == 1);
+  for (const int k : {0, 1}) CHECK(by_gradient.at<double>(k) == Approx(by_rule.at<double>(k)).epsilon(1e-13));
+}
+
+TEST_CASE("an input of a custom function that stands still has the tangent 0") {
+  const auto f = custom_gradient(value, gradient, {.tangent = tangent});
+  const Tensor b = tensor({0.7}, f64);
+  const auto of_a = [&](const Tensor& a) { return f({a, b}); };
+  CHECK(jvp(of_a, tensor({3.0}, f64), tensor({1.0}, f64)).item<double>() == Approx(6 * std::sin(0.7)).epsilon(1e-13));
+}
+
+TEST_CASE("the tangent rule of several outputs gives one for each, in a Jacobian by columns and in a plan too") {
+  int backwards = 0;
+  const auto f = custom_gradient(polar,
+                                 [&](const Tensors& in, const Tensors& out, const Tensors& g) {
+                                   ++backwards;
+                                   return polar_gradient(in, out, g);
+                                 },
+                                 {.tangent = polar_tangent});
+  const auto both = [&](const Tensors& in) {
+    const Tensors out = f(in);
+    return stack({out[0], out[1]});
+  };
+  const Tensors at{tensor(3.0, f64), tensor(4.0, f64)}, along{tensor(1.0, f64), tensor(0.5, f64)};
+  const auto close_to = [](const Tensor& y) {
+    CHECK(y.at<double>(0) == Approx((3 + 4 * 0.5) / 5).epsilon(1e-13));
+    CHECK(y.at<double>(1) == Approx((3 * 0.5 - 4) / 25).epsilon(1e-13));
+  };
+  close_to(jvp(FunctionOfMany(both), at, along));
+  const Plan planned = plan(
+      [&](const Tensors& in) -> Tensors {
+        return {jvp(FunctionOfMany(both), Tensors{in[0], in[1]}, along)};
+      },
+      at);
+  close_to(planned(at)[0]);
+  const Tensor by_x = jacobian(FunctionOfMany(both), at)[0];
+  CHECK(by_x.at<double>(0) == Approx(0.6).epsilon(1e-13));
+  CHECK(by_x.at<double>(1) == Approx(-4 / 25.0).epsilon(1e-13));
+  CHECK(backwards == 0);
+}
+
+TEST_CASE("gradcheck holds the tangent rule of a custom function against its gradient, and blames it") {
+  const Tensors at{Random(1).uniform({3}, f64, 0.5, 2), Random(2).normal({3}, f64)};
+  CHECK(gradcheck(custom_gradient(value, gradient, {.tangent = tangent}), at, {.order = 3}));
+  const auto wrong =
+      custom_gradient(value, gradient, {.tangent = [](const Tensors& in, const Tensor&, const Tensors& t) {
+                        return t[0] * in[0] * sin(in[1]) * 2.0 - t[1] * square(in[0]) * cos(in[1]);
+                      }});
+  const GradcheckReport report = gradcheck([&](const Tensors& in) { return exp(wrong({neg(in[0]), in[1]})); }, at);
+  CHECK(!report.ok());
+  CHECK(report.text().find("to blame: custom_gradient(") != std::string::npos);
+}
+
+TEST_CASE("a tangent of another shape than the output is refused with the function's name") {
+  const auto f = custom_gradient(
+      value, gradient, {.tangent = [](const Tensors&, const Tensor&, const Tensors& t) { return sum(t[0]); }});
+  CHECK_THROWS_WITH_AS(
+      jvp(FunctionOfMany(f), Tensors{ones({2}, f64), ones({2}, f64)}, Tensors{ones({2}, f64), ones({2}, f64)}),
+      "the tangent of custom_gradient is f64 () but its output f64 (2,)", Error);
+}
