@@ -16,6 +16,7 @@
 #include <twopass/ops/products.h>
 #include <twopass/ops/record.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/rounding.h>
 #include <twopass/ops/shaping.h>
 
 #include <cmath>
@@ -100,6 +101,27 @@ TEST_CASE("a tall Jacobian is found by columns, a wide one by rows: fewer passes
   passes = 0;
   CHECK(jacobian(wide, arange(0, 40, 1, f64)).at<double>(7) == 14);
   CHECK(passes == 1);
+}
+
+TEST_CASE(
+    "a function that gives no f32 or f64 has no derivative, and each transform says so; stairs of f64 have zeros") {
+  const Tensor x = tensor({0.3, 2.0}, f64);
+  const auto place = [](const Tensor& t) { return argmax(t, 0, keep_axis); };
+  const auto truths = [](const Tensor& t) { return greater(t, number(1)); };
+  CHECK_THROWS_WITH_AS(grad(place)(x), "grad: the function gives i64, which has no derivative", Error);
+  CHECK_THROWS_WITH_AS(jacobian(place, x), "jacobian: the function gives i64, which has no derivative", Error);
+  CHECK_THROWS_WITH_AS(hessian(place, x), "hessian: the function gives i64, which has no derivative", Error);
+  CHECK_THROWS_WITH_AS(jvp(place, x, x), "jvp: the function gives i64, which has no derivative", Error);
+  CHECK_THROWS_WITH_AS(hvp(place, x, x), "hvp: the function gives i64, which has no derivative", Error);
+  CHECK_THROWS_WITH_AS(vjp(place, x, x), "vjp: the function gives i64, which has no derivative", Error);
+  CHECK_THROWS_WITH_AS(jacobian(truths, x), "jacobian: the function gives bool, which has no derivative", Error);
+  CHECK_THROWS_WITH_AS(backward(place(variable(x))), "backward((1,)): i64 has no derivative", Error);
+  CHECK_THROWS_WITH_AS(tangents({truths(variable(x))}, {variable(x)}, {x}),
+                       "tangents: output 0 is bool, which has no derivative", Error);
+  // What goes through i64 or a rounding on its way to f64 is flat between its jumps.
+  const auto flat = [&](const Tensor& t) { return cast(place(t), f64) + round(t); };
+  CHECK(jacobian(flat, x).values<double>() == std::vector<double>{0, 0, 0, 0});
+  CHECK(jvp(flat, x, x).values<double>() == std::vector<double>{0, 0});
 }
 
 TEST_CASE("a function with a gradient of its own has that one, and its derivatives follow from the rule") {

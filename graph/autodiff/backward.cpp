@@ -37,6 +37,8 @@ struct Gradients::Found {
 namespace {
 
 Tensor seed_of_pass(const Tensor& y, const Tensor& seed) {
+  if (!is_floating(y.dtype()))
+    throw Error(fmt::format("backward({}): {} has no derivative", y.shape().text(), name_of(y.dtype())));
   if (!y.recorded())
     throw Error(fmt::format("backward({}): the tensor is not recorded: no variable, parameter or input led to it",
                             y.shape().text()));

@@ -233,6 +233,9 @@ Tensors tangents(const Tensors& outputs, const Tensors& of, const Tensors& along
       throw Error(fmt::format("tangents: direction {} is {} {} but its tensor {} {}", k, name_of(along[k].dtype()),
                               along[k].shape().text(), name_of(of[k].dtype()), of[k].shape().text()));
   }
+  for (std::size_t k = 0; k < outputs.size(); ++k)
+    if (!is_floating(outputs[k].dtype()))
+      throw Error(fmt::format("tangents: output {} is {}, which has no derivative", k, name_of(outputs[k].dtype())));
   return ForwardPass(outputs, of, along, options.record).run(options.missing);
 }
 

@@ -102,7 +102,7 @@ Tensor turned(const Tensor& columns, const Shape& y, const Shape& x) {
 template <std::same_as<Tensors> T>
 Tensors jacobian(const FunctionOf<T>& f, const T& x) {
   const RecordingScope on(true);
-  const Recorded record = recorded(f, x);
+  const Recorded record = recorded("jacobian", f, x);
   const Tensor& y = record.y;
   std::int64_t columns = 0;
   for (const Tensor& at : record.at) columns += at.elements();
@@ -131,7 +131,7 @@ Tensors jacobian(const FunctionOf<T>& f, const T& x) {
 template <std::same_as<Tensors> T>
 std::vector<Tensors> hessian(const FunctionOf<T>& f, const T& x) {
   const RecordingScope on(true);
-  const Recorded record = recorded(f, x);
+  const Recorded record = recorded("hessian", f, x);
   check_single("hessian", record.y);
   const Tensors slopes = record.pull({}, true);
   std::vector<Tensors> blocks;

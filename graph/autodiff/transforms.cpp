@@ -38,11 +38,13 @@ Tensors pull(const Tensor& y, const Tensors& of, const Tensor& seed, bool record
 
 Tensors Recorded::pull(const Tensor& seed, bool record) const { return twopass::pull(y, at, seed, record); }
 
-Recorded recorded(const FunctionOfMany& f, const Tensors& inputs) {
+Recorded recorded(const char* call, const FunctionOfMany& f, const Tensors& inputs) {
   const RecordingScope on(true);
   Recorded record{{}, {}, any_recorded(inputs)};
   for (const Tensor& x : inputs) record.at.push_back(x.recorded() ? identity(x) : variable(x));
   record.y = f(record.at);
+  if (!is_floating(record.y.dtype()))
+    throw Error(fmt::format("{}: the function gives {}, which has no derivative", call, name_of(record.y.dtype())));
   return record;
 }
 
@@ -55,7 +57,7 @@ FunctionOfMany of_many(const Function& f) {
 }  // namespace
 
 std::pair<Tensor, Tensors> value_and_gradients(const FunctionOfMany& f, const Tensors& inputs) {
-  const Recorded record = recorded(f, inputs);
+  const Recorded record = recorded("grad", f, inputs);
   check_single("grad", record.y);
   Tensors found = record.pull({}, record.nested);
   return {record.value(), std::move(found)};
@@ -63,7 +65,7 @@ std::pair<Tensor, Tensors> value_and_gradients(const FunctionOfMany& f, const Te
 
 template <std::same_as<Tensors> T>
 std::pair<Tensor, Tensors> vjp(const FunctionOf<T>& f, const T& x, const Tensor& v) {
-  const Recorded record = recorded(f, x);
+  const Recorded record = recorded("vjp", f, x);
   check_like("vjp", "f(x)", {v}, {record.y});
   Tensors found = record.pull(v, record.nested || v.recorded());
   return {record.value(), std::move(found)};
@@ -72,14 +74,14 @@ std::pair<Tensor, Tensors> vjp(const FunctionOf<T>& f, const T& x, const Tensor&
 template <std::same_as<Tensors> T>
 Tensor jvp(const FunctionOf<T>& f, const T& x, const T& v) {
   check_like("jvp", "x", v, x);
-  const Recorded record = recorded(f, x);
+  const Recorded record = recorded("jvp", f, x);
   return tangents({record.y}, record.at, v, {.record = record.nested || any_recorded(v)})[0];
 }
 
 template <std::same_as<Tensors> T>
 Tensors hvp(const FunctionOf<T>& f, const T& x, const T& v) {
   check_like("hvp", "x", v, x);
-  const Recorded record = recorded(f, x);
+  const Recorded record = recorded("hvp", f, x);
   check_single("hvp", record.y);
   return tangents(record.pull({}, true), record.at, v, {.record = record.nested || any_recorded(v)});
 }

@@ -1,4 +1,5 @@
-// Derivatives of functions as functions. Functions take a Tensor and return one; derivatives nest to any order.
+// Derivatives of functions as functions. Functions take a Tensor and return one; derivatives nest to any order. What is
+// no f32 or f64 has none: such inputs and outputs are refused.
 #pragma once
 #include <concepts>
 #include <cstddef>
@@ -22,7 +23,7 @@ using FunctionOf = std::type_identity_t<std::function<Tensor(const T&)>>;
 /// f(x) and its gradient, for f with one output element; recorded exactly if x is.
 std::pair<Tensor, Tensor> value_and_gradient(const Function& f, const Tensor& x);
 
-/// f(inputs) and its gradient for each of them; recorded exactly if one is. Refuses inputs that are not floating.
+/// f(inputs) and its gradient for each of them; recorded exactly if one is.
 std::pair<Tensor, Tensors> value_and_gradients(const FunctionOfMany& f, const Tensors& inputs);
 
 /// The function that gives f's value and gradient at x; of several tensors, f(a, b) or f(Tensors), the gradient for
