@@ -11,6 +11,7 @@
 //   W8   forward and backward on [4096, 1024]: a softmax, b layer norm of plain ops, c gelu
 //   W9   s = sin(s) x_i + s, 333 333 times on one-element tensors, always eager
 //   W10  Hessian-vector product of 784-128-64-10, tanh, batch 32
+//   jacobian  600 rows for the input of 40-64-64-10, tanh, batch 60; jacobian:rows by a backward pass each
 //   GMM, LSTM  objectives of the ADBench suite and their gradients, in f64
 //   sharing  from which size on two threads are faster than one (see sharing.h)
 //   fit  what fit adds to the steps of W1's network (see fit.h)
@@ -73,9 +74,9 @@ struct Choice {
 };
 
 int usage() {
-  std::fprintf(
-      stderr,
-      "usage: twopass_bench W1|…|W8a|…|W10|GMM|LSTM|fit|sharing THREADS [SECONDS] [--eager] [--bf16] [--profile]\n");
+  std::fprintf(stderr,
+               "usage: twopass_bench W1|…|W8a|…|W10|jacobian|GMM|LSTM|fit|sharing THREADS [SECONDS] [--eager] [--bf16] "
+               "[--profile]\n");
   return 2;
 }
 

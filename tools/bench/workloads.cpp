@@ -166,6 +166,23 @@ Workload curvature() {
           }};
 }
 
+// The Jacobian of 40-64-64-10, tanh, on 60 rows for these: 600 rows of 2400, side by side or a backward pass for each.
+Workload jacobians(bool together) {
+  const Parameters p{leaf({40, 64}, 0.3), leaf({64, 64}, 0.2), leaf({64, 10}, 0.2)};
+  const auto net = [p](const Tensor& x) { return matmul(tanh(matmul(tanh(matmul(x, p[0])), p[1])), p[2]); };
+  return {.inputs = {uniform({60, 40}, 1)},
+          .step = [net, together](const Tensors& in) -> Tensors {
+            if (together) return {jacobian(net, in[0])};
+            const Tensor x = differentiable(in[0]), y = net(x), units = eye(y.elements(), f32);
+            Tensors rows;
+            for (std::int64_t k = 0; k < y.elements(); ++k)
+              rows.push_back(gradients(y, {x}, {.seed = reshape(slice(units, 0, k, k + 1), y.shape())})[0]);
+            return {stack(rows)};
+          },
+          .parts = 600,
+          .part = "row"};
+}
+
 }  // namespace
 
 Workload workload_named(const std::string& name) {
@@ -181,6 +198,8 @@ Workload workload_named(const std::string& name) {
   if (name == "W8c") return sweep([](const Tensor& x) { return gelu(x); });
   if (name == "W9") return scalars(333333);
   if (name == "W10") return curvature();
+  if (name == "jacobian") return jacobians(true);
+  if (name == "jacobian:rows") return jacobians(false);
   if (name == "GMM" || name == "LSTM") return suite_workload(name);
   if (const auto colon = name.find(':'); colon != std::string::npos) {
     const std::string kind = name.substr(0, colon);
@@ -190,5 +209,6 @@ Workload workload_named(const std::string& name) {
     if (kind == "nodes") return scalars(size / 3);
   }
   throw Error("there is no workload " + name +
-              ": there are W1 to W10, W8 as W8a, W8b and W8c, GMM, LSTM, and depth:N, batch:N, nodes:N");
+              ": there are W1 to W10, W8 as W8a, W8b and W8c, jacobian, jacobian:rows, GMM, LSTM, and depth:N, "
+              "batch:N, nodes:N");
 }

@@ -15,6 +15,6 @@ struct Workload {
   std::string part = {};
 };
 
-/// W1 … W10; GMM, LSTM (see suite.h); depth:N (W4 of N blocks), batch:N (W4 of 10 blocks, N rows), nodes:N (W9 of N
-/// nodes). Refuses other names.
+/// W1 … W10; jacobian, jacobian:rows; GMM, LSTM (see suite.h); depth:N (W4 of N blocks), batch:N (W4 of 10 blocks, N
+/// rows), nodes:N (W9 of N nodes). Refuses other names.
 Workload workload_named(const std::string& name);
