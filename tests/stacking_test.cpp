@@ -139,9 +139,13 @@ TEST_CASE("rules for calls side by side are used: one product for all rows of a 
   CHECK(!by_rule("cumprod", {ones({7, 2})}, {true}).defined());
 }
 
-TEST_CASE("no calls at all give nothing, of the right shape; a rule that gives another shape is refused with its op") {
+TEST_CASE(
+    "no calls at all give nothing, of the right shape, and one gives its own; a rule that gives another shape is "
+    "refused with its op") {
   const Op* sums = find_op("cumsum");
   CHECK(apply_stacked(*sums, sums->arguments(sums->defaults()), {zeros({0, 3}, f64)}, {true}).shape() == Shape({0, 3}));
+  const Tensor alone = apply_stacked(*sums, sums->arguments(sums->defaults()), {tensor({{1.0, 2.0}}, f64)}, {true});
+  CHECK(close(alone, tensor({{1.0, 3.0}}, f64)));
   const TypedOp<> op(
       {.name = "stacked_wrongly",
        .doc = "x, copied.",

@@ -1,5 +1,5 @@
 // Derivatives of functions as functions. Functions take a Tensor and return one; derivatives nest to any order. What is
-// no f32 or f64 has none: such inputs and outputs are refused.
+// no f32 or f64 has none: such inputs and outputs are refused, and what is computed of such values is constant.
 #pragma once
 #include <concepts>
 #include <cstddef>
