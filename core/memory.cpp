@@ -49,14 +49,14 @@ void count_taken(std::int64_t bytes) {
 // Size classes: multiples of 16 up to 256, then four to an octave, so that at most a fifth of a block is lost.
 constexpr int kSmall = 16;
 
-int class_of(std::size_t bytes) {
-  if (bytes <= 256) return static_cast<int>((bytes + 15) / 16) - (bytes > 0 ? 1 : 0);
+constexpr int class_of(std::size_t bytes) {
+  if (bytes <= 256) return static_cast<int>((std::max<std::size_t>(bytes, 1) - 1) / 16);
   const int octave = static_cast<int>(std::bit_width(bytes - 1)) - 1;  // 2^octave < bytes <= 2^(octave+1), octave >= 8
   const auto quarter = static_cast<int>((bytes - 1) >> (octave - 2)) & 3;
   return kSmall + (octave - 8) * 4 + quarter;
 }
 
-std::size_t bytes_of(int size_class) {
+constexpr std::size_t bytes_of(int size_class) {
   if (size_class < kSmall) return static_cast<std::size_t>(size_class + 1) * 16;
   const int octave = (size_class - kSmall) / 4 + 8;
   return (std::size_t{1} << octave) + (static_cast<std::size_t>((size_class - kSmall) % 4 + 1) << (octave - 2));
@@ -86,97 +86,140 @@ void give(void* block, std::size_t) noexcept { std::free(block); }
 
 #else
 
+// A free block, and the chain of blocks that it begins, where it begins one.
 struct Free {
-  Free* next;
+  Free *next, *next_chain;
 };
+constexpr std::size_t kSlab = 65536;            // is cut into small blocks
+constexpr std::size_t kLeastFromSystem = 4096;  // bytes of blocks that come from the system one by one
+constexpr std::size_t kChainBytes = std::size_t{4} << 20;
 
-// The lists that all threads share. Never destroyed: tensors of static storage may be released after main.
+// Blocks pass between threads in chains of so many, so that few of them take a lock: the magazines of Bonwick and
+// Adams, "Magazines and Vmem" (2001).
+constexpr std::array<std::uint32_t, kClasses> kChain = [] {
+  std::array<std::uint32_t, kClasses> lengths{};
+  for (int k = 0; k < kClasses; ++k)
+    lengths[static_cast<std::size_t>(k)] =
+        static_cast<std::uint32_t>(std::max<std::size_t>(2, kChainBytes / bytes_of(k)));
+  return lengths;
+}();
+
+// What all threads share. Never destroyed: tensors of static storage may be released after main.
 struct Shared {
   std::mutex mutex;
-  std::array<Free*, kClasses> free{};
+  std::array<Free*, kClasses> chains{}, blocks{};  // whole chains, and what threads that ended have left
 };
 Shared& shared() {
   static Shared* const lists = new Shared;
   return *lists;
 }
 
-constexpr std::size_t kThreadCacheBytes = std::size_t{8} << 20;  // per class; what is more goes to the shared lists
+// What a thread has given back and may take again without a lock: up to two chains of a class. Trivially destructible,
+// so that it can be used at any time, after the thread's other variables have ended too: it has no room then.
+struct Own {
+  std::array<Free*, kClasses> free{}, spare{};  // a chain that grows and shrinks, and a whole one or none
+  std::array<std::uint32_t, kClasses> room{};   // of the first; 0 for all until the thread gives its first block
+  bool opened = false, ended = false;
+};
+thread_local constinit Own own;
 
-// What a thread has given back and may take again without a lock.
-struct ThreadCache {
-  std::array<Free*, kClasses> free{};
-  std::array<std::uint32_t, kClasses> length{};
-
-  ~ThreadCache();
+struct Ending {
+  Ending() {
+    own.opened = true;
+    own.room = kChain;
+  }
+  ~Ending() {
+    own.ended = true;
+    own.room = {};
+    const std::lock_guard lock(shared().mutex);
+    for (std::size_t k = 0; k < kClasses; ++k)
+      for (Free* chain : {std::exchange(own.free[k], nullptr), std::exchange(own.spare[k], nullptr)})
+        while (chain) {
+          Free* const block = std::exchange(chain, chain->next);
+          block->next = std::exchange(shared().blocks[k], block);
+        }
+  }
 };
 
-// Trivially destructible, so that it can be asked at any time, after the cache's own end too.
-thread_local constinit bool cache_gone = false;
-
-ThreadCache* cache() {
-  if (cache_gone) return nullptr;
-  static thread_local ThreadCache lists;
-  return &lists;
+// Whether this thread may keep blocks: not while it ends.
+bool open() {
+  if (!own.opened) {
+    static thread_local const Ending at_the_end;
+  }
+  return !own.ended;
 }
 
-ThreadCache::~ThreadCache() {
-  cache_gone = true;
-  const std::lock_guard lock(shared().mutex);
-  for (std::size_t k = 0; k < kClasses; ++k)
-    while (Free* block = free[k]) {
-      free[k] = block->next;
-      block->next = std::exchange(shared().free[k], block);
+void* take_from_chain(std::size_t k, Free* chain) {
+  own.free[k] = chain->next;
+  own.room[k] = 1;
+  return chain;
+}
+
+// Where the thread has none at hand.
+void* fetch(std::size_t k) {
+  const bool keeps = open();
+  if (keeps && own.spare[k]) return take_from_chain(k, std::exchange(own.spare[k], nullptr));
+  {
+    const std::lock_guard lock(shared().mutex);
+    if (Free* const block = shared().blocks[k]) {
+      shared().blocks[k] = block->next;
+      return block;
     }
+    if (Free* const chain = shared().chains[k]) {
+      shared().chains[k] = chain->next_chain;
+      if (keeps) return take_from_chain(k, chain);
+      shared().blocks[k] = chain->next;
+      return chain;
+    }
+  }
+  const std::size_t size = bytes_of(static_cast<int>(k));
+  if (size >= kLeastFromSystem || !keeps) return from_system(size);
+  // One goes out, the others lie ready.
+  const std::size_t stride = size < 64 ? size : (size + 63) / 64 * 64;
+  auto* const slab = static_cast<std::byte*>(from_system(kSlab));
+  for (std::size_t at = stride; at + stride <= kSlab; at += stride) {
+    auto* const block = reinterpret_cast<Free*>(slab + at);
+    block->next = std::exchange(own.free[k], block);
+    --own.room[k];
+  }
+  return slab;
+}
+
+// Where the thread has no room.
+void put_away(std::size_t k, Free* block) noexcept {
+  if (!open()) {
+    const std::lock_guard lock(shared().mutex);
+    block->next = std::exchange(shared().blocks[k], block);
+    return;
+  }
+  if (Free* const whole = own.free[k]) {
+    if (Free* const before = std::exchange(own.spare[k], whole)) {
+      const std::lock_guard lock(shared().mutex);
+      before->next_chain = std::exchange(shared().chains[k], before);
+    }
+  }
+  block->next = nullptr;
+  own.free[k] = block;
+  own.room[k] = kChain[k] - 1;
 }
 
 void* take(std::size_t bytes) {
   const auto k = static_cast<std::size_t>(class_of(bytes));
   if (k >= kClasses) return from_system(bytes);
-  if (ThreadCache* own = cache())
-    if (Free* block = own->free[k]) {
-      own->free[k] = block->next;
-      --own->length[k];
-      return block;
-    }
-  {
-    const std::lock_guard lock(shared().mutex);
-    if (Free* block = shared().free[k]) {
-      shared().free[k] = block->next;
-      return block;
-    }
-  }
-  const std::size_t size = bytes_of(static_cast<int>(k));
-  if (size >= 4096) return from_system(size);
-  // A slab of small blocks: one goes out, the others lie ready.
-  const std::size_t stride = size < 64 ? size : (size + 63) / 64 * 64;
-  constexpr std::size_t kSlab = 65536;
-  auto* slab = static_cast<std::byte*>(from_system(kSlab));
-  ThreadCache* own = cache();
-  for (std::size_t at = stride; at + stride <= kSlab; at += stride) {
-    auto* block = reinterpret_cast<Free*>(slab + at);
-    if (own) {
-      block->next = std::exchange(own->free[k], block);
-      ++own->length[k];
-    } else {
-      const std::lock_guard lock(shared().mutex);
-      block->next = std::exchange(shared().free[k], block);
-    }
-  }
-  return slab;
+  Free* const block = own.free[k];
+  if (!block) return fetch(k);
+  own.free[k] = block->next;
+  ++own.room[k];
+  return block;
 }
 
 void give(void* memory, std::size_t bytes) noexcept {
   const auto k = static_cast<std::size_t>(class_of(bytes));
   if (k >= kClasses) return std::free(memory);
-  auto* block = static_cast<Free*>(memory);
-  ThreadCache* own = cache();
-  if (own && (own->length[k] + 1) * bytes_of(static_cast<int>(k)) <= std::max(kThreadCacheBytes, 4 * bytes)) {
-    block->next = std::exchange(own->free[k], block);
-    ++own->length[k];
-    return;
-  }
-  const std::lock_guard lock(shared().mutex);
-  block->next = std::exchange(shared().free[k], block);
+  auto* const block = static_cast<Free*>(memory);
+  if (own.room[k] == 0) return put_away(k, block);
+  block->next = std::exchange(own.free[k], block);
+  --own.room[k];
 }
 
 #endif

@@ -1,11 +1,14 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <map>
 #include <string>
+#include <thread>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -179,6 +182,38 @@ TEST_CASE("the memory of a tensor that is gone serves the next of its size" * do
   }
   CHECK(uninitialised({300, 300}, f32).data<float>() == first);
 }
+
+#ifndef __SANITIZE_ADDRESS__  // which hands out no block twice
+TEST_CASE("blocks that one thread gives back are taken by another, and by a third what those leave when they end") {
+  constexpr std::size_t kBlocks = 400000, kBytes = 96;  // more than threads keep for themselves
+  std::vector<void*> blocks(kBlocks);
+  const auto take_all = [&] {
+    for (void*& block : blocks) block = memory::allocate(kBytes);
+  };
+  const auto give_all = [&] {
+    for (void* block : blocks) memory::release(block, kBytes);
+  };
+  const std::int64_t before = memory::live_bytes();
+  std::thread(take_all).join();
+  CHECK(memory::live_bytes() - before == kBlocks * kBytes);
+  const std::unordered_set<void*> known(blocks.begin(), blocks.end());
+  REQUIRE(known.size() == kBlocks);
+  const auto not_known = [&] {
+    return std::count_if(blocks.begin(), blocks.end(), [&](void* block) { return known.count(block) == 0; });
+  };
+  std::thread(give_all).join();
+  std::thread([&] {
+    take_all();
+    CHECK(not_known() < std::ptrdiff_t{kBlocks / 8});  // what was left of a slab or a chain
+    give_all();
+    take_all();
+    CHECK(not_known() < std::ptrdiff_t{kBlocks / 8});  // what was left of a slab or a chain
+  }).join();
+  CHECK(std::unordered_set<void*>(blocks.begin(), blocks.end()).size() == kBlocks);
+  give_all();
+  CHECK(memory::live_bytes() == before);
+}
+#endif
 
 TEST_CASE("the peak is the most that was held at a time, not the sum of what was asked for") {
   memory::reset_peak();
