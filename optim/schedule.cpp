@@ -16,6 +16,11 @@ void check_rate(const char* what, double rate) {
 
 }  // namespace
 
+Schedule::Schedule(std::string name, Attributes attributes, Function function)
+    : name_(std::move(name)), attributes_(std::move(attributes)), function_(std::move(function)) {
+  if (name_.empty() || !function_) throw Error("a schedule needs a name and a function");
+}
+
 double Schedule::operator()(std::int64_t step) const {
   const double rate = function_(step);
   if (!(rate >= 0) || std::isinf(rate))

@@ -13,8 +13,8 @@ namespace twopass {
 class Schedule {
  public:
   using Function = std::function<double(std::int64_t step)>;
-  Schedule(std::string name, Attributes attributes, Function function)
-      : name_(std::move(name)), attributes_(std::move(attributes)), function_(std::move(function)) {}
+  /// Refuses an empty name and an empty function.
+  Schedule(std::string name, Attributes attributes, Function function);
 
   const std::string& name() const { return name_; }
   const Attributes& attributes() const { return attributes_; }

@@ -74,6 +74,10 @@ TEST_CASE("a callback that is null is refused before anything begins") {
                        "fit: callback 0 is null", Error);
 }
 
+TEST_CASE("a function to be called at each epoch's end that is empty is refused at once") {
+  CHECK_THROWS_WITH_AS(on_epoch_end(nullptr), "on_epoch_end needs a function", Error);
+}
+
 TEST_CASE("early stopping ends training once the loss has not improved for `patience` epochs") {
   CHECK(trained({3, 2, 4, 5, 1, 1}, {.monitor = "loss", .patience = 2}).epochs == 4);
   CHECK(trained({3, 2, 4, 1, 5, 6}, {.monitor = "loss", .patience = 2}).epochs == 6);
@@ -109,7 +113,8 @@ TEST_CASE("early stopping asks for the mode of a name whose better side it doesn
 }
 
 TEST_CASE("early stopping refuses a name that training does not have, and options that make no sense") {
-  CHECK_THROWS_WITH_AS(trained({1, 2}, {.monitor = "val_loss"}), Contains("\"val_loss\""), Error);
+  CHECK_THROWS_WITH_AS(trained({1, 2}, {.monitor = "val_loss"}),
+                       "early_stopping watches \"val_loss\", which this training does not have: it has loss", Error);
   CHECK_THROWS_WITH_AS(early_stopping({.patience = -1}), Contains("not -1"), Error);
   CHECK_THROWS_WITH_AS(early_stopping({.mode = "best"}), Contains("not \"best\""), Error);
 }

@@ -6,8 +6,8 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <thread>
-
 #include <vector>
 
 #include <twopass/core/error.h>
@@ -143,6 +143,8 @@ TEST_CASE(
     const double loss = static_cast<double>(expected) * expected;
     CHECK(model(rows).at<float>(0) == expected);
     CHECK(model.call(rows)[0].at<float>(0) == expected);
+    const LayerHandle& handle = model;
+    CHECK(handle(rows).at<float>(0) == expected);
     CHECK(model.predict(rows, 64).at<float>(0) == expected);
     CHECK(model.loss(rows, zeros({64, 64})).item<double>() == loss);
     CHECK(model.evaluate(rows, zeros({64, 64}), {.batch_size = 64})["loss"] == loss);
@@ -156,6 +158,25 @@ TEST_CASE(
   CHECK(model(rows).at<float>(0) == 64 * 256);
   const Tensor w = variable(full({64, 64}, 257));
   CHECK(backward(sum(matmul(rows, w)))[w].at<float>(0) == 64 * 256);
+}
+
+TEST_CASE("the plan of a model multiplies in the precision that calling it has, and no plan calls it in another") {
+  if (!bf16_available()) return;
+  const Tensor x = input({64}, "rows"), rows = full({64, 64}, 257);
+  Model model(x, Dense(64, {.use_bias = false, .kernel_initializer = ones_initializer(), .name = "sums"})(x));
+  const PlanFunction calls = [&](const Tensors& in) -> Tensors { return {model(in[0])}; };
+  CHECK(plan(model, rows)({rows})[0].at<float>(0) == 64 * 257);
+  CHECK(plan(calls, {rows})({rows})[0].at<float>(0) == 64 * 257);
+  model.compile({.loss = mean_squared_error(), .precision = Precision::bf16});
+  const Plan planned = plan(model, rows);
+  CHECK(planned({rows})[0].at<float>(0) == 64 * 256);
+  CHECK_THROWS_WITH_AS(
+      plan(calls, {rows}),
+      "a Model layer on \"input 0\" was compiled for products in bf16 and is called in a plan of f32: make the plan "
+      "in a PrecisionScope, or by plan(model, inputs)",
+      Error);
+  const PrecisionScope scope(Precision::bf16);
+  CHECK(plan(calls, {rows})({rows})[0].at<float>(0) == 64 * 256);
 }
 
 TEST_CASE("libraries of products start no threads of their own") {

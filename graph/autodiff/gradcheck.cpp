@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/blame.h>
@@ -43,6 +44,9 @@ bool has_f32(const Tensors& tensors) {
 // them; it is checked as it is, within f32's bounds.
 Subject subject_of(const ManyFunction& f, const Tensors& inputs, const GradcheckOptions& options) {
   Subject subject{.f = f, .inputs = inputs, .options = options};
+  if (!options.names.empty() && options.names.size() != inputs.size())
+    throw Error(
+        fmt::format("gradcheck: {} for {}", counted(options.names.size(), "name"), counted(inputs.size(), "input")));
   if (!has_f32(inputs)) return subject;
   for (Tensor& x : subject.inputs)
     if (x.dtype() == f32) x = cast(detach(x), f64);

@@ -9,6 +9,7 @@
 #include <typeinfo>
 #include <unordered_set>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/graph/layers/traced.h>
 #include <twopass/ops/creation.h>
@@ -26,7 +27,7 @@ std::string shapes_text(const Shapes& shapes) {
 std::string title_of(const Layer& layer, const Tensors& inputs) {
   if (!layer.name().empty()) return fmt::format("layer \"{}\"", layer.name());
   const std::string on = inputs.empty() || !inputs[0].defined() ? "" : inputs[0].name();
-  return fmt::format("a {} layer{}", layer.type(), on.empty() ? "" : fmt::format(" on \"{}\"", on));
+  return fmt::format("{} layer{}", with_article(layer.type()), on.empty() ? "" : fmt::format(" on \"{}\"", on));
 }
 
 // Sizes beyond the batch must be those that the parameters were made for.
@@ -154,7 +155,10 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
     }
   }
   try {
-    return call(inputs, context);
+    Tensors outputs = call(inputs, context);
+    for (const Tensor& output : outputs)
+      if (!output.defined()) throw Error(fmt::format("{} gives an undefined tensor", type()));
+    return outputs;
   } catch (const Error& error) {
     const std::string place = "in " + title_of(*this, inputs);
     if (std::string_view(error.what()).find(place) != std::string_view::npos) throw;
@@ -214,7 +218,24 @@ std::vector<Spec> specs_of(Layer& layer, const Tensors& symbols, const CallConte
 
 }  // namespace
 
+LayerHandle::LayerHandle(LayerPointer layer) : layer_(std::move(layer)) {
+  if (!layer_) throw Error("a layer is made of a null pointer");
+}
+
+Layer& LayerHandle::operator*() const {
+  if (!layer_) throw Error("a layer was used that was moved to another variable");
+  return *layer_;
+}
+
 Tensors LayerHandle::call(const TensorList& inputs, const CallContext& context) const {
+  const Precision wanted = (**this).call_precision();
+  // A plan has one precision: that of the scope in which it is made.
+  if (LiftScope::active() && wanted != products_precision())
+    throw Error(
+        fmt::format("{} was compiled for products in bf16 and is called in a plan of f32: make the plan in a "
+                    "PrecisionScope, or by plan(model, inputs)",
+                    title_of(*layer_, inputs.tensors())));
+  const PrecisionScope precision(wanted);
   const bool symbolic = std::any_of(inputs.tensors().begin(), inputs.tensors().end(),
                                     [](const Tensor& x) { return x.defined() && x.symbolic(); });
   // A function that is traced runs its layers, so that their ops are seen.

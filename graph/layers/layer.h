@@ -10,6 +10,7 @@
 #include <twopass/core/tensor.h>
 #include <twopass/graph/layers/tensor_list.h>
 #include <twopass/ops/op.h>
+#include <twopass/ops/precision.h>
 
 namespace twopass {
 
@@ -37,6 +38,8 @@ class Layer {
   virtual Attributes attributes() const { return {}; }
   /// Whether a file can hold it; a Lambda can't be saved.
   virtual bool savable() const { return true; }
+  /// The precision of products where a user calls it: the scope's, but for a model that was compiled for another.
+  virtual Precision call_precision() const { return products_precision(); }
   /// Layers inside (of a nested model), with their names.
   virtual std::vector<std::pair<std::string, std::shared_ptr<Layer>>> parts() const { return {}; }
 
@@ -76,7 +79,8 @@ using LayerPointer = std::shared_ptr<Layer>;
 /// What users hold: a layer that is called on tensors. Copies are the same layer.
 class LayerHandle {
  public:
-  explicit LayerHandle(LayerPointer layer) : layer_(std::move(layer)) {}
+  /// Refuses a null pointer.
+  explicit LayerHandle(LayerPointer layer);
 
   /// On symbols: remembers the layer call. On values: computes.
   Tensor operator()(const TensorList& inputs) const { return (*this)(inputs, CallContext{}); }
@@ -84,12 +88,13 @@ class LayerHandle {
   /// For layers of several outputs.
   Tensors call(const TensorList& inputs, const CallContext& context = {}) const;
 
-  Layer& operator*() const { return *layer_; }
-  Layer* operator->() const { return layer_.get(); }
+  /// The layer; refuses a handle that was moved from.
+  Layer& operator*() const;
+  Layer* operator->() const { return &**this; }
   const LayerPointer& pointer() const { return layer_; }
 
-  Parameters parameters() const { return layer_->parameters(); }
-  void set_trainable(bool trainable) const { layer_->set_trainable(trainable); }
+  Parameters parameters() const { return (**this).parameters(); }
+  void set_trainable(bool trainable) const { (**this).set_trainable(trainable); }
 
  private:
   LayerPointer layer_;

@@ -157,6 +157,12 @@ LayerPointer dropout_layer(double rate, const std::string& name) {
   });
 }
 
+LayerPointer lambda_layer(std::function<Tensor(const Tensor&)> function, const std::string& name) {
+  if (!function) throw Error(fmt::format("{} needs a function", name.empty() ? "Lambda" : "Lambda \"" + name + "\""));
+  return unary_layer(
+      "Lambda", {}, name, [f = std::move(function)](const Tensor& x, const CallContext&) { return f(x); }, false);
+}
+
 // New sizes after the batch: [n, a, b] and (c, -1) give [n, c, a b / c].
 LayerPointer reshape_layer(const Shape& shape, const std::string& name) {
   return unary_layer("Reshape", {{"shape", shape.sizes()}}, name, [shape](const Tensor& x, const CallContext&) {
@@ -177,7 +183,13 @@ LayerPointer reshape_layer(const Shape& shape, const std::string& name) {
 
 }  // namespace
 
-ActivationFunction::ActivationFunction(const char* name) : ActivationFunction(std::string(name)) {}
+void ActivationFunction::check_function() const {
+  if (!function_) throw Error("an activation is an empty function: \"linear\" stands for none");
+}
+
+ActivationFunction::ActivationFunction(const char* name)
+    : ActivationFunction(name ? std::string(name)
+                              : throw Error("an activation is a null pointer: \"linear\" stands for none")) {}
 ActivationFunction::ActivationFunction(const std::string& name) : name_(name) {
   if (name == "linear" || name.empty()) {
     name_ = "linear";
@@ -208,9 +220,7 @@ Identity::Identity(const LayerOptions& options)
     : LayerHandle(
           unary_layer("Identity", {}, options.name, [](const Tensor& x, const CallContext&) { return identity(x); })) {}
 Lambda::Lambda(std::function<Tensor(const Tensor&)> function, const LayerOptions& options)
-    : LayerHandle(unary_layer(
-          "Lambda", {}, options.name, [f = std::move(function)](const Tensor& x, const CallContext&) { return f(x); },
-          false)) {}
+    : LayerHandle(lambda_layer(std::move(function), options.name)) {}
 Add::Add(const LayerOptions& options) : LayerHandle(merge_layer("Add", options.name, folded(add))) {}
 Subtract::Subtract(const LayerOptions& options)
     : LayerHandle(merge_layer("Subtract", options.name, folded(sub), {}, 2)) {}
@@ -286,13 +296,17 @@ LayerPointer layer_from(const std::string& type, const Attributes& attributes) {
       throw Error(fmt::format("there is no layer class \"{}\" here: register_layer() makes it known", type));
     maker = found->second;
   }
-  return maker(attributes);
+  LayerPointer made = maker(attributes);
+  if (!made) throw Error(fmt::format("what was registered for the layer class \"{}\" makes no layer", type));
+  return made;
 }
 
 void register_layer(const std::string& type, std::function<LayerPointer(const Attributes&)> make) {
+  if (type.empty()) throw Error("register_layer: a layer class needs a name");
   const std::lock_guard lock(registry().mutex);
-  if (!registry().makers.emplace(type, std::move(make)).second)
-    throw Error(fmt::format("there is a layer class \"{}\" already", type));
+  if (registry().makers.contains(type)) throw Error(fmt::format("there is a layer class \"{}\" already", type));
+  if (!make) throw Error(fmt::format("register_layer: \"{}\" needs a function that makes it", type));
+  registry().makers.emplace(type, std::move(make));
 }
 
 }  // namespace twopass

@@ -21,7 +21,9 @@ class ActivationFunction {
   ActivationFunction(const std::string& name);
   template <typename F>
   requires std::is_invocable_r_v<Tensor, F, const Tensor&> ActivationFunction(F function)
-      : name_(), function_(std::move(function)) {}
+      : name_(), function_(std::move(function)) {
+    check_function();
+  }
 
   /// Empty for a function of the user's and "linear" for none.
   const std::string& name() const { return name_; }
@@ -29,6 +31,8 @@ class ActivationFunction {
   Tensor operator()(const Tensor& x) const { return function_ ? function_(x) : x; }
 
  private:
+  void check_function() const;  // refuses one that is empty
+
   std::string name_ = "linear";
   std::function<Tensor(const Tensor&)> function_;
 };
@@ -98,7 +102,8 @@ struct Concatenate : LayerHandle {
 
 /// A layer of the library or of the user's by class name and attributes, as files hold them; refuses unknown classes.
 LayerPointer layer_from(const std::string& type, const Attributes& attributes);
-/// Makes `load` know a layer class of the user's.
+/// Makes `load`, and `save`, know a layer class of the user's. Refuses a class that is known already, an empty name
+/// and an empty function.
 void register_layer(const std::string& type, std::function<LayerPointer(const Attributes&)> make);
 
 }  // namespace twopass

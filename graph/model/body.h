@@ -39,8 +39,8 @@ class ModelBody : public Layer {
   void forget_plans();
   /// What runs op by op although plans are wanted, steps or a part of them, and why; empty where nothing does.
   std::string unplanned();
-  /// The precision of products where a user calls the model: bf16 where it was compiled for it, else the scope's.
-  Precision call_precision() const;
+  /// bf16 where it was compiled for it, else the scope's.
+  Precision call_precision() const override;
 
   ModelGraph graph;
   Tensors inputs;  // the user's symbols

@@ -23,6 +23,12 @@ bool grows(const std::string& monitor) {
       fmt::format("early_stopping: is a larger \"{}\" better or worse? say so by mode \"max\" or \"min\"", monitor));
 }
 
+std::string names_of(const Logs& logs) {
+  std::string list;
+  for (const auto& each : logs) list += (list.empty() ? "" : ", ") + each.first;
+  return list;
+}
+
 class EarlyStopping : public Callback {
  public:
   explicit EarlyStopping(const EarlyStoppingOptions& options) : options_(options) {
@@ -44,7 +50,8 @@ class EarlyStopping : public Callback {
     const auto found =
         std::find_if(logs.begin(), logs.end(), [&](const auto& each) { return each.first == options_.monitor; });
     if (found == logs.end())
-      throw Error(fmt::format("early_stopping watches \"{}\", which this training does not have", options_.monitor));
+      throw Error(fmt::format("early_stopping watches \"{}\", which this training does not have: it has {}",
+                              options_.monitor, names_of(logs)));
     if (epoch < options_.start_from_epoch) return;
     const double value = found->second;
     ++waited_;
@@ -106,6 +113,7 @@ class EpochFunction : public Callback {
 CallbackHandle early_stopping(const EarlyStoppingOptions& options) { return std::make_shared<EarlyStopping>(options); }
 CallbackHandle csv_logger(const std::string& path) { return std::make_shared<CsvLogger>(path); }
 CallbackHandle on_epoch_end(std::function<void(int, const Logs&)> f) {
+  if (!f) throw Error("on_epoch_end needs a function");
   return std::make_shared<EpochFunction>(std::move(f));
 }
 

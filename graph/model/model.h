@@ -105,18 +105,13 @@ class LayerInModel : public LayerHandle {
 class ModelBody;
 
 /// A function from symbols to symbols. A handle: copies are the same model. Also a layer: call it on tensors or
-/// symbols.
+/// symbols. Compiled for bf16 it multiplies in bf16 then, as predict does; a backward pass through what it gives has
+/// the precision of the scope that it runs in.
 class Model : public LayerHandle {
  public:
   /// What lies between `inputs` and `outputs`. Refuses what trace_model refuses.
   Model(const TensorList& inputs, const TensorList& outputs, const ModelOptions& options = {});
   explicit Model(std::shared_ptr<ModelBody> body);
-
-  /// The outputs for tensors, as any layer gives them. Compiled for bf16 it multiplies in bf16, as predict does; a
-  /// backward pass through what it gives has the precision of the scope that it runs in.
-  Tensor operator()(const TensorList& inputs) const { return (*this)(inputs, CallContext{}); }
-  Tensor operator()(const TensorList& inputs, const CallContext& context) const;
-  Tensors call(const TensorList& inputs, const CallContext& context = {}) const;
 
   const ModelGraph& graph() const;
   const Tensors& inputs() const;
@@ -164,7 +159,8 @@ class Model : public LayerHandle {
                                   const GradcheckOptions& options = {},
                                   const CallContext& context = {.training = true}) const;
 
-  /// One file: architecture as JSON, weights as safetensors. Refuses layers and ops that no file can hold, naming them.
+  /// One file: architecture as JSON, weights as safetensors. Refuses layers and ops that no file can hold, or that load
+  /// would not know, naming them.
   void save(std::string_view path) const;
   void save_weights(std::string_view path) const;
   /// Refuses missing, unknown and misshapen weights in one message, changing nothing.
@@ -172,6 +168,10 @@ class Model : public LayerHandle {
 
   ModelBody& body() const;
 };
+
+/// The plan of what the model gives for inputs of these shapes and dtypes, in the precision that calling it has; inputs
+/// and outputs have the model's names unless the options say others.
+Plan plan(const Model& model, const TensorList& inputs, const PlanOptions& options = {});
 
 /// The model of a file that `save` wrote; it predicts the same bits.
 Model load(std::string_view path);

@@ -60,6 +60,14 @@ void check_symbols(const TensorList& tensors, const char* what) {
   }
 }
 
+// What the user calls inputs or outputs: data are given by these names.
+void check_names(const std::vector<std::string>& names, const char* what) {
+  std::unordered_set<std::string> known;
+  for (const std::string& name : names)
+    if (!known.insert(name).second)
+      throw Error(fmt::format("two {}s of a model are named \"{}\": every {}'s name must be unique", what, name, what));
+}
+
 class Tracer {
  public:
   Tracer(const TensorList& inputs, const TensorList& outputs) : inputs_(inputs), outputs_(outputs) {}
@@ -67,6 +75,8 @@ class Tracer {
   ModelGraph trace() {
     check_symbols(inputs_, "inputs");
     check_symbols(outputs_, "outputs");
+    check_names(inputs_.names(), "input");
+    check_names(outputs_.names(), "output");
     for (std::size_t k = 0; k < inputs_.size(); ++k)
       if (!declared_.emplace(&inputs_[k].node(), k).second)
         throw Error(fmt::format("input {} of a model is given twice", k));
@@ -110,7 +120,7 @@ class Tracer {
     const LayerCallArguments* call = layer_call_of(node);
     if (!call) return node.op->name();
     const Layer& layer = *call->call->layer;
-    return layer.name().empty() ? fmt::format("a {} layer", layer.type())
+    return layer.name().empty() ? with_article(layer.type()) + " layer"
                                 : fmt::format("{} layer \"{}\"", layer.type(), layer.name());
   }
 

@@ -93,14 +93,14 @@ Plan Model::step_plan(const TensorList& inputs, const TensorList& targets, const
   return trainer.step_plan({rows.batch(), wanted.batch(), {}}, options);
 }
 
-Tensor Model::operator()(const TensorList& inputs, const CallContext& context) const {
-  const PrecisionScope precision(body().call_precision());
-  return LayerHandle::operator()(inputs, context);
-}
-
-Tensors Model::call(const TensorList& inputs, const CallContext& context) const {
-  const PrecisionScope precision(body().call_precision());
-  return LayerHandle::call(inputs, context);
+Plan plan(const Model& model, const TensorList& inputs, const PlanOptions& options) {
+  const ModelGraph& graph = model.graph();
+  PlanOptions named = options;
+  if (named.input_names.empty()) named.input_names = graph.input_names;
+  if (named.output_names.empty()) named.output_names = graph.output_names;
+  const PrecisionScope precision(model.body().call_precision());
+  return plan([&](const Tensors& symbols) { return model.call(symbols); }, inputs.ordered(graph.input_names, "input"),
+              named);
 }
 
 Tensor Model::loss(const TensorList& inputs, const TensorList& targets, const CallContext& context) const {

@@ -24,6 +24,11 @@ bool made_outside(const Machine& machine, ValueId value) {
          machine.layout().places[value].kind == Place::Kind::outside;
 }
 
+void check_names(const std::vector<std::string>& names, std::size_t count, const std::string& what) {
+  if (!names.empty() && names.size() != count)
+    throw Error(fmt::format("plan: {} for {}", counted(names.size(), what + " name"), counted(count, what)));
+}
+
 // What passes that are left out would have done.
 void complete(Program& program) {
   if (program.steps.empty())
@@ -35,7 +40,9 @@ void complete(Program& program) {
 }  // namespace
 
 Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& options) {
+  if (!f) throw Error("plan: the function is empty");
   check_plan_passes(options.without, "plan");
+  check_names(options.input_names, inputs.size(), "input");
   std::vector<Spec> specs;
   for (const Tensor& input : inputs) specs.push_back({input.shape(), input.dtype()});
   Program program = trace(f, specs, options);
@@ -46,6 +53,7 @@ Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& optio
   const auto keep_stage = [&](const char* name) {
     if (options.keep_stages) stages.push_back({name, program.text()});
   };
+  check_names(options.output_names, program.outputs.size(), "output");
   keep_stage("trace");
   for (const Pass& pass : all_passes()) {
     if (without(pass.name)) continue;

@@ -28,7 +28,7 @@ struct PlanOptions {
   std::vector<std::string> without = {};
   /// Keep the plan as it was after each pass, for `stages`.
   bool keep_stages = false;
-  /// What texts and pictures call inputs and outputs in place of "input 0" and "output 0".
+  /// What texts and pictures call inputs and outputs in place of "input 0" and "output 0": none, or one for each.
   std::vector<std::string> input_names = {};
   std::vector<std::string> output_names = {};
 };
