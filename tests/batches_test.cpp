@@ -76,6 +76,17 @@ TEST_CASE("batches hold their rows in the order given, and the last one what is 
   }
 }
 
+TEST_CASE("what a batch cannot be made of is told when it is asked for, not before, short rows and long") {
+  static_assert(!std::is_move_constructible_v<Batches>);  // its work points to it
+  const std::vector<std::int64_t> order{1, 0, 1, 9};
+  for (const std::int64_t columns : {1, 5000}) {
+    const Rows rows({counted_rows(2, columns)}, {}, "rows");
+    Batches batches({&rows}, 2, order);
+    CHECK(batches.next()[0][0].at<float>(0) == 1);
+    CHECK_THROWS_WITH_AS(batches.next(), "there is no row 9 of 2", Error);
+  }
+}
+
 TEST_CASE("batches of a part of the rows, and of several sets, hold the same rows of each") {
   const Rows all({counted_rows(10, 4000), counted_rows(10, 2, i64)}, {}, "rows");
   const Rows part = all.range(4, 10), weights({arange(4, 10)}, {}, "weights");

@@ -142,6 +142,9 @@ TEST_CASE("F5: what fit, evaluate and predict refuse of data they tell by the sh
   CHECK_THROWS_WITH_AS(model.fit(zeros({70, 2, 2}), targets), narrow, Error);
   CHECK_THROWS_WITH_AS(model.evaluate(zeros({70, 2, 2}), targets), narrow, Error);
   CHECK_THROWS_WITH_AS(model.predict(zeros({70, 2, 2})), narrow, Error);
+  CHECK_THROWS_WITH_AS(model.fit({good, good}, targets),
+                       "2 inputs were given where 1 is expected: \"image\"\n  of model \"net\"", Error);
+  CHECK_THROWS_WITH_AS(model.evaluate(good, Tensor()), Contains("has no values\n  of model \"net\""), Error);
   const char* wide = "mean_squared_error((70, 5), (70, 3)): targets have shape (70, 5) but predictions (70, 3)";
   CHECK_THROWS_WITH_AS(model.fit(good, zeros({70, 5})), wide, Error);
   CHECK_THROWS_WITH_AS(model.evaluate(good, zeros({70, 5})), wide, Error);

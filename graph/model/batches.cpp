@@ -9,8 +9,8 @@ namespace {
 
 // Bytes that a thread copies at once: about 10 µs, for which tiles that come meanwhile have one thread less.
 constexpr std::int64_t kPieceBytes = 1 << 17;
-// Smaller batches are made at once: telling another thread takes as long (one of 16 kB costs a step 7 µs either way,
-// one of 64 kB 6 or 12).
+// Smaller batches are made when they are asked for: telling another thread takes as long (one of 16 kB costs a step 7
+// µs either way, one of 64 kB 6 or 12).
 constexpr std::int64_t kAheadBytes = 1 << 15;
 
 std::int64_t bytes_of(const Tensors& tensors) {
@@ -44,11 +44,9 @@ void Batches::begin() {
     batch_.push_back(shares(*set) ? set->batch(first_, first_ + rows) : set->room(rows));
     if (!shares(*set)) bytes += bytes_of(batch_.back());
   }
-  if (bytes == 0) return;
-  if (bytes < kAheadBytes) {
-    piece_ = rows;
-    return make(0);
-  }
+  waits_ = bytes > 0 && bytes < kAheadBytes;
+  if (waits_) piece_ = rows;
+  if (bytes == 0 || waits_) return;
   piece_ = std::max<std::int64_t>(1, kPieceBytes * rows / bytes);
   work_ =
       std::make_unique<threads::IdleWork>((rows + piece_ - 1) / piece_, [this](std::int64_t piece) { make(piece); });
@@ -64,6 +62,7 @@ void Batches::make(std::int64_t piece) {
 }
 
 std::vector<Tensors> Batches::next() {
+  if (waits_) make(0);
   if (work_) work_->finish();
   work_.reset();
   std::vector<Tensors> batch = std::move(batch_);

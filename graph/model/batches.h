@@ -18,6 +18,8 @@ class Batches {
   /// Rows `order[0]`, `order[1]`, … of each set, `size` at a time. Without an order all rows as they lie: then batches
   /// share the memory of sets where nothing is converted.
   Batches(std::vector<const Rows*> sets, std::int64_t size, std::span<const std::int64_t> order = {});
+  Batches(const Batches&) = delete;
+  Batches& operator=(const Batches&) = delete;
 
   std::int64_t count() const { return count_; }
   /// The next batch: the tensors of each set. What making it threw is thrown here.
@@ -36,6 +38,7 @@ class Batches {
   std::vector<std::int64_t> numbers_;  // the numbers of its rows,
   std::vector<Tensors> batch_;         // and what it becomes
   std::int64_t piece_ = 1;             // rows that are made at once
+  bool waits_ = false;                 // whether it is made when it is asked for
   std::unique_ptr<threads::IdleWork> work_;
 };
 

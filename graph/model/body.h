@@ -51,9 +51,10 @@ class ModelBody : public Layer {
   std::int64_t steps_done = 0;  // training steps: what dropout draws from
   int epochs_done = 0;          // epochs over all calls of fit: what shuffling draws from
 
- private:
+  /// Throws the error that is being handled, with the model's name if it has one and the error names none.
   [[noreturn]] void refuse(const Error& error) const;
 
+ private:
   std::mutex plans_mutex_;
   std::map<std::string, std::optional<Plan>> plans_;
   std::string unplanned_;

@@ -2,8 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 
 #include <twopass/core/error.h>
+#include <twopass/core/finite.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/model/batches.h>
 #include <twopass/graph/model/body.h>
@@ -30,6 +33,7 @@ class Fitting {
   Fitting(Model& model, ModelBody& body, const FitOptions& options)
       : body_(body), options_(options), trainer_(body, "fit"), state_{model, options.epochs, 0, options.batch_size} {
     check_batch_size(options.batch_size, "fit");
+    check_verbose(options.verbose, "fit");
     if (options.epochs < 0 || options.initial_epoch < 0)
       throw Error(fmt::format("fit: epochs {} and initial_epoch {} must not be negative", options.epochs,
                               options.initial_epoch));
@@ -45,11 +49,8 @@ class Fitting {
                               body_.title()));
     training_ = samples(inputs, targets, "fit");
     training_.weights = trainer_.weight_rows(options_.sample_weight, training_.count());
+    if (options_.check_finite) check_finite(training_);
     hold_rows_back();
-    if (options_.check_finite) {
-      training_.inputs.check_finite(body_.graph.input_names, "inputs");
-      training_.targets.check_finite(body_.graph.output_names, "targets");
-    }
     try_one_row(training_);
     if (validation_.count() > 0) in_validation([&] { try_one_row(validation_); });
   }
@@ -61,17 +62,16 @@ class Fitting {
     for (const auto& callback : options_.callbacks) callback->on_train_begin(state_);
     for (int epoch = options_.initial_epoch; epoch < options_.epochs && !state_.stop; ++epoch) {
       for (const auto& callback : options_.callbacks) callback->on_epoch_begin(state_, epoch);
+      if (epoch == options_.initial_epoch) prepare();
       progress.epoch(epoch + 1, options_.epochs);
-      Logs logs = train_epoch(progress);
+      Logs logs = train_epoch(progress, epoch);
       if (validation_.count() > 0) {
         const Logs found = trainer_.evaluate(validation_.inputs, validation_.targets, validation_.weights,
                                              options_.batch_size, "val_");
         logs.insert(logs.end(), found.begin(), found.end());
       }
       progress.finish(logs);
-      if (const std::string why = body_.unplanned();
-          epoch == options_.initial_epoch && !why.empty() && options_.verbose > 0)
-        fmt::print("note: {}\n", why);
+      note_validation(logs);
       for (const auto& callback : options_.callbacks) callback->on_epoch_end(state_, epoch, logs);
       history.add(epoch, logs);
     }
@@ -86,13 +86,74 @@ class Fitting {
     return made;
   }
 
+  // "inputs "image" hold nan in row 5", of rows that have these numbers; empty where all are finite.
+  template <typename NumberOf>
+  static std::string not_finite(const Rows& rows, const std::vector<std::string>& names, const char* what,
+                                const NumberOf& number_of) {
+    const auto found = rows.not_finite();
+    if (!found) return {};
+    return fmt::format("{} \"{}\" hold {} in row {}", what, names[found->tensor], found->value, number_of(found->row));
+  }
+  template <typename NumberOf>
+  std::string not_finite(const Samples& samples, const NumberOf& number_of) const {
+    const std::string inputs = not_finite(samples.inputs, body_.graph.input_names, "inputs", number_of);
+    return inputs.empty() ? not_finite(samples.targets, body_.graph.output_names, "targets", number_of) : inputs;
+  }
+
+  void check_finite(const Samples& samples) const {
+    if (const std::string where = not_finite(samples, std::identity()); !where.empty()) throw Error("fit: " + where);
+  }
+
+  // What is not finite of what a step reads: empty where everything is.
+  std::string not_finite(std::int64_t step) const {
+    const auto number_of = [&](std::int64_t row) {
+      const std::int64_t at = step * options_.batch_size + row;
+      return order_.empty() ? at : order_[static_cast<std::size_t>(at)];
+    };
+    const Samples batch{Rows(state_.inputs, body_.graph.input_names, "inputs"),
+                        Rows(state_.targets, body_.graph.output_names, "targets")};
+    if (const std::string where = not_finite(batch, number_of); !where.empty()) return where;
+    for (const auto& [path, parameter] : body_.named_parameters()) {
+      const Tensor value = parameter.value();
+      if (!all_finite(value.node().data, value.elements(), value.dtype()))
+        return fmt::format("weight \"{}\" is not finite", path);
+    }
+    return {};
+  }
+
+  // The plan is made before the first line of progress, so that what it says stands by itself.
+  void prepare() const {
+    const Samples first = training_.range(0, std::min(options_.batch_size, training_.count()));
+    trainer_.prepare(
+        {first.inputs.batch(), first.targets.batch(), first.weights.count() > 0 ? first.weights.batch()[0] : Tensor()});
+    if (const std::string why = body_.unplanned(); !why.empty() && options_.verbose > 0) fmt::print("note: {}\n", why);
+  }
+
+  // Said once: training goes on, as its own data may be good.
+  void note_validation(const Logs& logs) {
+    if (options_.verbose == 0 || validation_noted_) return;
+    for (const auto& [name, value] : logs) {
+      if (!name.starts_with("val_") || std::isfinite(value)) continue;
+      const std::string where = not_finite(validation_, [&](std::int64_t row) { return first_validation_row_ + row; });
+      fmt::print("note: {} is {}: {}\n", name, value,
+                 where.empty() ? "the data of validation are finite, so what the model makes of them is not"
+                               : "of validation, " + where);
+      validation_noted_ = true;
+      return;
+    }
+  }
+
   void hold_rows_back() {
     const ValidationData& given = options_.validation_data;
     const std::int64_t n = training_.count();
     const std::int64_t held = validation_rows(n, given.inputs.empty() ? options_.validation_split : 0);
     if (!given.inputs.empty()) {
-      in_validation([&] { validation_ = samples(given.inputs, given.targets, "fit"); });
+      in_validation([&] {
+        validation_ = samples(given.inputs, given.targets, "fit");
+        if (options_.check_finite) check_finite(validation_);
+      });
     } else if (held > 0) {
+      first_validation_row_ = n - held;
       validation_ = training_.range(n - held, n);
       training_ = training_.range(0, n - held);
       if (options_.verbose > 0)
@@ -119,7 +180,7 @@ class Fitting {
     }
   }
 
-  Logs train_epoch(Progress& progress) {
+  Logs train_epoch(Progress& progress, int epoch) {
     if (options_.shuffle)
       order_ = Random(seed_of(body_.seed, fmt::format("shuffle/{}", body_.epochs_done))).permutation(training_.count());
     std::vector<const Rows*> sets{&training_.inputs, &training_.targets};
@@ -127,22 +188,26 @@ class Fitting {
     Batches batches(sets, options_.batch_size, order_);
     Trainer::Tally tally(trainer_);
     for (std::int64_t step = 0; step < batches.count(); ++step) {
-      train_step(step, batches.next(), tally);
+      train_step(epoch, step, batches.next(), tally);
       if (options_.verbose == 1) progress.step(step + 1, tally.logs());
     }
     ++body_.epochs_done;
     return tally.logs();
   }
 
-  void train_step(std::int64_t step, std::vector<Tensors> batch, Trainer::Tally& tally) {
+  void train_step(int epoch, std::int64_t step, std::vector<Tensors> batch, Trainer::Tally& tally) {
     state_.inputs = std::move(batch[0]);
     state_.targets = std::move(batch[1]);
     for (const auto& callback : options_.callbacks) callback->on_batch_begin(state_, step);
     try {
       trainer_.train_step({state_.inputs, state_.targets, batch.size() > 2 ? batch[2][0] : Tensor()}, tally);
     } catch (const Error& error) {
-      for (const auto& callback : options_.callbacks) callback->on_step_error(state_, step, error);
-      throw;
+      const std::string where = not_finite(step);
+      const Error told =
+          error.within(fmt::format("in batch {} of {}, epoch {} of {}{}", step + 1, state_.steps_per_epoch, epoch + 1,
+                                   options_.epochs, where.empty() ? "" : ", whose " + where));
+      for (const auto& callback : options_.callbacks) callback->on_step_error(state_, step, told);
+      throw told;
     }
     if (options_.callbacks.empty()) return;
     const Logs logs = tally.logs();
@@ -153,6 +218,8 @@ class Fitting {
   const FitOptions& options_;
   Trainer trainer_;
   Samples training_, validation_;
+  std::int64_t first_validation_row_ = 0;  // its number in the data that were split
+  bool validation_noted_ = false;
   std::vector<std::int64_t> order_;
   TrainingState state_;
 };

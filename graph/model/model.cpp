@@ -32,13 +32,13 @@ Tensors ModelBody::call(const Tensors& given, const CallContext& context) {
 Rows ModelBody::input_rows(const TensorList& given) const {
   std::vector<DType> wanted;
   for (const Tensor& x : inputs) wanted.push_back(x.dtype());
-  Rows rows(given.ordered(graph.input_names, "input"), graph.input_names, "inputs", wanted);
   try {
+    Rows rows(given.ordered(graph.input_names, "input"), graph.input_names, "inputs", wanted);
     graph.check_inputs(rows.tensors());
+    return rows;
   } catch (const Error& error) {
     refuse(error);
   }
-  return rows;
 }
 
 // Only the innermost model is told.

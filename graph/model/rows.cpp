@@ -10,6 +10,9 @@
 #include <twopass/ops/shaping.h>
 
 namespace twopass {
+
+double without_sign_of_nan(double value) { return std::isnan(value) ? std::fabs(value) : value; }
+
 Rows::Rows(const Tensors& tensors, const std::vector<std::string>& names, const std::string& what,
            const std::vector<DType>& wanted)
     : tensors_(tensors), wanted_(wanted) {
@@ -37,20 +40,22 @@ bool Rows::converts() const {
 }
 
 // What is converted is looked at as it will be: 1e300 is infinite in f32.
-void Rows::check_finite(const std::vector<std::string>& names, const std::string& what) const {
+std::optional<Rows::NotFinite> Rows::not_finite() const {
   for (std::size_t k = 0; k < tensors_.size(); ++k) {
     const Tensor& x = tensors_[k];
     if (!is_floating(wanted_[k])) continue;
+    std::optional<NotFinite> found;
     dispatch(x.dtype(), [&]<typename T>() {
       const T* const values = x.data<T>();
-      for (std::int64_t at = 0; at < x.elements(); ++at) {
+      for (std::int64_t at = 0; at < x.elements() && !found; ++at) {
         const auto value = static_cast<double>(values[at]);
-        if (!std::isfinite(wanted_[k] == f32 ? static_cast<double>(static_cast<float>(value)) : value))
-          throw Error(
-              fmt::format("{} \"{}\" hold {} in row {}", what, names[k], values[at], at / (x.elements() / count_)));
+        const double taken = wanted_[k] == f32 ? static_cast<double>(static_cast<float>(value)) : value;
+        if (!std::isfinite(taken)) found = {k, at / (x.elements() / count_), without_sign_of_nan(value)};
       }
     });
+    if (found) return found;
   }
+  return std::nullopt;
 }
 
 Rows Rows::range(std::int64_t first, std::int64_t last) const {
@@ -89,15 +94,21 @@ void check_rows(const Rows& inputs, const Rows& targets, const char* call) {
                             targets.count()));
 }
 
+void check_verbose(int verbose, const char* call) {
+  if (verbose < 0 || verbose > 2)
+    throw Error(fmt::format("{}: verbose must be 0 (nothing), 1 (a progress bar) or 2 (a line an epoch), not {}", call,
+                            verbose));
+}
+
 std::int64_t validation_rows(std::int64_t n, double split) {
   if (!(split >= 0 && split < 1))
-    throw Error(fmt::format("validation_split must be at least 0 and below 1, not {}", split));
+    throw Error(fmt::format("fit: validation_split must be at least 0 and below 1, not {}", split));
   if (split == 0) return 0;
   const double exact = static_cast<double>(n) * split;
   const auto rows = static_cast<std::int64_t>(std::ceil(exact - 1e-9 * static_cast<double>(n)));
   if (rows <= 0 || rows >= n)
-    throw Error(fmt::format("validation_split {} of {} leaves {} to train and {} to validate", split, counted(n, "row"),
-                            n - rows, rows));
+    throw Error(fmt::format("fit: validation_split {} of {} leaves {} to train and {} to validate", split,
+                            counted(n, "row"), n - rows, rows));
   return rows;
 }
 

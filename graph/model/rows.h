@@ -2,6 +2,7 @@
 // folder.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,6 +11,9 @@
 #include <twopass/graph/model/gathering.h>
 
 namespace twopass {
+
+/// A number for a message: NaN without its sign, which says nothing.
+double without_sign_of_nan(double value);
 
 /// Tensors whose first axis runs over the same samples.
 class Rows {
@@ -26,8 +30,13 @@ class Rows {
   const Tensors& tensors() const { return tensors_; }
   /// Whether batches have other dtypes.
   bool converts() const;
-  /// Refuses NaN and infinity, naming the tensor and the row.
-  void check_finite(const std::vector<std::string>& names, const std::string& what) const;
+  /// The first NaN or infinity in the order of the tensors.
+  struct NotFinite {
+    std::size_t tensor;
+    std::int64_t row;
+    double value;
+  };
+  std::optional<NotFinite> not_finite() const;
   /// Rows first … last-1; memory is shared.
   Rows range(std::int64_t first, std::int64_t last) const;
 
@@ -50,6 +59,8 @@ void check_batch_size(std::int64_t batch_size, const char* call);
 /// Refuses inputs and targets of different lengths.
 void check_rows(const Rows& inputs, const Rows& targets, const char* call);
 
+/// Refuses other than nothing (0), a progress bar (1) and a line an epoch (2).
+void check_verbose(int verbose, const char* call);
 /// The number of rows for validation: ceil(n s) up to rounding noise. Refuses s outside [0, 1) and an empty part.
 std::int64_t validation_rows(std::int64_t n, double split);
 
@@ -60,7 +71,7 @@ class RunningMean {
     sum_ += value * static_cast<double>(rows);
     rows_ += rows;
   }
-  double value() const { return rows_ ? sum_ / static_cast<double>(rows_) : 0; }
+  double value() const { return rows_ ? without_sign_of_nan(sum_ / static_cast<double>(rows_)) : 0; }
 
  private:
   double sum_ = 0;

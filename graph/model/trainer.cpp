@@ -88,6 +88,14 @@ Trainer::Trainer(ModelBody& body, const std::string& what) : body_(body), parame
 }
 
 Rows Trainer::target_rows(const TensorList& targets) const {
+  try {
+    return checked_targets(targets);
+  } catch (const Error& error) {
+    body_.refuse(error);
+  }
+}
+
+Rows Trainer::checked_targets(const TensorList& targets) const {
   const auto& names = body_.graph.output_names;
   const Tensors ordered = targets.ordered(names, "target");
   std::vector<DType> wanted;
@@ -118,15 +126,15 @@ void Trainer::check_targets(const Tensors& targets) const {
 Rows Trainer::weight_rows(const Tensor& weights, std::int64_t rows) const {
   if (!weights.defined()) return {};
   if (weights.shape() != Shape{rows})
-    throw Error(
-        fmt::format("sample_weight has shape {} where the data have {}", weights.shape().text(), counted(rows, "row")));
+    throw Error(fmt::format("fit: sample_weight has shape {} where the data have {}", weights.shape().text(),
+                            counted(rows, "row")));
   double total = 0;
   for (const double weight : weights.values<double>()) {
     if (!(weight >= 0) || std::isinf(weight))
-      throw Error(fmt::format("sample_weight holds {}: weights are finite and not negative", weight));
+      throw Error(fmt::format("fit: sample_weight holds {}: weights are finite and not negative", weight));
     total += weight;
   }
-  if (total == 0) throw Error("sample_weight is 0 for every row");
+  if (total == 0) throw Error("fit: sample_weight is 0 for every row");
   return Rows({weights}, {}, "sample_weight", {body_.outputs[0].dtype()});
 }
 
@@ -199,8 +207,8 @@ Trainer::Batch Trainer::unpacked(const Tensors& tensors) const {
 
 void Trainer::check_loss(const Tensor& total) const {
   if (!std::isfinite(total.item<double>()))
-    throw Error(fmt::format("the loss is {} at step {}: the weights are those of the step before", total.item<double>(),
-                            body_.steps_done + 1));
+    throw Error(fmt::format("the loss is {} at step {}: the weights are those of the step before",
+                            without_sign_of_nan(total.item<double>()), body_.steps_done + 1));
 }
 
 // Behind the batch come the number of the step, the learning rate and the number of the update.
@@ -257,15 +265,24 @@ Plan Trainer::step_plan(const Batch& batch, const PlanOptions& given) const {
   return plan([&](const Tensors& symbols) { return traced_step(symbols); }, step_inputs(batch), options);
 }
 
-void Trainer::train_step(const Batch& batch, Tally& tally) {
-  const PrecisionScope precision(body_.compiled->precision);
-  const Tensors tensors = step_inputs(batch);
+const Plan* Trainer::plan_for_step(const Tensors& step_inputs) const {
   // What is frozen has no gradient, and a layer that is may do something else: another step.
   std::string kind = "train ";
   for (const Parameter& each : parameters_) kind += each.trainable() ? '1' : '0';
   note_frozen(body_, kind);
+  return body_.plan_for(kind, step_inputs, [&](const Tensors& symbols) { return traced_step(symbols); });
+}
+
+void Trainer::prepare(const Batch& batch) const {
+  const PrecisionScope precision(body_.compiled->precision);
+  plan_for_step(step_inputs(batch));
+}
+
+void Trainer::train_step(const Batch& batch, Tally& tally) {
+  const PrecisionScope precision(body_.compiled->precision);
+  const Tensors tensors = step_inputs(batch);
   std::optional<Tensors> found;
-  if (const Plan* plan = body_.plan_for(kind, tensors, [&](const Tensors& symbols) { return traced_step(symbols); })) {
+  if (const Plan* plan = plan_for_step(tensors)) {
     try {
       found = plan->run(tensors, [&](const Tensors& outputs) { check_loss(outputs[0]); });
       body_.compiled->optimizer.count_update();

@@ -53,6 +53,8 @@ class Trainer {
     std::vector<RunningMean> means_;
   };
 
+  /// Makes the plan that train_step will run for such a batch, where there is none yet.
+  void prepare(const Batch& batch) const;
   /// What train_step runs for such a batch.
   Plan step_plan(const Batch& batch, const PlanOptions& given = {}) const;
   /// Forward, loss, backward, update; refuses a loss that is not finite before anything is changed.
@@ -66,11 +68,13 @@ class Trainer {
     std::size_t output;
     Metric metric;
   };
+  Rows checked_targets(const TensorList& targets) const;
   Tensors measured(const Losses& losses, const Tensors& outputs, const Batch& batch) const;
   /// The tensors of a batch behind one another, and back.
   static Tensors packed(const Batch& batch);
   Batch unpacked(const Tensors& tensors) const;
   Tensors step_inputs(const Batch& batch) const;
+  const Plan* plan_for_step(const Tensors& step_inputs) const;
   Tensors traced_step(const Tensors& tensors) const;
   Tensors eager_step(const Batch& batch) const;
   void check_loss(const Tensor& total) const;

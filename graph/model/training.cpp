@@ -44,6 +44,7 @@ const Optimizer& Model::optimizer() const {
 Evaluation Model::evaluate(const TensorList& inputs, const TensorList& targets, const EvaluateOptions& options) {
   const Trainer trainer(body(), "evaluate");
   check_batch_size(options.batch_size, "evaluate");
+  check_verbose(options.verbose, "evaluate");
   const Rows rows = body().input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "evaluate");
