@@ -179,7 +179,7 @@ TEST_CASE("a lambda is refused by name before anything is written; its weights c
   CHECK(is_file(file.path));
 }
 
-TEST_CASE("a layer class of the user's is loaded once it is registered") {
+TEST_CASE("a layer class of the user's is saved and loaded once it is registered, and refused by name before") {
   class Shift : public Layer {
    public:
     explicit Shift(double by) : by_(by) {}
@@ -192,11 +192,37 @@ TEST_CASE("a layer class of the user's is loaded once it is registered") {
   };
   const Scratch file;
   const Tensor x = input({1});
-  Model(x, layer<Shift>(2.5)(x)).save(file.path);
-  CHECK_THROWS_WITH_AS(load(file.path), Contains("Shift"), Error);
+  const Model model(x, layer<Shift>(2.5)(x));
+  CHECK_THROWS_WITH_AS(model.save(file.path),
+                       "layer \"shift\" (Shift) can't be saved, as load() could not make it again: there is no layer "
+                       "class \"Shift\" here: register_layer() makes it known; save_weights() saves its weights",
+                       Error);
+  CHECK_FALSE(is_file(file.path));
   register_layer(
       "Shift", [](const Attributes& a) { return std::make_shared<Shift>(attribute::as_double(a.at(0).second, "by")); });
+  model.save(file.path);
   CHECK(load(file.path).predict(zeros({1, 1})).at<float>(0) == 2.5f);
+}
+
+TEST_CASE("a layer class of the user's that is named as another one, or lacks attributes, can't be saved") {
+  class Dense : public Layer {
+   public:
+    explicit Dense(Attributes attributes) : attributes_(std::move(attributes)) {}
+    Tensors call(const Tensors& inputs, const CallContext&) override { return {inputs[0] * 2.0}; }
+    Attributes attributes() const override { return attributes_; }
+
+   private:
+    Attributes attributes_;
+  };
+  const Scratch file;
+  const Tensor x = input({1});
+  const auto save = [&](const Attributes& attributes) { Model(x, layer<Dense>(attributes)(x)).save(file.path); };
+  CHECK_THROWS_WITH_AS(
+      save({{"units", std::int64_t{1}}, {"activation", std::string("linear")}, {"use_bias", true}}),
+      Contains("layer \"dense\" (Dense) can't be saved, as load() could not make it again: \"Dense\" is another class"),
+      Error);
+  CHECK_THROWS_WITH_AS(save({}), Contains("load() could not make it again: argument \"activation\" is missing"), Error);
+  CHECK_FALSE(is_file(file.path));
 }
 
 TEST_CASE("F11, I17: an architecture that is no graph of known layers is refused with what is wrong") {

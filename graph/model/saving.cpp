@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <typeinfo>
 
 #include <twopass/core/error.h>
 #include <twopass/core/safetensors.h>
@@ -74,6 +75,24 @@ Attributes attributes_from(const json& object) {
 
 // ---- writing ----
 
+// What load() could not make again is refused while there is somebody to mend it.
+void check_made_again(const Layer& layer, const std::string& name) {
+  const auto refuse = [&](const std::string& why) {
+    throw Error(
+        fmt::format("layer \"{}\" ({}) can't be saved, as load() could not make it again: {}; save_weights() "
+                    "saves its weights",
+                    name, layer.type(), why));
+  };
+  LayerPointer again;
+  try {
+    again = layer_from(layer.type(), layer.attributes());
+  } catch (const Error& error) {
+    refuse(error.what());
+  }
+  if (const Layer& made = *again; typeid(made) != typeid(layer))
+    refuse(fmt::format("\"{}\" is another class of layers there; its type() must be a name of its own", layer.type()));
+}
+
 // Layers that stand in several places, in nested models too, are written once and referred to by number.
 struct Writer {
   std::map<const Layer*, std::size_t> numbers;
@@ -90,6 +109,7 @@ struct Writer {
         throw Error(
             fmt::format("layer \"{}\" ({}) can't be saved: no file can hold its code; save_weights() saves its weights",
                         name, layer->type()));
+      check_made_again(*layer, name);
       written["attributes"] = json_of(layer->attributes());
     }
     numbers[layer.get()] = layers.size();
