@@ -29,6 +29,18 @@ void IdleWork::finish() {
   if (const std::exception_ptr failure = list_->end(pieces_)) std::rethrow_exception(failure);
 }
 
+namespace {
+
+thread_local int pieces_around = 0;  // pieces that this thread is in
+
+}  // namespace
+
+void IdleWorks::before_fork() {
+  std::unique_lock lock(mutex_);
+  done_.wait(lock, [&] { return running_ <= pieces_around; });
+  lock.release();  // held until after_fork
+}
+
 void IdleWorks::add(const Work& work) {
   const std::lock_guard lock(mutex_);
   if (work->count == 0) return;
@@ -60,22 +72,27 @@ std::exception_ptr IdleWorks::end(const Work& work) {
 void IdleWorks::run_piece(std::unique_lock<std::mutex>& lock, IdleWork::Pieces& work) {
   const std::int64_t piece = work.next++;
   ++work.running;
+  ++running_;
   --open_;
   if (work.next == work.count) close(work);
   lock.unlock();
   std::exception_ptr failure;
   if (denormals() != work.giver_denormals) set_denormals(work.giver_denormals);
+  ++pieces_around;
   try {
     work.body(piece);
   } catch (...) {
     failure = std::current_exception();
   }
+  --pieces_around;
   lock.lock();
   if (failure && !work.failure) {
     work.failure = failure;
     close(work);
   }
-  if (--work.running == 0) done_.notify_all();
+  --running_;
+  --work.running;
+  done_.notify_all();
 }
 
 void IdleWorks::close(IdleWork::Pieces& work) {

@@ -12,7 +12,8 @@
 namespace twopass::threads {
 
 /// Pieces of work that may run from now on, on threads of the pool that have no tiles: on one of them where
-/// threads::count() is 1, on none where the process has one processor.
+/// threads::count() is 1, on none where the process has one processor. A child of fork() has what its parent had, to do
+/// by itself.
 class IdleWork {
  public:
   /// `body(piece)` for each piece 0 … pieces-1, in any order and several at once.
@@ -35,6 +36,11 @@ class IdleWork {
 /// What threads look through for pieces, the oldest work's first.
 class IdleWorks {
  public:
+  /// Around fork(): lets pieces that run end, all but one that this thread is in, and begins none, so that parent and
+  /// child each have whole pieces. The child, whose threads are gone, does what was left where it is waited for.
+  void before_fork();
+  void after_fork() { mutex_.unlock(); }
+
   using Work = std::shared_ptr<IdleWork::Pieces>;
   void add(const Work& work);
   /// Whether there is a piece that nobody has begun.
@@ -53,6 +59,7 @@ class IdleWorks {
   std::mutex mutex_;  // over all of a work but its body
   std::condition_variable done_;
   std::atomic<std::int64_t> open_{0};  // pieces that nobody has begun
+  int running_ = 0;                    // those that somebody is at
   std::vector<Work> works_;            // that have such
 };
 

@@ -124,6 +124,8 @@ class Pool {
     return idle_works_;
   }
 
+  IdleWorks& idle_works() { return *idle_works_; }
+
   void stop() {
     stop_ = true;
     for (const auto& worker : workers_) worker->wake();
@@ -258,11 +260,24 @@ std::atomic<Pool*> current{nullptr};
 std::atomic<Pool*> parents{nullptr};  // its threads stayed in the parent of fork(), so nobody may join them
 std::atomic<bool> ended{false};
 
+// Between them the pool's list of idle work is held, so that no thread is in the midst of it.
+Pool* forking = nullptr;
+void before_fork() {
+  forking = current;
+  if (forking != nullptr) forking->idle_works().before_fork();
+}
+void after_fork() {
+  if (forking != nullptr) forking->idle_works().after_fork();
+}
+
 // The pool of this process, made when first needed; none once the program ends.
 Pool* pool() {
   static const struct Ending {
     Ending() {
-      pthread_atfork(nullptr, nullptr, [] { parents = current.exchange(nullptr); });
+      pthread_atfork(before_fork, after_fork, [] {
+        after_fork();
+        parents = current.exchange(nullptr);
+      });
     }
     ~Ending() {
       ended = true;

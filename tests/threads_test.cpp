@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <ctime>
 #include <thread>
 #include <vector>
@@ -167,6 +168,38 @@ TEST_CASE("C6: nested regions, pools of 1 and 64 threads and a forked child all 
 #endif
   CHECK(tiles_meet());
 }
+
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+TEST_CASE("C6: a child that is forked while idle work runs has whole pieces, and does what is left of it") {
+  const ThreadCount two(2);
+  CHECK(tiles_meet());
+  for (int time = 0; time < 20; ++time) {
+    std::vector<int> done(16, 0);
+    threads::IdleWork work(16, [&](std::int64_t piece) {
+      std::this_thread::sleep_for(std::chrono::microseconds(300));
+      ++done[static_cast<std::size_t>(piece)];
+    });
+    std::this_thread::sleep_for(std::chrono::microseconds(100 * time));
+    const pid_t child = fork();
+    if (child == 0) {
+      work.finish();
+      _exit(done == std::vector<int>(16, 1) ? 0 : 1);
+    }
+    work.finish();
+    CHECK(done == std::vector<int>(16, 1));
+    int status = -1, ended = 0;
+    for (int wait = 0; wait < 1000 && ended == 0; ++wait) {
+      ended = waitpid(child, &status, WNOHANG);
+      if (ended == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    if (ended == 0) {
+      kill(child, SIGKILL);
+      waitpid(child, &status, 0);
+    }
+    CHECK(status == 0);
+  }
+}
+#endif
 
 TEST_CASE("a tile that takes long is waited for, and every tile of a thousand short calls is run once") {
   const ThreadCount four(4);
