@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "recipes.h"
+#include "subject.h"
 #include "usage.h"
 
 using namespace twopass;
@@ -19,12 +19,9 @@ struct Checked {
 
 GradcheckReport check_model(const CheckChoice& choice, const GradcheckOptions& options) {
   constexpr std::int64_t kRows = 4;  // gradients are sums over rows
-  const Recipe& recipe = recipe_named(choice.model);
-  const Data data = data_for(recipe, "glyphs", "", choice.seed);
-  Model model = recipe.build(data.features, choice.seed);
-  model.compile(recipe.compile());
-  const Examples few = first_rows(data.train, kRows);
-  return model.check_gradients(few.inputs, few.targets, options);
+  Subject subject = subject_of({.model = choice.model, .loss = choice.loss, .seed = choice.seed}, kRows);
+  subject.model.compile(subject.options);
+  return subject.model.check_gradients(subject.rows.inputs, subject.rows.targets, options);
 }
 
 std::vector<Checked> check_ops(const CheckChoice& choice, const GradcheckOptions& options) {

@@ -6,7 +6,7 @@
 
 struct CheckChoice {
   std::vector<std::string> ops;
-  std::string model, picture;
+  std::string model, loss, picture;
   int order = 0;  // 0: 2 for ops, 1 for models
   std::int64_t elements = 0;
   std::uint64_t seed = 1;

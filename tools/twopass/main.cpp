@@ -11,12 +11,14 @@
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
 #include "check.h"
 #include "plan.h"
 #include "plot.h"
 #include "recipes.h"
+#include "subject.h"
 #include "usage.h"
 
 using namespace twopass;
@@ -30,7 +32,8 @@ struct Choice {
   std::uint64_t seed = 7;
   std::string level = "layer";
   CheckChoice check;
-  std::int64_t features = 784;
+  std::int64_t features = 0;
+  std::string loss;
   bool bf16 = false, eager = false;
   PlanChoice plan;
 };
@@ -54,23 +57,16 @@ void make_folder(const std::string& path) {
   if (error) throw Error(fmt::format("--out: the folder \"{}\" can't be made: {}", path, error.message()));
 }
 
-// The model of a file; where there is none, it is said what files hold one.
-Model saved_model(const std::string& file) {
-  try {
-    return load(file);
-  } catch (const Error& error) {
-    throw error.within(find_recipe(file)
-                           ? fmt::format("a file is expected; \"{0}\" is a model's name, and `twopass train {0} --out "
-                                         "runs` writes runs/{0}.twopass",
-                                         file)
-                           : "a saved model is expected, as `twopass train mlp --out runs` writes to runs/mlp.twopass");
-  }
+SubjectChoice subject(const Choice& choice) {
+  return {.model = choice.model, .features = choice.features, .loss = choice.loss, .seed = choice.seed};
 }
 
 int train(const Choice& choice) {
-  const Recipe& recipe = recipe_named(choice.model);
+  std::optional<Model> saved;
+  if (is_model_file(choice.model)) saved = saved_model(choice.model);
+  const Recipe& recipe = saved ? recipe_of(*saved, choice.model, "train") : recipe_named(choice.model);
   const Data data = data_for(recipe, choice.data, choice.data_dir, choice.seed);
-  Model model = recipe.build(data.features, choice.seed);
+  Model model = saved ? *saved : recipe.build(data.features, choice.seed);
   CompileOptions options = recipe.compile();
   options.run_eagerly = choice.eager;
   options.precision = choice.bf16 ? Precision::bf16 : Precision::single;
@@ -98,24 +94,20 @@ int train(const Choice& choice) {
 
 int evaluate(const Choice& choice) {
   Model model = saved_model(choice.file);
-  const Recipe* const recipe = find_recipe(model.name());
-  if (!recipe)
-    throw Error(fmt::format("{}: its model is \"{}\", but evaluate knows the data of {} only", choice.file,
-                            model.name(), listed(recipe_names())));
-  const Data data = data_for(*recipe, choice.data, choice.data_dir, choice.seed);
-  model.compile(recipe->compile());
-  print_result(*recipe, model, data);
+  const Recipe& recipe = recipe_of(model, choice.file, "evaluate");
+  const Data data = data_for(recipe, choice.data, choice.data_dir, choice.seed);
+  model.compile(recipe.compile());
+  print_result(recipe, model, data);
   return 0;
 }
 
 int draw(const Choice& choice) {
-  const Recipe& recipe = recipe_named(choice.model);
   std::string dot;
   if (choice.level == "plan") {
-    dot = to_dot(step_plan_of(recipe, choice.plan));
+    dot = to_dot(step_plan_of(subject(choice), choice.plan));
   } else {
-    Model model = recipe.build(choice.features, choice.seed);
-    model.compile(recipe.compile());
+    Model model = model_of(subject(choice));
+    if (choice.level == "backward") model.compile(options_for(model, subject(choice)));
     const DotLevel level = choice.level == "layer" ? DotLevel::layer
                            : choice.level == "op"  ? DotLevel::op
                                                    : DotLevel::backward;
@@ -182,10 +174,10 @@ int run(const std::string& command, const Choice& choice) {
   if (command == "plot") return plot(choice);
   if (command == "info") return info();
   if (command == "plan") {
-    print_plan(recipe_named(choice.model), choice.plan);
+    print_plan(subject(choice), choice.plan);
     return 0;
   }
-  recipe_named(choice.model).build(choice.features, choice.seed).summary();
+  model_of(subject(choice)).summary();
   return 0;
 }
 
@@ -216,8 +208,11 @@ int main(int argc, char** argv) {
                         "the folder of the data sets (default: $TWOPASS_DATA or the cache folder)");
     command->add_option("--seed", choice.seed, "what weights, shuffling, dropout and drawn digits follow from (7)");
   };
+  const auto with_loss = [&](CLI::App* command, std::string& loss) {
+    command->add_option("--loss", loss, "the loss by name, instead of the model's own (of a file: mean_squared_error)");
+  };
   const auto with_model = [&](CLI::App* command) {
-    command->add_option("model", choice.model, "which model")->required();
+    command->add_option("model", choice.model, "a model's name, or a file that holds one (.twopass)")->required();
     command->footer("models:" + names() + "\n\n" + command->get_footer());
   };
 
@@ -241,8 +236,11 @@ int main(int argc, char** argv) {
 
   command = app.add_subcommand("gradcheck", "check the gradients of ops, or of a model, against differences");
   command->add_option("--op", choice.check.ops, "one op or several, in detail");
-  command->add_option("--model", choice.check.model, "every weight of a model, on drawn digits")
+  command
+      ->add_option("--model", choice.check.model,
+                   "every weight of a model by name, on drawn digits, or of a file (.twopass), on random rows")
       ->excludes(command->get_option("--op"));
+  with_loss(command, choice.check.loss);
   command->add_option("--order", choice.check.order, "up to which derivatives (ops: 2, models: 1)")
       ->check(CLI::Range(1, 4));
   command
@@ -260,8 +258,10 @@ int main(int argc, char** argv) {
       "examples:\n  twopass gradcheck --op softmax\n  twopass gradcheck --model residual --json\n\nmodels:" + names());
 
   command = app.add_subcommand("dot", "draw a model");
-  command->footer("example:\n  twopass dot multi-label --level backward -o backward.svg");
+  command->footer(
+      "examples:\n  twopass dot multi-label --level backward -o backward.svg\n  twopass dot runs/mlp.twopass");
   with_model(command);
+  with_loss(command, choice.loss);
   command->add_option("--level", choice.level, "layer, op, backward, or plan: what a training step runs")
       ->check(CLI::IsMember({"layer", "op", "backward", "plan"}));
   command->add_option("-o,--out", choice.out, "a .dot, .svg, .png or .pdf file (default: DOT on stdout)")
@@ -271,13 +271,14 @@ int main(int argc, char** argv) {
   command = app.add_subcommand("plan", "print what a training step runs: kernels, shapes, work, memory");
   command->footer(
       "examples:\n  twopass plan mlp\n  twopass plan residual --profile\n  twopass plan linear --stages --without "
-      "tiles "
-      "code\n\npasses:" +
+      "tiles,code\n\npasses:" +
       passes_text());
   with_model(command);
+  with_loss(command, choice.loss);
   command->add_option("--batch-size", choice.plan.batch_size, "instead of 128")->check(kCount);
   command->add_flag("--bf16", choice.plan.bf16, "with products in bf16, where the processor can");
-  command->add_option("--without", choice.plan.without, "passes to leave out, for debugging");
+  command->add_option("--without", choice.plan.without, "passes to leave out, for debugging: tiles,code")
+      ->delimiter(',');
   command->add_flag("--profile", choice.plan.profile, "print what each step takes instead");
   command->add_flag("--stages", choice.plan.stages, "print how it was after each pass instead")
       ->excludes(command->get_option("--profile"));

@@ -32,16 +32,13 @@ void print_stages(const Plan& plan) {
 
 }  // namespace
 
-Plan step_plan_of(const Recipe& recipe, const PlanChoice& choice) {
+Plan step_plan_of(const SubjectChoice& of, const PlanChoice& choice) {
   check_passes(choice.without);
-  const Data data = data_for(recipe, "glyphs", "", choice.seed);
-  Model model = recipe.build(data.features, choice.seed);
-  CompileOptions options = recipe.compile();
-  options.precision = choice.bf16 ? Precision::bf16 : Precision::single;
-  options.without = choice.without;
-  model.compile(options);
-  const Examples batch = first_rows(data.train, choice.batch_size ? choice.batch_size : recipe.batch_size);
-  return model.step_plan(batch.inputs, batch.targets, {.keep_stages = choice.stages});
+  Subject subject = subject_of(of, choice.batch_size);
+  subject.options.precision = choice.bf16 ? Precision::bf16 : Precision::single;
+  subject.options.without = choice.without;
+  subject.model.compile(subject.options);
+  return subject.model.step_plan(subject.rows.inputs, subject.rows.targets, {.keep_stages = choice.stages});
 }
 
 std::string passes_text() {
@@ -50,8 +47,8 @@ std::string passes_text() {
   return text;
 }
 
-void print_plan(const Recipe& recipe, const PlanChoice& choice) {
-  const Plan plan = step_plan_of(recipe, choice);
+void print_plan(const SubjectChoice& of, const PlanChoice& choice) {
+  const Plan plan = step_plan_of(of, choice);
   if (choice.stages) return print_stages(plan);
   if (!choice.profile) {
     fmt::print("{}", plan.text());

@@ -5,12 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "recipes.h"
+#include "subject.h"
 
 struct PlanChoice {
-  /// 0: the recipe's own.
+  /// 0: the model's own.
   std::int64_t batch_size = 0;
-  std::uint64_t seed = 7;
   bool bf16 = false;
   /// Passes to leave out.
   std::vector<std::string> without = {};
@@ -18,9 +17,9 @@ struct PlanChoice {
   bool profile = false, stages = false;
 };
 
-/// The plan of a training step of a model on its first rows of drawn digits.
-twopass::Plan step_plan_of(const Recipe& recipe, const PlanChoice& choice);
+/// The plan of a training step of a model.
+twopass::Plan step_plan_of(const SubjectChoice& of, const PlanChoice& choice);
 /// Prints what was chosen of it.
-void print_plan(const Recipe& recipe, const PlanChoice& choice);
+void print_plan(const SubjectChoice& of, const PlanChoice& choice);
 /// "constants (calls on constants alone are done once, now)", a line each.
 std::string passes_text();

@@ -135,7 +135,7 @@ const Recipe* find_recipe(const std::string& name) {
 const Recipe& recipe_named(const std::string& name) {
   if (const Recipe* recipe = find_recipe(name)) return *recipe;
   throw UsageError("there is no model \"" + name + "\"" + suggestion(name, recipe_names()) + ": it must be one of " +
-                   listed(recipe_names()));
+                   listed(recipe_names()) + ", or a file that holds one (.twopass)");
 }
 
 std::vector<std::string> recipe_names() {

@@ -21,7 +21,7 @@ const std::vector<Recipe>& recipes();
 std::vector<std::string> recipe_names();
 /// The recipe of a name, or none.
 const Recipe* find_recipe(const std::string& name);
-/// The recipe of a name; refuses others, with the nearest and all that there are.
+/// The recipe of a name; refuses others, with the nearest, all that there are, and that a file could be named.
 const Recipe& recipe_named(const std::string& name);
 
 /// The rows of a data set that a recipe takes and is asked for.

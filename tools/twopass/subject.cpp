@@ -1,0 +1,117 @@
+#include "subject.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <vector>
+
+#include "usage.h"
+
+using namespace twopass;
+
+namespace {
+
+constexpr std::int64_t kOpenSize = 8;  // of axes that are open beside the batch
+constexpr std::int64_t kRows = 128;
+
+Loss loss_named(const std::string& name) {
+  try {
+    return loss_from(name);
+  } catch (const Error& error) {
+    throw UsageError(fmt::format("--loss: {}", error.what()));
+  }
+}
+
+// Numbers around 0; of integers 0 and 1, which are classes and words of any vocabulary.
+Tensor random_rows(Random& random, Shape shape, DType dtype, std::int64_t rows) {
+  for (int axis = 0; axis < shape.rank(); ++axis)
+    if (shape[axis] == kOpen) shape = shape.with(axis, axis == 0 ? rows : kOpenSize);
+  return is_floating(dtype) ? random.normal(shape, dtype) : cast(random.integers(shape, 0, 2), dtype);
+}
+
+// What each loss takes: labels, or numbers between 0 and 1.
+Tensors random_targets(Random& random, const Tensors& predictions, const CompileOptions& options,
+                       const std::vector<std::string>& names) {
+  Tensors targets;
+  for (std::size_t k = 0; k < predictions.size(); ++k) {
+    const Loss* loss = options.loss.single();
+    for (const auto& [name, named] : options.loss.named())
+      if (name == names[k]) loss = &named;
+    const Shape& shape = predictions[k].shape();
+    targets.push_back(loss && loss->takes_labels() ? random.integers(shape.without(-1), 0, shape.back())
+                                                   : random.uniform(shape, predictions[k].dtype()));
+  }
+  return targets;
+}
+
+Subject subject_of_file(const SubjectChoice& choice, std::int64_t rows) {
+  Subject subject{saved_model(choice.model), {}, {}};
+  subject.options = options_for(subject.model, choice);
+  Random random(choice.seed);
+  Tensors inputs;
+  for (const Tensor& each : subject.model.inputs())
+    inputs.push_back(random_rows(random, each.shape(), each.dtype(), rows ? rows : kRows));
+  subject.rows = {
+      inputs, random_targets(random, subject.model.call(inputs), subject.options, subject.model.graph().output_names)};
+  return subject;
+}
+
+}  // namespace
+
+bool is_model_file(const std::string& word) {
+  std::error_code none;
+  return !find_recipe(word) && (word.ends_with(".twopass") || std::filesystem::exists(word, none));
+}
+
+CompileOptions options_for(Model& model, const SubjectChoice& choice) {
+  const Recipe* const recipe = find_recipe(model.name());
+  if (recipe && choice.loss.empty()) {
+    try {
+      const CompileOptions own = recipe->compile();
+      model.compile(own);
+      return own;
+    } catch (const Error&) {
+      // Another model of that name.
+    }
+  }
+  if (choice.loss.empty())
+    fmt::print(stderr, "twopass: {} holds no loss: mean_squared_error is taken, which --loss changes\n", choice.model);
+  return {.loss = choice.loss.empty() ? mean_squared_error() : loss_named(choice.loss)};
+}
+
+Model saved_model(const std::string& file) {
+  try {
+    return load(file);
+  } catch (const Error& error) {
+    throw error.within(find_recipe(file)
+                           ? fmt::format("a file is expected; \"{0}\" is a model's name, and `twopass train {0} --out "
+                                         "runs` writes runs/{0}.twopass",
+                                         file)
+                           : "a saved model is expected, as `twopass train mlp --out runs` writes to runs/mlp.twopass");
+  }
+}
+
+const Recipe& recipe_of(const Model& model, const std::string& file, const char* command) {
+  if (const Recipe* const recipe = find_recipe(model.name())) return *recipe;
+  throw Error(fmt::format("{}: its model is \"{}\", but {} knows the data of {} only", file, model.name(), command,
+                          listed(recipe_names())));
+}
+
+Model model_of(const SubjectChoice& choice) {
+  constexpr std::int64_t kFeatures = 784;
+  if (!is_model_file(choice.model))
+    return recipe_named(choice.model).build(choice.features ? choice.features : kFeatures, choice.seed);
+  if (choice.features)
+    throw UsageError(fmt::format("--features is for models by name: {} has its inputs", choice.model));
+  return saved_model(choice.model);
+}
+
+Subject subject_of(const SubjectChoice& choice, std::int64_t rows) {
+  if (is_model_file(choice.model)) return subject_of_file(choice, rows);
+  const Recipe& recipe = recipe_named(choice.model);
+  const Data data = data_for(recipe, "glyphs", "", choice.seed);
+  Subject subject{recipe.build(data.features, choice.seed), recipe.compile(),
+                  first_rows(data.train, rows ? rows : recipe.batch_size)};
+  if (!choice.loss.empty()) subject.options.loss = loss_named(choice.loss);
+  return subject;
+}
