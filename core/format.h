@@ -1,6 +1,7 @@
-// fmt support for Tensor, Shape and DType: `fmt::print("{}", x)`.
+// fmt support for Tensor, Shape and DType, and for lists of values: `fmt::print("{}", x)`.
 #pragma once
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <string>
 

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -152,4 +153,15 @@ TEST_CASE("the CSV log has a header and a line an epoch, with digits that round-
   CHECK(table.columns == std::vector<std::string>{"epoch", "loss"});
   CHECK(table.values.at<double>(1) == history["loss"][0]);
   CHECK(table.values.at<double>(3) == history["loss"][1]);
+}
+
+TEST_CASE("a history is a table to read: a column per name, a line an epoch, small values with an exponent") {
+  History history;
+  history.add(0, {{"loss", 1.5}, {"val_loss", 0.00025}});
+  history.add(1, {{"loss", 0.25}, {"val_loss", std::nan("")}});
+  CHECK(history.text() ==
+        "epoch        loss    val_loss\n"
+        "    1      1.5000  2.5000e-04\n"
+        "    2      0.2500         nan\n");
+  CHECK(History().text() == "epoch\n");
 }

@@ -7,6 +7,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/core/files.h>
+#include <twopass/graph/model/progress.h>
 
 namespace twopass {
 namespace {
@@ -48,6 +49,20 @@ void History::add(int epoch, const Logs& logs) {
   }
   epochs_.push_back(epoch);
   for (auto& each : values_) each.second.resize(epochs_.size(), std::nan(""));
+}
+
+std::string History::text() const {
+  std::vector<std::string> lines{"epoch"};
+  for (const int epoch : epochs_) lines.push_back(fmt::format("{:>5}", epoch + 1));
+  for (const auto& [name, values] : values_) {
+    const std::size_t width = std::max<std::size_t>(name.size(), 10);
+    lines[0] += fmt::format("  {:>{}}", name, width);
+    for (std::size_t row = 0; row < values.size(); ++row)
+      lines[row + 1] += fmt::format("  {:>{}}", number_text(values[row]), width);
+  }
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
+  return text;
 }
 
 void History::save_csv(std::string_view path) const {

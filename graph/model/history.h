@@ -20,6 +20,8 @@ class History {
   /// The epochs' numbers, from 0.
   const std::vector<int>& epochs() const { return epochs_; }
   void add(int epoch, const Logs& logs);
+  /// For a person: a table with a column per name and a line an epoch, counted from 1 as fit does.
+  std::string text() const;
   /// A header "epoch,accuracy,loss,…" and a line an epoch; digits round-trip.
   void save_csv(std::string_view path) const;
 

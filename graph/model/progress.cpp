@@ -12,9 +12,7 @@ namespace {
 
 std::string logs_text(const Logs& logs) {
   std::string text;
-  for (const auto& [name, value] : logs)
-    text +=
-        std::abs(value) > 1e-3 ? fmt::format(" - {}: {:.4f}", name, value) : fmt::format(" - {}: {:.4e}", name, value);
+  for (const auto& [name, value] : logs) text += fmt::format(" - {}: {}", name, number_text(value));
   return text;
 }
 
@@ -32,6 +30,10 @@ std::string clock_text(double seconds) {
 }
 
 }  // namespace
+
+std::string number_text(double value) {
+  return std::abs(value) > 1e-3 ? fmt::format("{:.4f}", value) : fmt::format("{:.4e}", value);
+}
 
 Progress::Progress(int verbose, std::int64_t steps)
     : verbose_(verbose), steps_(steps), terminal_(isatty(STDOUT_FILENO)) {}

@@ -8,6 +8,9 @@
 
 namespace twopass {
 
+/// A value as progress lines and histories show it: four places, or with an exponent where it is small.
+std::string number_text(double value);
+
 /// Prints one epoch's progress to stdout; colours and redrawing only on a terminal.
 class Progress {
  public:
