@@ -185,6 +185,18 @@ TEST_CASE("the summary of a graph says what each layer is connected to") {
   CHECK(row_of(model, "add").ends_with("│dense[0][0],dense[2][0]│"));
 }
 
+TEST_CASE("the summary tells all that a layer is connected to, in several lines where one is too short") {
+  const Tensor x = input({2}, "x");
+  Tensors parts;
+  for (const char* name : {"first_branch", "second_branch", "third_branch"})
+    parts.push_back(Dense(2, {.name = name})(x));
+  const std::string text = Model(x, Add({.name = "sum"})(parts)).summary_text();
+  CHECK(has(text, "│ first_branch[0][0],                │\n"));
+  CHECK(has(text, "│ second_branch[0][0],               │\n"));
+  CHECK(has(text, "│ third_branch[0][0]                 │\n"));
+  CHECK_FALSE(has(text, "…"));
+}
+
 TEST_CASE("the summary counts frozen parameters apart") {
   const Model model = Sequential({Dense(2), Dense(3)}, {.input_shape = {4}});
   model.layer("dense").set_trainable(false);

@@ -60,10 +60,38 @@ std::string rule(const std::vector<std::size_t>& widths, const char* left, const
   return text + "\n";
 }
 
+// A cell's words in lines of so many characters; longer words are cut.
+std::vector<std::string> lines_of(const std::string& cell, std::size_t width) {
+  std::vector<std::string> lines(1);
+  for (std::size_t at = 0; at < cell.size();) {
+    const std::size_t end = std::min(cell.find(' ', at), cell.size());
+    const std::string word = cell.substr(at, end - at);
+    if (lines.back().empty())
+      lines.back() = word;
+    else if (width_of(lines.back()) + 1 + width_of(word) <= width)
+      lines.back() += ' ' + word;
+    else
+      lines.push_back(word);
+    at = end + 1;
+  }
+  return lines;
+}
+
 std::string row_text(const Row& row, const std::vector<std::size_t>& widths, const char* bar) {
-  std::string text = bar;
-  for (std::size_t k = 0; k < row.size(); ++k) text += fmt::format(" {} {}", fitted(row[k], widths[k]), bar);
-  return text + "\n";
+  std::vector<std::vector<std::string>> cells;
+  std::size_t height = 1;
+  for (std::size_t k = 0; k < row.size(); ++k) {
+    cells.push_back(lines_of(row[k], widths[k]));
+    height = std::max(height, cells[k].size());
+  }
+  std::string text;
+  for (std::size_t line = 0; line < height; ++line) {
+    text += bar;
+    for (std::size_t k = 0; k < row.size(); ++k)
+      text += fmt::format(" {} {}", fitted(line < cells[k].size() ? cells[k][line] : "", widths[k]), bar);
+    text += "\n";
+  }
+  return text;
 }
 
 std::string table(const std::vector<Row>& rows, const std::vector<std::size_t>& widths) {
