@@ -261,7 +261,7 @@ std::atomic<Pool*> parents{nullptr};  // its threads stayed in the parent of for
 std::atomic<bool> ended{false};
 
 // Between them the pool's list of idle work is held, so that no thread is in the midst of it.
-Pool* forking = nullptr;
+thread_local Pool* forking = nullptr;
 void before_fork() {
   forking = current;
   if (forking != nullptr) forking->idle_works().before_fork();

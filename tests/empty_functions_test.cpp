@@ -62,6 +62,17 @@ TEST_CASE("a layer without a name is told with its article, as it is spoken") {
   CHECK_THROWS_WITH_AS(LSTM(2)(input({3}, "a")), Contains("in an LSTM layer on \"a\""), Error);
 }
 
+TEST_CASE("F7: a layer that was built for another width is told by name and class, or by its class alone") {
+  const auto built_for = [](const LayerHandle& dense) {
+    dense(ones({1, 3}));
+    dense(ones({1, 4}));
+  };
+  CHECK_THROWS_WITH_AS(built_for(Dense(2)), Contains("a Dense layer was built for (1, 3) and is given (1, 4): "),
+                       Error);
+  CHECK_THROWS_WITH_AS(built_for(Dense(2, {.name = "twice"})), Contains("layer \"twice\" (Dense) was built for "),
+                       Error);
+}
+
 TEST_CASE("names are none or one for each, of plans and of gradient checks") {
   const auto doubled = [](const Tensors& in) { return Tensors{in[0] * 2.0}; };
   CHECK_THROWS_WITH_AS(plan(doubled, {ones({1})}, {.input_names = {"a", "b"}}), "plan: 2 input names for 1 input",

@@ -150,8 +150,9 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
     if (!right) {
       Shapes found;
       for (const Tensor& input : inputs) found.push_back(input.shape());
-      throw Error(fmt::format("{} ({}) was built for {} and is given {}: what follows the batch axis must be equal",
-                              title_of(*this, inputs), type(), shapes_text(built_for_), shapes_text(found)));
+      throw Error(fmt::format("{}{} was built for {} and is given {}: what follows the batch axis must be equal",
+                              title_of(*this, inputs), name().empty() ? "" : fmt::format(" ({})", type()),
+                              shapes_text(built_for_), shapes_text(found)));
     }
   }
   try {

@@ -61,7 +61,8 @@ struct FitOptions {
   ValidationData validation_data = {};
   /// One per row: the loss is Σ weight · loss / rows.
   Tensor sample_weight = {};
-  /// Refuses inputs and targets that hold NaN or infinity, before the first step.
+  /// Refuses inputs and targets, of validation too, that hold NaN or infinity, before the first step. Without it the
+  /// first batch whose loss is not finite ends training, with its epoch, and what of it is not finite.
   bool check_finite = false;
   bool shuffle = true;
   /// 0 nothing, 1 a progress bar, 2 a line an epoch.

@@ -102,6 +102,8 @@ int evaluate(const Choice& choice) {
 }
 
 int draw(const Choice& choice) {
+  if (!choice.loss.empty() && (choice.level == "layer" || choice.level == "op"))
+    throw UsageError("--loss is for --level backward and plan: level " + choice.level + " draws none");
   std::string dot;
   if (choice.level == "plan") {
     dot = to_dot(step_plan_of(subject(choice), choice.plan));
@@ -209,7 +211,8 @@ int main(int argc, char** argv) {
     command->add_option("--seed", choice.seed, "what weights, shuffling, dropout and drawn digits follow from (7)");
   };
   const auto with_loss = [&](CLI::App* command, std::string& loss) {
-    command->add_option("--loss", loss, "the loss by name, instead of the model's own (of a file: mean_squared_error)");
+    return command->add_option("--loss", loss,
+                               "the loss by name, instead of the model's own (of a file: mean_squared_error)");
   };
   const auto with_model = [&](CLI::App* command) {
     command->add_option("model", choice.model, "a model's name, or a file that holds one (.twopass)")->required();
@@ -240,7 +243,7 @@ int main(int argc, char** argv) {
       ->add_option("--model", choice.check.model,
                    "every weight of a model by name, on drawn digits, or of a file (.twopass), on random rows")
       ->excludes(command->get_option("--op"));
-  with_loss(command, choice.check.loss);
+  with_loss(command, choice.check.loss)->needs(command->get_option("--model"));
   command->add_option("--order", choice.check.order, "up to which derivatives (ops: 2, models: 1)")
       ->check(CLI::Range(1, 4));
   command
