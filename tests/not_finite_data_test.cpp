@@ -51,10 +51,10 @@ std::string refusal(Model model, const Tensor& x, const Tensor& y, FitOptions op
 TEST_CASE("F17: NaN in the data ends training with its batch and epoch, and the input and row that hold it") {
   CHECK(refusal(line(), column(6, 3, NAN), column(6), {.epochs = 4, .batch_size = 2, .shuffle = false}) ==
         "the loss is nan at step 2: the weights are those of the step before\n"
-        "  in batch 2 of 3, epoch 1 of 4, whose inputs \"input\" hold nan in row 3");
+        "  in epoch 1 of 4, batch 2 of 3, whose inputs \"input\" hold nan in row 3");
   CHECK(refusal(line(), column(6), column(6, 5, -kInf), {.batch_size = 2, .shuffle = false}) ==
         "the loss is inf at step 3: the weights are those of the step before\n"
-        "  in batch 3 of 3, epoch 1 of 1, whose targets \"line\" hold -inf in row 5");
+        "  in epoch 1 of 1, batch 3 of 3, whose targets \"line\" hold -inf in row 5");
 }
 
 TEST_CASE("F17: the row of NaN is its number in the data, however these are shuffled") {
@@ -71,7 +71,7 @@ TEST_CASE("F17: where inputs and targets both hold NaN the inputs are named, and
 }
 
 TEST_CASE("F17: a loss that data and weights do not explain is told with its batch alone") {
-  CHECK(refusal(line(1e30), column(4), column(4), {.epochs = 9, .batch_size = 2}).find("\n  in batch ") !=
+  CHECK(refusal(line(1e30), column(4), column(4), {.epochs = 9, .batch_size = 2}).find(", batch ") !=
         std::string::npos);
   CHECK(refusal(line(1e30), column(4), column(4), {.epochs = 9, .batch_size = 2}).find("whose") == std::string::npos);
 }

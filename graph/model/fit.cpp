@@ -204,8 +204,8 @@ class Fitting {
     } catch (const Error& error) {
       const std::string where = not_finite(step);
       const Error told =
-          error.within(fmt::format("in batch {} of {}, epoch {} of {}{}", step + 1, state_.steps_per_epoch, epoch + 1,
-                                   options_.epochs, where.empty() ? "" : ", whose " + where));
+          error.within(fmt::format("in epoch {} of {}, batch {} of {}{}", epoch + 1, options_.epochs, step + 1,
+                                   state_.steps_per_epoch, where.empty() ? "" : ", whose " + where));
       for (const auto& callback : options_.callbacks) callback->on_step_error(state_, step, told);
       throw told;
     }
