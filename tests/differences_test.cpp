@@ -6,6 +6,7 @@
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
 
 #include <cmath>
 #include <functional>
@@ -85,6 +86,98 @@ TEST_CASE(
   CHECK(verdict_on(peak, 1e-6, 0).verdict == Verdict::fail);
   CHECK(verdict_on(peak, 1e-6, -2e6 / M_E).verdict == Verdict::pass);
   CHECK(verdict_on(peak, 1, 0).verdict == Verdict::vacuous);
+}
+
+TEST_CASE("a narrow peak beside other terms is not stepped over: its gradient cannot be lost") {
+  for (const double k : {1e2, 1e4, 1e6, 1e8})
+    for (const double x : {0.3, 2.5, 0.0})
+      for (const double size : {1.0, 1e-2}) {
+        CAPTURE(k);
+        CAPTURE(x);
+        CAPTURE(size);
+        const double at = x - 0.7 / k, u = k * (x - at);
+        const auto f = [=](const Tensor& t) { return sin(t) + exp(-square((t - at) * k)) * size; };
+        const Verdict right = verdict_on(f, x, std::cos(x) - 2 * k * u * std::exp(-u * u) * size).verdict;
+        CHECK((right == Verdict::pass || (right == Verdict::unreliable && k > 1e7)));  // rounding k (t - at)
+        CHECK(verdict_on(f, x, std::cos(x)).verdict == Verdict::fail);
+      }
+}
+
+TEST_CASE("a narrow peak of one element among many, of which some are checked, shows in directions") {
+  for (const double k : {1e4, 1e6}) {
+    CAPTURE(k);
+    std::vector<double> values = Random(5).normal({400}, f64).values<double>();
+    values[133] = 0.3;
+    const auto check = [&](bool lost) {
+      const auto f = [&, lost](const Tensors& in) {
+        const Tensor peak = exp(-square((slice(in[0], 0, 133, 134) - (0.3 - 0.7 / k)) * k));
+        return sum(tanh(in[0])) + sum(lost ? detach(peak) : peak);
+      };
+      return gradcheck(f, {from_values(values, {400}, f64)}, {.elements = 16, .exact = false, .blame = false});
+    };
+    CHECK(check(false).ok());
+    CHECK(check(true).wrong());
+  }
+}
+
+TEST_CASE("a kink with a small jump, nearer than any step can be, is no mistake") {
+  for (const double x : {0.3, 1.7, 123.4})
+    for (const double jump : {1e-3, 1e-5, 1e-7})
+      for (const double beside : {1e-8, -1e-9, 1e-10, -1e-12, 1e-15, 0.0}) {
+        CAPTURE(x);
+        CAPTURE(jump);
+        CAPTURE(beside);
+        const double kink = x * (1 + beside);
+        const auto f = [=](const Tensor& t) { return sin(t) + relu(t - kink) * jump; };
+        const double right = std::cos(x) + (x > kink ? jump : 0);
+        CHECK(verdict_on(f, x, right).verdict != Verdict::fail);
+        CHECK(verdict_on(f, x, right + 3 * jump).verdict >= Verdict::unreliable);
+        CHECK(verdict_on(f, x, 0.9 * right).verdict >= Verdict::unreliable);
+      }
+}
+
+TEST_CASE("numbers so large that their own steps are as long as the waves of a function are not judged") {
+  for (const double x : {1e14, 1e15, 1e18, 1e25}) {
+    CAPTURE(x);
+    const auto wave = [](const Tensor& t) { return sin(t); };
+    CHECK(verdict_on(wave, x, std::cos(x)).verdict == Verdict::unreliable);
+    CHECK(verdict_on(wave, x, 0).verdict == Verdict::unreliable);
+    const auto report = gradcheck([](const Tensors& in) { return sin(in[0]) + in[0] * 1e-3; }, {tensor({x}, f64)});
+    CHECK(!report.wrong());
+    const auto smooth = [](const Tensor& t) { return square(t); };
+    CHECK(verdict_on(smooth, x, 2 * x).verdict == Verdict::pass);
+    CHECK(verdict_on(smooth, x, 4 * x).verdict == Verdict::fail);
+    CHECK(verdict_on(smooth, x, 0).verdict == Verdict::fail);
+  }
+}
+
+TEST_CASE("a gradient that loses its digits where terms cancel is not called wrong, which is explained, to any order") {
+  const std::vector<std::function<Tensor(const Tensor&)>> functions = {
+      [](const Tensor& t) { return (exp(t) - 1.0) / t; },
+      [](const Tensor& t) { return (1.0 - cos(t)) / square(t); },
+      [](const Tensor& t) { return log(t + 1.0) / t; },
+      [](const Tensor& t) { return (exp(t) - exp(-t) - sin(t) * 2.0) / (t * t * t); },
+  };
+  for (const double x : {1e-4, 1e-6, 1e-7, 1e-8})
+    for (std::size_t k = 0; k < functions.size(); ++k) {
+      CAPTURE(x);
+      CAPTURE(k);
+      const GradcheckReport report =
+          gradcheck([&](const Tensors& in) { return functions[k](in[0]); }, {tensor({x, 2 * x}, f64)}, {.order = 2});
+      CAPTURE(report.text());
+      CHECK(!report.wrong());
+    }
+  const auto quotient = [](const Tensor& e, const Tensor& t) { return (e - 1.0) / t; };
+  const auto at = [&](const std::function<Tensor(const Tensor&)>& f) {
+    return gradcheck([&](const Tensors& in) { return f(in[0]); }, {tensor({1e-6}, f64)}, {.blame = false});
+  };
+  const GradcheckReport right = at([&](const Tensor& t) { return quotient(exp(t), t); });
+  CHECK(right.pairs()[0].verdict == Verdict::unreliable);
+  CHECK(right.text().find("by roundings on the way back") != std::string::npos);
+  CHECK(right.pairs()[0].analytic_uncertainty > right.pairs()[0].absolute_error);
+  // What is off by more than that is wrong.
+  CHECK(at([&](const Tensor& t) { return quotient(exp(t), detach(t)); }).wrong());
+  CHECK(at([&](const Tensor& t) { return quotient(exp(t), t) + (t - detach(t)) * 0.01; }).wrong());
 }
 
 TEST_CASE("where rounding hides the derivative no claim that it may have is called wrong") {

@@ -8,9 +8,9 @@
 #include <optional>
 
 #include <twopass/core/random.h>
-#include <twopass/graph/autodiff/alone.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/differences.h>
+#include <twopass/graph/autodiff/directions.h>
 #include <twopass/graph/autodiff/judgement.h>
 #include <twopass/graph/autodiff/roundings.h>
 #include <twopass/ops/creation.h>
@@ -23,31 +23,12 @@ namespace {
 
 using Values = std::vector<double>;
 
-constexpr std::size_t kTogether = static_cast<std::size_t>(-1);
-constexpr std::int64_t kMany = 256;     // elements
-constexpr double kASecond = 1e9;        // floating-point operations
-constexpr double kOfAComparison = 400;  // of one derivative with its differences
-constexpr double kOfAnElement = 20;     // of an input, which is copied to be moved
-constexpr int kIdle = 64;               // elements on which nothing depends
-
-// A direction in the space of one input, or of all together: one element, or numbers for each.
-struct Direction {
-  std::size_t of = 0;  // which input or output; kTogether for all inputs
-  std::optional<std::int64_t> element = {};
-  std::vector<Values> numbers = {};  // one list per input; for an output, one list
-};
+constexpr std::size_t kTogether = Direction::kTogether;
 
 double dot(const Values& a, const Values& b) {
   double total = 0;
   for (std::size_t k = 0; k < a.size(); ++k) total += a[k] * b[k];
   return total;
-}
-
-// Between 0.5 and 1.5 in size, of either sign: nothing is left out, nothing cancels by design.
-Values signed_numbers(Random& random, std::int64_t n) {
-  Values numbers(static_cast<std::size_t>(n));
-  for (double& x : numbers) x = (0.5 + random.uniform()) * (random.below(2) ? 1 : -1);
-  return numbers;
 }
 
 class Comparison {
@@ -63,7 +44,10 @@ class Comparison {
   }
 
   void run(GradcheckReport& report) {
-    choose_directions();
+    Directions chosen = directions_of(inputs_, outputs_, options_);
+    columns_ = std::move(chosen.columns);
+    rows_ = std::move(chosen.rows);
+    add_pairs();
     differentiate();
     seen_here_ = seen(here_);
     for (std::size_t column = 0; column < columns_.size(); ++column) compare_column(column);
@@ -77,69 +61,9 @@ class Comparison {
  private:
   bool counts(std::size_t input) const { return is_floating(inputs_[input].dtype()); }
 
-  // Every element, or some and numbers for all.
-  std::vector<std::int64_t> chosen(std::int64_t n, const std::string& what) const {
-    std::vector<std::int64_t> places(static_cast<std::size_t>(n));
-    for (std::size_t k = 0; k < places.size(); ++k) places[k] = static_cast<std::int64_t>(k);
-    if (n <= most_) return places;
-    places = Random(seed_of(options_.seed, what)).permutation(n);
-    places.resize(static_cast<std::size_t>(std::max<std::int64_t>(1, most_ / 8)));
-    return places;
-  }
-
-  // All that one second pays for, or of large inputs and outputs a part that ten seconds pay for. A column takes eight
-  // passes or more, a row two backward passes of three.
-  std::int64_t most_elements() const {
-    if (options_.elements > 0) return options_.elements;
-    const double work = work_behind(outputs_);
-    const auto cost = [&](std::int64_t most) {
-      const auto directions = [&](const Tensors& tensors) {
-        double count = 0;
-        for (const Tensor& x : tensors)
-          if (is_floating(x.dtype())) count += static_cast<double>(x.elements() <= most ? x.elements() : most / 8);
-        return count;
-      };
-      double largest = 0;
-      for (const Tensor& x : inputs_) largest = std::max(largest, static_cast<double>(x.elements()));
-      const double columns = directions(inputs_), rows = directions(outputs_);
-      return (work + kOfAnElement * largest) * 8 * columns + work * 6 * rows + kOfAComparison * rows * columns;
-    };
-    constexpr auto kAll = std::numeric_limits<std::int64_t>::max();
-    if (cost(kAll) <= kASecond) return kAll;
-    std::int64_t most = kMany;
-    while (most > 32 && cost(most) > 10 * kASecond) most /= 2;
-    return most;
-  }
-
-  void choose_directions() {
-    most_ = most_elements();
+  void add_pairs() {
     std::int64_t total = 0;
-    for (std::size_t k = 0; k < inputs_.size(); ++k) {
-      if (!counts(k)) continue;
-      total += inputs_[k].elements();
-      for (const std::int64_t place : chosen(inputs_[k].elements(), fmt::format("input {}", k)))
-        columns_.push_back({.of = k, .element = place});
-    }
-    // All inputs at once: what each element does by itself may be a subgradient without the whole being one.
-    for (int k = 0; k <= options_.directions && total > 1; ++k) {
-      Random random(seed_of(options_.seed, fmt::format("direction {}", k)));
-      Direction all{.of = kTogether};
-      for (const Tensor& x : inputs_)
-        all.numbers.push_back(!is_floating(x.dtype()) ? Values()
-                              : k == 0                ? Values(static_cast<std::size_t>(x.elements()), 1)
-                                                      : signed_numbers(random, x.elements()));
-      columns_.push_back(std::move(all));
-    }
-    for (std::size_t k = 0; k < outputs_.size(); ++k) {
-      if (!is_floating(outputs_[k].dtype())) continue;
-      const std::int64_t n = outputs_[k].elements();
-      for (const std::int64_t place : chosen(n, fmt::format("output {}", k)))
-        rows_.push_back({.of = k, .element = place});
-      if (n <= most_) continue;
-      Random random(seed_of(options_.seed, fmt::format("weights {}", k)));
-      for (int more = 0; more < std::max(1, options_.directions); ++more)
-        rows_.push_back({.of = k, .numbers = {signed_numbers(random, n)}});
-    }
+    for (std::size_t k = 0; k < inputs_.size(); ++k) total += counts(k) ? inputs_[k].elements() : 0;
     for (std::size_t output = 0; output < outputs_.size(); ++output) {
       if (!is_floating(outputs_[output].dtype())) continue;
       for (std::size_t input = 0; input < inputs_.size(); ++input)
@@ -169,13 +93,19 @@ class Comparison {
                                     of_pair_.begin());
   }
 
+  Tensor seed_of_row(std::size_t number) const {
+    const Direction& row = rows_[number];
+    const Tensor& y = outputs_[row.of];
+    Values weights = row.element ? Values(static_cast<std::size_t>(y.elements())) : row.numbers[0];
+    if (row.element) weights[static_cast<std::size_t>(*row.element)] = 1;
+    return from_values(weights, y.shape(), y.dtype());
+  }
+
   // J of every row and column, a backward pass a row.
   void differentiate() {
-    for (const Direction& row : rows_) {
-      const Tensor& y = outputs_[row.of];
-      Values weights = row.element ? Values(static_cast<std::size_t>(y.elements())) : row.numbers[0];
-      if (row.element) weights[static_cast<std::size_t>(*row.element)] = 1;
-      const Tensor seed = from_values(weights, y.shape(), y.dtype());
+    for (std::size_t row = 0; row < rows_.size(); ++row) {
+      const Tensor& y = outputs_[rows_[row].of];
+      const Tensor seed = seed_of_row(row);
       const Gradients found = y.recorded() ? backward(y, {.seed = seed}) : Gradients();
       const Roundings roundings = roundings_of({y}, {seed});
       noise_.push_back(roundings.error);
@@ -239,9 +169,11 @@ class Comparison {
 
   Differences::Place place_of(const Direction& column) const {
     if (column.element) return {values_[column.of][static_cast<std::size_t>(*column.element)], true};
-    double largest = 0;
-    for (const Values& values : values_)
-      for (const double x : values) largest = std::max(largest, std::abs(x));
+    double largest = 0;  // in what the direction moves it by
+    for (std::size_t k = 0; k < values_.size(); ++k)
+      for (std::size_t place = 0; place < values_[k].size(); ++place)
+        if (const double number = column.numbers[k][place]; number != 0)
+          largest = std::max(largest, std::abs(values_[k][place] / number));
     return {largest, false};
   }
 
@@ -253,14 +185,7 @@ class Comparison {
   void compare_column(std::size_t number) {
     const Direction& column = columns_[number];
     Differences differences([&](double t) { return moved(column, t); }, seen_here_, place_of(column), epsilon_, noise_);
-    // That nothing depends on an element is looked at more closely: a flat place hides what is beside it. Where that is
-    // so for many, the first tell.
-    const bool idle =
-        std::all_of(analytic_.begin(), analytic_.end(), [&](const Values& row) { return row[number] == 0; });
-    while (idle && !rows_.empty() && looked_closely_ < kIdle && !differences.has_looked_everywhere() &&
-           differences.refine(0)) {
-    }
-    looked_closely_ += idle ? 1 : 0;
+    if (column.closely) differences.glance();
     for (std::size_t row = 0; row < rows_.size(); ++row) {
       const double size = size_of(row, differences);
       const auto settled = [&] {
@@ -270,27 +195,36 @@ class Comparison {
         const double off = std::abs(analytic_[row][number] - slope.value);
         if (found.verdict == Verdict::pass &&
             off <= options_.absolute * size + options_.relative * std::abs(slope.value))
-          return true;
+          return !slope.contradicted || differences.has_looked_closely();
         // Only what no smaller step contradicts is wrong.
-        return found.sure && (found.verdict == Verdict::pass || differences.has_looked_closely());
+        return found.sure && found.verdict == Verdict::pass;
       };
       while (!settled() && differences.refine(row)) {
       }
     }
-    for (std::size_t row = 0; row < rows_.size(); ++row)
-      note(row, number, differences.slope(row), size_of(row, differences));
+    for (std::size_t row = 0; row < rows_.size(); ++row) note(row, number, differences);
   }
 
-  void note(std::size_t row, std::size_t column, const Slope& slope, double size_here) {
+  void note(std::size_t row, std::size_t column, const Differences& differences) {
     const double analytic = analytic_[row][column];
-    const Judgement found = judge(analytic, slope, size_here, !columns_[column].element, options_);
+    const Slope slope = differences.slope(row);
+    Judgement found = judge(analytic, slope, size_of(row, differences), !columns_[column].element, options_);
+    if (found.verdict == Verdict::fail && differences.sees_closer(row, analytic, slope))
+      found.verdict = Verdict::unreliable;
     const std::size_t place = pair_of(columns_[column].of, rows_[row].of);
     GradcheckPair& pair = pairs_[place];
     vacuous_[place] = vacuous_[place] && analytic == 0 && found.verdict == Verdict::pass;
     const double before = pair.bound > 0 ? pair.absolute_error / pair.bound : -1;
     double now = found.off / found.bound;
     if (!(now >= 0)) now = INFINITY;
-    if (pair.tried++ > 0 && (found.verdict < pair.verdict || (found.verdict == pair.verdict && now <= before))) return;
+    const auto known = [&] { return found.verdict < pair.verdict || (found.verdict == pair.verdict && now <= before); };
+    if (pair.tried++ > 0 && known()) return;
+    double of_gradient = 0;
+    if (found.verdict == Verdict::fail && std::isfinite(analytic)) {
+      of_gradient = 4 * rounding_of(row, column);
+      if (found.off <= found.bound + of_gradient) found.verdict = Verdict::unreliable;
+      if (pair.tried > 1 && known()) return;
+    }
     pair.verdict = found.verdict;
     pair.input_index.clear();
     pair.output_index.clear();
@@ -307,13 +241,27 @@ class Comparison {
     pair.relative_error = size > 0 ? found.off / size : 0;
     pair.bound = found.bound;
     pair.uncertainty = slope.error;
+    pair.analytic_uncertainty = of_gradient;
+  }
+
+  // What roundings on the way back do to one derivative.
+  double rounding_of(std::size_t row, std::size_t column) const {
+    Tensors of, directions, seeds(outputs_.size());
+    for (std::size_t k = 0; k < inputs_.size(); ++k) {
+      if (!counts(k)) continue;
+      const Direction& along = columns_[column];
+      Values numbers = along.element ? Values(values_[k].size()) : along.numbers[k];
+      if (along.element && along.of == k) numbers[static_cast<std::size_t>(*along.element)] = 1;
+      of.push_back(variables_[k]);
+      directions.push_back(from_values(numbers, inputs_[k].shape(), inputs_[k].dtype()));
+    }
+    seeds[rows_[row].of] = seed_of_row(row);
+    return rounding_of_derivative(outputs_, seeds, of, directions);
   }
 
   const ManyFunction& f_;
   int order_;
   double epsilon_;
-  int looked_closely_ = 0;
-  std::int64_t most_ = 0;  // elements of an input or output that are all checked
   const GradcheckOptions& options_;
   const Tensors& inputs_;
   std::vector<Values> values_;  // of the inputs

@@ -134,6 +134,12 @@ bool Differences::refine(std::size_t component) {
   return true;
 }
 
+// Of the pairs that look at all scales the smaller step of every other one.
+void Differences::glance() {
+  for (int level = middle_ + 2 + kStride / 2, number = 0; level < deepest_; level += kStride, ++number)
+    if ((number % 2 == 1 || level + kStride >= deepest_) && !levels_.count(level)) compute(level);
+}
+
 void Differences::plan_next(std::size_t component) {
   phase_ = static_cast<Phase>(static_cast<int>(phase_) + 1);
   const auto plan = [&](int from, int to) {
@@ -166,6 +172,27 @@ double Differences::size(std::size_t component) const {
 bool Differences::silent(std::size_t component) const {
   const auto& [above, below] = levels_.rbegin()->second;
   return above.values[component] == here_[component] && below.values[component] == here_[component];
+}
+
+double Differences::change(std::size_t component, const Level& level) const {
+  double most = 0;
+  for (const Point* point : {&level.above, &level.below}) {
+    const double each = std::abs(point->values[component] - here_[component]);
+    if (std::isfinite(each)) most = std::max(most, each);
+  }
+  return most;
+}
+
+// Where the smallest steps change a value by about as much as any do, and by more than its own rounding, larger ones
+// may agree on anything: sin x at 1e15 has the slope 0 for them. Roundings on the way may explain it.
+void Differences::find_unresolved(std::size_t component, Slope& slope) const {
+  const Level& smallest = levels_.rbegin()->second;
+  const double least = change(component, smallest);
+  double most = least;
+  for (const auto& [number, level] : levels_) most = std::max(most, change(component, level));
+  slope.unresolved = least > most / 256 && least > 16 * epsilon_ * std::abs(here_[component]);
+  if (slope.unresolved && least > 16 * noise_[component])
+    slope.error = std::max(slope.error, least / smallest.above.at);
 }
 
 // Where small changes are whole multiples of a number, as after a cast to f32 or a sum with a large number, no step
@@ -231,20 +258,34 @@ Slope Differences::slope(std::size_t component) const {
     // What smaller steps see must be the same, but for this one's truncation and their noise.
     const double off = contradiction(all, k + 2, value, std::abs(fine.slope - value));
     if (off > error && error < 0.01 * std::abs(value) && error < rival.error) rival = {.value = value, .error = error};
+    const bool contradicted = off > error;
     error = std::max(error, off);
-    if (error < best.error) best = {.value = value, .error = error};
+    if (error < best.error) best = {.value = value, .error = error, .level = fine.level, .contradicted = contradicted};
   }
   const double apart = std::abs(rival.value - best.value);
   best.disputed = std::isfinite(rival.error) && apart > 10 * (rival.error + best.error);
   best.stairs = best.disputed && leaves_at_once(all, best.value, rival.value, finest_ - 3);
   if (best.stairs) best.error = apart;
   best.silent = has_looked_everywhere() && silent(component);
+  if (has_looked_everywhere()) find_unresolved(component, best);
   find_kink(component, best);
   return best;
 }
 
+bool Differences::sees_closer(std::size_t component, double value, const Slope& slope) const {
+  int in_a_row = 0;
+  for (const Central& each : centrals(component)) {
+    if (each.level <= slope.level) continue;
+    const bool seen =
+        std::abs(each.slope - value) < each.rounding && std::abs(each.slope - slope.value) > 4 * each.rounding;
+    in_a_row = seen ? in_a_row + 1 : 0;
+    if (in_a_row == 2) return true;
+  }
+  return false;
+}
+
 // The one-sided slopes differ by J(h). Where the function is smooth J(h) = h f'' + …, so what J tends to as h vanishes
-// is far less than J; at a kink both are the jump.
+// is far less than J; at a kink both are the jump. One that is small beside the slopes must show at several steps.
 void Differences::find_kink(std::size_t component, Slope& slope) const {
   if (!std::isfinite(here_[component])) return;
   const auto one_sided = [&](const Point& point) { return (point.values[component] - here_[component]) / point.at; };
@@ -252,7 +293,9 @@ void Differences::find_kink(std::size_t component, Slope& slope) const {
   const auto limit = [&](const Point& far, const Point& near) {
     return one_sided(near) + (one_sided(near) - one_sided(far)) * near.at / (far.at - near.at);
   };
+  constexpr int kSeveral = 3;
   double error = 0;
+  int steady = 0;  // how many pairs agree
   // The smallest pair of an ordinary size, which agrees with the pair before it, unless a smaller one sees no kink.
   for (auto coarse = levels_.begin(), fine = std::next(coarse); fine != levels_.end(); coarse = fine++) {
     if (fine->first != coarse->first + 1) continue;
@@ -265,14 +308,17 @@ void Differences::find_kink(std::size_t component, Slope& slope) const {
     const double value = std::max(std::abs(here_[component]), size * std::abs(fine->second.above.at));
     const double rounding =
         4 * std::max(epsilon_ * value, noise_[component]) / (fine->second.above.at - fine->second.below.at);
-    const bool kink = rest > 0.5 * jump && rest < 1.25 * jump && jump > 50 * rounding + 1e-4 * size;
-    if (!kink && 50 * rounding > 0.01 * size) continue;  // rounding hides what there may be
+    const bool kink = rest > 50 * rounding;
+    const double known = steady > 0 ? std::abs(slope.above - slope.below) : 0;
+    if (!kink && 50 * rounding > (known > 0 ? 0.5 * known : 0.01 * size)) continue;  // rounding hides it
     if (coarse->first >= finest_) {
       slope.kink = slope.kink && kink;
       continue;
     }
-    const bool same = std::abs(above_limit - slope.above) + std::abs(below_limit - slope.below) < 0.1 * jump;
-    slope.kink = kink && same;
+    const bool same = std::abs(above_limit - slope.above) + std::abs(below_limit - slope.below) < 0.1 * rest;
+    steady = kink && same ? steady + 1 : 0;
+    const bool plain = rest > 0.5 * jump && rest < 1.25 * jump && jump > 50 * rounding + 1e-4 * size;
+    slope.kink = steady >= kSeveral || (steady > 0 && plain);
     slope.below = below_limit;
     slope.above = above_limit;
     error = 10 * rounding;

@@ -12,11 +12,14 @@ namespace twopass {
 struct Slope {
   double value = 0;             // the derivative, by central differences and one Richardson step
   double error = 0;             // how far off it may be: what another step changes, rounding, what smaller steps say
+  int level = 0;                // of the smallest step that it was found with
   double below = 0, above = 0;  // the one-sided derivatives where there is a kink
   bool kink = false;
-  bool silent = false;    // the smallest steps change nothing at all
-  bool disputed = false;  // larger steps agree on something else: values rounded to stairs, or a kink near by
-  bool stairs = false;    // and the smallest may see one tread of stairs
+  bool silent = false;        // the smallest steps change nothing at all
+  bool disputed = false;      // larger steps agree on something else: values rounded to stairs, or a kink near by
+  bool stairs = false;        // and the smallest may see one tread of stairs
+  bool contradicted = false;  // a smaller step sees something else
+  bool unresolved = false;    // the smallest steps change about as much as any: what lies between them is not seen
 };
 
 /// The derivative at 0 of a curve of several components. Steps are powers of two: first three around the one that
@@ -43,6 +46,10 @@ class Differences {
   /// relative rounding error `epsilon`, or the absolute one of `noise`, where that is larger.
   Differences(Curve curve, std::vector<double> here, Place place, double epsilon, std::vector<double> noise);
   Slope slope(std::size_t component) const;
+  /// Whether two smaller steps in a row see `value`, but for rounding, and not what `slope` says.
+  bool sees_closer(std::size_t component, double value, const Slope& slope) const;
+  /// A few steps of other sizes, down to those that rounding swallows: they tell whether there is more to see.
+  void glance();
   /// Tries one or two steps more, with this component in mind; false where there is none left to try.
   bool refine(std::size_t component);
   /// Whether steps of all sizes were looked at, down to those that rounding swallows.
@@ -63,6 +70,8 @@ class Differences {
   void compute(int level);
   void plan_next(std::size_t component);
   bool silent(std::size_t component) const;
+  double change(std::size_t component, const Level& level) const;
+  void find_unresolved(std::size_t component, Slope& slope) const;
   double quantum(std::size_t component) const;
   std::vector<Central> centrals(std::size_t component) const;
   void find_kink(std::size_t component, Slope& slope) const;

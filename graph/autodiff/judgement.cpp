@@ -13,28 +13,29 @@ Judgement judge(double analytic, const Slope& slope, double size, bool direction
   const double bound = tolerance + 4 * slope.error;
   // What is known to a thousand tolerances can be judged.
   const bool known = std::isfinite(slope.error) && slope.error <= 1000 * (absolute + options.relative * found);
+  const Verdict wrong = slope.unresolved ? Verdict::unreliable : Verdict::fail;
   if (!std::isfinite(analytic))
     return {known ? Verdict::fail : Verdict::unreliable, slope.value, bound, INFINITY, false};
   if (slope.kink) {
     const auto [low, high] = std::minmax(slope.below, slope.above);
-    const double slack = tolerance + 1e-6 * std::max(std::abs(low), std::abs(high)) + slope.error;
+    const double slack =
+        tolerance + std::min(1e-6 * std::max(std::abs(low), std::abs(high)), 0.01 * (high - low)) + slope.error;
     const double nearest = std::clamp(analytic, low, high);
     if (std::abs(analytic - nearest) <= slack)
       return {Verdict::kink, nearest, slack, std::abs(analytic - nearest), false};
     if (off <= bound && known) return {Verdict::pass, slope.value, bound, off, false};
     if (direction) return {Verdict::kink, nearest, slack, std::abs(analytic - nearest), false};
-    return {Verdict::fail, nearest, slack, std::abs(analytic - nearest), false};
+    return {wrong, nearest, slack, std::abs(analytic - nearest), false};
   }
   // That both agree to the last digits is no chance, whatever other steps see.
   if (found > 0 && !slope.stairs && off <= options.relative * found)
     return {Verdict::pass, slope.value, bound, off, true};
-  if (known)
-    return {off <= bound ? Verdict::pass : Verdict::fail, slope.value, bound, off, slope.error <= 10 * tolerance};
+  if (known) return {off <= bound ? Verdict::pass : wrong, slope.value, bound, off, slope.error <= 10 * tolerance};
   // A flat place beside steps: what the larger steps see of these is not known, and 0 is what the smallest say.
   if (slope.silent && std::abs(analytic) <= tolerance && !(found > 4 * slope.error))
     return {Verdict::pass, 0, bound, std::abs(analytic), false};
-  return {off <= 1000 * slope.error || !std::isfinite(slope.value) ? Verdict::unreliable : Verdict::fail, slope.value,
-          bound, off, false};
+  return {off <= 1000 * slope.error || !std::isfinite(slope.value) ? Verdict::unreliable : wrong, slope.value, bound,
+          off, false};
 }
 
 }  // namespace twopass

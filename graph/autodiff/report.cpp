@@ -38,6 +38,7 @@ nlohmann::ordered_json json_of(const GradcheckPair& pair) {
                                  {"relative_error", number(pair.relative_error)},
                                  {"bound", number(pair.bound)},
                                  {"uncertainty", number(pair.uncertainty)},
+                                 {"analytic_uncertainty", number(pair.analytic_uncertainty)},
                                  {"tried", pair.tried},
                                  {"elements", pair.elements}};
   if (pair.verdict == Verdict::kink) json["one_sided"] = {number(pair.below), number(pair.above)};
@@ -83,6 +84,8 @@ std::string text_of(const GradcheckPair& pair) {
       pair.bound);
   if (pair.verdict == Verdict::unreliable)
     text += fmt::format("; the difference itself may be off by {:.2g}", pair.uncertainty);
+  if (pair.verdict == Verdict::unreliable && pair.analytic_uncertainty > 0)
+    text += fmt::format(", and the gradient by {:.2g} by roundings on the way back", pair.analytic_uncertainty);
   return text;
 }
 

@@ -29,6 +29,8 @@ struct GradcheckPair {
   double absolute_error = 0, relative_error = 0;
   /// What may be off: the tolerances and what the differences say of their own error.
   double bound = 0, uncertainty = 0;
+  /// What roundings on the way back may do to the analytic derivative; reckoned where the two disagree.
+  double analytic_uncertainty = 0;
   /// How many derivatives were compared, of how many that there are.
   std::int64_t tried = 0, elements = 0;
 };

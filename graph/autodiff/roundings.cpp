@@ -1,14 +1,23 @@
 #include <twopass/graph/autodiff/roundings.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
+#include <twopass/core/error.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/walk.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/keeping.h>
+#include <twopass/ops/reduction.h>
 
 namespace twopass {
 
-Roundings roundings_of(const Tensors& outputs, const Tensors& seeds) {
+namespace {
+
+Roundings roundings(const Tensors& outputs, const Tensors& seeds, bool f32_counts) {
   double error = 0, size = 0;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     const Tensor& y = outputs[k];
@@ -17,8 +26,8 @@ Roundings roundings_of(const Tensors& outputs, const Tensors& seeds) {
     for (Node* node : nodes_behind({y})) {
       const Tensor value(node);
       if (!node->is(Node::kRecorded) || !node->data || !found.contains(value)) continue;
-      const double epsilon =
-          node->dtype == f32 ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon();
+      const double epsilon = node->dtype == f32 && f32_counts ? std::numeric_limits<float>::epsilon()
+                                                              : std::numeric_limits<double>::epsilon();
       const auto values = value.values<double>(), derivatives = found[value].values<double>();
       double squares = 0;
       for (std::size_t at = 0; at < values.size(); ++at) {
@@ -30,6 +39,36 @@ Roundings roundings_of(const Tensors& outputs, const Tensors& seeds) {
     }
   }
   return {std::sqrt(error), std::sqrt(size)};
+}
+
+bool holds_f32(const Tensors& outputs) {
+  const std::vector<Node*> nodes = nodes_behind(outputs);
+  return std::any_of(nodes.begin(), nodes.end(), [](const Node* node) { return node->dtype == f32; });
+}
+
+}  // namespace
+
+Roundings roundings_of(const Tensors& outputs, const Tensors& seeds) { return roundings(outputs, seeds, true); }
+
+double rounding_of_derivative(const Tensors& outputs, const Tensors& seeds, const Tensors& of,
+                              const Tensors& directions) {
+  const RecordingScope on(true);
+  const KeepingScope keeping;
+  try {
+    Tensor total;
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      if (!seeds[k].defined() || !outputs[k].recorded()) continue;
+      const Tensors found = gradients(outputs[k], of, {.seed = seeds[k], .record = true});
+      for (std::size_t input = 0; input < of.size(); ++input) {
+        const Tensor part = cast(sum(found[input] * directions[input]), f64);
+        total = total.defined() ? total + part : part;
+      }
+    }
+    if (!total.defined() || !total.recorded()) return 0;
+    return roundings({total}, {ones({}, f64)}, holds_f32(outputs)).error;
+  } catch (const Error&) {
+    return 0;
+  }
 }
 
 }  // namespace twopass

@@ -15,4 +15,10 @@ struct Roundings {
 /// nothing of that output.
 Roundings roundings_of(const Tensors& outputs, const Tensors& seeds);
 
+/// What roundings on the way back do to Σ <seed, output> differentiated along `directions`, one for each of `of`: where
+/// terms cancel there, gradients are off themselves. 0 where gradients have no derivative. That they are computed in
+/// f32 where nothing behind the outputs is, counts as a mistake, not as rounding.
+double rounding_of_derivative(const Tensors& outputs, const Tensors& seeds, const Tensors& of,
+                              const Tensors& directions);
+
 }  // namespace twopass

@@ -1,0 +1,149 @@
+#include <twopass/graph/autodiff/directions.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include <twopass/core/random.h>
+#include <twopass/graph/autodiff/alone.h>
+
+namespace twopass {
+namespace {
+
+using Values = std::vector<double>;
+
+constexpr std::int64_t kMany = 256;           // elements
+constexpr double kASecond = 1e9;              // floating-point operations
+constexpr double kOfAComparison = 400;        // of one derivative with its differences
+constexpr double kOfAnElement = 20;           // of an input, which is copied to be moved
+constexpr double kAtFirst = 8;                // passes that a column takes, or more
+constexpr double kOfALook = 4;                // passes more at other scales
+constexpr std::int64_t kCloselyAtLeast = 64;  // columns
+
+// Between 0.5 and 1.5 in size, of either sign: nothing is left out, nothing cancels by design.
+Values signed_numbers(Random& random, std::int64_t n) {
+  Values numbers(static_cast<std::size_t>(n));
+  for (double& x : numbers) x = (0.5 + random.uniform()) * (random.below(2) ? 1 : -1);
+  return numbers;
+}
+
+class Choice {
+ public:
+  Choice(const Tensors& inputs, const Tensors& outputs, const GradcheckOptions& options)
+      : inputs_(inputs), outputs_(outputs), options_(options), work_(work_behind(outputs)) {
+    for (const Tensor& x : inputs) largest_ = std::max(largest_, static_cast<double>(x.elements()));
+    most_ = most_elements();
+  }
+
+  Directions made() const {
+    Directions made;
+    for (std::size_t k = 0; k < inputs_.size(); ++k)
+      if (is_floating(inputs_[k].dtype()))
+        for (const std::int64_t place : chosen(inputs_[k].elements(), fmt::format("input {}", k)))
+          made.columns.push_back({.of = k, .element = place});
+    add_rows(made.rows);
+    choose_closely(made);
+    add_columns_together(made.columns);
+    return made;
+  }
+
+ private:
+  // Every element, or some.
+  std::vector<std::int64_t> chosen(std::int64_t n, const std::string& what) const {
+    std::vector<std::int64_t> places(static_cast<std::size_t>(n));
+    for (std::size_t k = 0; k < places.size(); ++k) places[k] = static_cast<std::int64_t>(k);
+    if (n <= most_) return places;
+    places = Random(seed_of(options_.seed, what)).permutation(n);
+    places.resize(static_cast<std::size_t>(std::max<std::int64_t>(1, most_ / 8)));
+    return places;
+  }
+
+  double of_a_pass() const { return work_ + kOfAnElement * largest_; }
+
+  // All that one second pays for, or of large inputs and outputs a part that ten seconds pay for. A row takes two
+  // backward passes of three.
+  std::int64_t most_elements() const {
+    if (options_.elements > 0) return options_.elements;
+    const auto cost = [&](std::int64_t most) {
+      const auto directions = [&](const Tensors& tensors) {
+        double count = 0;
+        for (const Tensor& x : tensors)
+          if (is_floating(x.dtype())) count += static_cast<double>(x.elements() <= most ? x.elements() : most / 8);
+        return count;
+      };
+      const double columns = directions(inputs_), rows = directions(outputs_);
+      return of_a_pass() * kAtFirst * columns + work_ * 6 * rows + kOfAComparison * rows * columns;
+    };
+    constexpr auto kAll = std::numeric_limits<std::int64_t>::max();
+    if (cost(kAll) <= kASecond) return kAll;
+    std::int64_t most = kMany;
+    while (most > 32 && cost(most) > 10 * kASecond) most /= 2;
+    return most;
+  }
+
+  // As many elements as one second more pays for, drawn where these are not all.
+  void choose_closely(Directions& made) const {
+    const double each = of_a_pass() * kOfALook + kOfAComparison * static_cast<double>(made.rows.size());
+    const auto all = static_cast<std::int64_t>(made.columns.size());
+    const auto paid = static_cast<std::int64_t>(std::min(kASecond / each, 1e9));
+    const std::int64_t count = std::min(all, std::max(paid, kCloselyAtLeast));
+    std::vector<std::int64_t> order = Random(seed_of(options_.seed, "closely")).permutation(all);
+    order.resize(static_cast<std::size_t>(count));
+    for (const std::int64_t place : order) made.columns[static_cast<std::size_t>(place)].closely = true;
+  }
+
+  // All inputs at once: what each element does by itself may be a subgradient without the whole being one, and what one
+  // element hides at small scales shows in the whole. Large elements move by as much as their size, infinite ones not
+  // at all.
+  void add_columns_together(std::vector<Direction>& columns) const {
+    std::int64_t total = 0;
+    for (const Tensor& x : inputs_) total += is_floating(x.dtype()) ? x.elements() : 0;
+    for (int k = 0; k <= options_.directions && total > 1; ++k) {
+      Random random(seed_of(options_.seed, fmt::format("direction {}", k)));
+      Direction all{.of = Direction::kTogether, .closely = true};
+      for (const Tensor& x : inputs_) {
+        Values& numbers = all.numbers.emplace_back();
+        if (!is_floating(x.dtype())) continue;
+        numbers = k == 0 ? Values(static_cast<std::size_t>(x.elements()), 1) : signed_numbers(random, x.elements());
+        const Values values = x.values<double>();
+        for (std::size_t place = 0; place < numbers.size(); ++place)
+          numbers[place] *= std::isfinite(values[place]) ? power_of_two_below(values[place]) : 0;
+      }
+      columns.push_back(std::move(all));
+    }
+  }
+
+  static double power_of_two_below(double x) {
+    return std::abs(x) > 1 ? std::ldexp(1.0, static_cast<int>(std::floor(std::log2(std::abs(x))))) : 1;
+  }
+
+  void add_rows(std::vector<Direction>& rows) const {
+    for (std::size_t k = 0; k < outputs_.size(); ++k) {
+      if (!is_floating(outputs_[k].dtype())) continue;
+      const std::int64_t n = outputs_[k].elements();
+      for (const std::int64_t place : chosen(n, fmt::format("output {}", k)))
+        rows.push_back({.of = k, .element = place});
+      if (n <= most_) continue;
+      Random random(seed_of(options_.seed, fmt::format("weights {}", k)));
+      for (int more = 0; more < std::max(1, options_.directions); ++more)
+        rows.push_back({.of = k, .numbers = {signed_numbers(random, n)}});
+    }
+  }
+
+  const Tensors& inputs_;
+  const Tensors& outputs_;
+  const GradcheckOptions& options_;
+  double work_, largest_ = 0;
+  std::int64_t most_ = 0;  // elements of an input or output that are all checked
+};
+
+}  // namespace
+
+Directions directions_of(const Tensors& inputs, const Tensors& outputs, const GradcheckOptions& options) {
+  return Choice(inputs, outputs, options).made();
+}
+
+}  // namespace twopass
