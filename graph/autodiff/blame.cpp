@@ -75,6 +75,7 @@ bool search(const Tensors& outputs, int order, double epsilon, double bound, con
             const GradcheckOptions& options, GradcheckReport& report) {
   const auto calls = calls_behind(outputs);
   std::set<std::string> blamed;
+  std::vector<std::string> unchecked;
   for (std::size_t k = 0; k < calls.size(); ++k) {
     const AloneCall& call = calls[k];
     if (!differentiated(call)) continue;
@@ -93,9 +94,12 @@ bool search(const Tensors& outputs, int order, double epsilon, double bound, con
                          .node = Tensor(call.node),
                          .output = outputs[0]});
     } catch (const Error& error) {
-      report.note(fmt::format("{} could not be checked alone: {}", call.text(), error.what()));
+      unchecked.push_back(fmt::format("{} could not be checked alone: {}", call.text(), error.what()));
     }
   }
+  // Where the culprit is found, others are none.
+  if (report.culprits().empty())
+    for (std::string& note : unchecked) report.note(std::move(note));
   return true;
 }
 

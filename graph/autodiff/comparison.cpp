@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
+#include <string>
 
+#include <twopass/core/error.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/differences.h>
@@ -51,11 +52,14 @@ class Comparison {
     differentiate();
     seen_here_ = seen(here_);
     for (std::size_t column = 0; column < columns_.size(); ++column) compare_column(column);
+    bool unsettled = false;
     for (GradcheckPair& pair : pairs_) {
       if (pair.verdict == Verdict::pass && vacuous_[static_cast<std::size_t>(&pair - pairs_.data())])
         pair.verdict = Verdict::vacuous;
+      unsettled = unsettled || pair.verdict >= Verdict::unreliable;
       report.add(std::move(pair));
     }
+    if (unsettled && !refused_.empty()) report.note("refused near by: " + refused_);
   }
 
  private:
@@ -164,7 +168,13 @@ class Comparison {
     }
     // Higher orders differentiate inside, and record what they need for that themselves.
     const RecordingScope off(false);
-    return {really, seen(parts(f_(at)))};
+    try {
+      return {really, seen(parts(f_(at)))};
+    } catch (const Error& error) {
+      // Beyond what f takes there is nothing to see; smaller steps stay within.
+      if (refused_.empty()) refused_ = std::string(error.what()).substr(0, std::string(error.what()).find('\n'));
+      return {really, Values(rows_.size(), std::numeric_limits<double>::quiet_NaN())};
+    }
   }
 
   Differences::Place place_of(const Direction& column) const {
@@ -275,6 +285,7 @@ class Comparison {
   std::vector<GradcheckPair> pairs_;
   std::vector<std::pair<std::size_t, std::size_t>> of_pair_;
   std::vector<bool> vacuous_;
+  mutable std::string refused_;  // what f says of a point beside
 };
 
 }  // namespace

@@ -232,6 +232,11 @@ Tensors caught(const Tensor& y, std::uint64_t start, const Tensors& but) {
   return found;
 }
 
+template <typename F>
+void check_given(const char* call, const F& f, const char* what) {
+  if (!f) throw Error(fmt::format("{}: the {} is null", call, what));
+}
+
 // Several tensors as one, since a node has one value: their elements one after another, or, where the batch is open,
 // row by row.
 class Bundle {
@@ -283,6 +288,8 @@ class Bundle {
 }  // namespace
 
 FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule, CustomGradientOptions options) {
+  check_given("custom_gradient", f, "function");
+  check_given("custom_gradient", rule, "gradient rule");
   return [f = std::move(f), rule = std::move(rule), options = std::move(options)](const Tensors& inputs) {
     CustomCall call{.f = f, .rule = rule, .shape = options.shape, .tangent = options.tangent, .computed = {}};
     if (!any(inputs, &Tensor::symbolic)) {
@@ -295,6 +302,8 @@ FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule, Custom
 }
 
 FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule, CustomGradientsOptions options) {
+  check_given("custom_gradient", f, "function");
+  check_given("custom_gradient", rule, "gradient rule");
   return [f = std::move(f), rule = std::move(rule), options = std::move(options)](const Tensors& inputs) {
     const bool symbolic = any(inputs, &Tensor::symbolic);
     Tensors plain;
@@ -317,6 +326,7 @@ FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule, Custo
 }
 
 Tensor checkpoint(const FunctionOfTensors& f, const Tensors& inputs) {
+  check_given("checkpoint", f, "function");
   const bool planned = LiftScope::active();
   if (!recording() || (any(inputs, &Tensor::symbolic) && !planned)) return f(inputs);
   const std::uint64_t start = Node::next_number(0);
@@ -339,6 +349,7 @@ Tensor checkpoint(const FunctionOfTensors& f, const Tensors& inputs) {
 }
 
 Tensors checkpoint(const FunctionToTensors& f, const Tensors& inputs) {
+  check_given("checkpoint", f, "function");
   if (!recording() || (any(inputs, &Tensor::symbolic) && !LiftScope::active())) return f(inputs);
   const auto bundle = std::make_shared<std::optional<Bundle>>();  // known once f has run
   const FunctionOfTensors packed = [f, bundle](const Tensors& at) {

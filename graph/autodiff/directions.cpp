@@ -41,9 +41,7 @@ class Choice {
   Directions made() const {
     Directions made;
     for (std::size_t k = 0; k < inputs_.size(); ++k)
-      if (is_floating(inputs_[k].dtype()))
-        for (const std::int64_t place : chosen(inputs_[k].elements(), fmt::format("input {}", k)))
-          made.columns.push_back({.of = k, .element = place});
+      if (is_floating(inputs_[k].dtype())) add_elements(k, made.columns);
     add_rows(made.rows);
     choose_closely(made);
     add_columns_together(made.columns);
@@ -51,6 +49,13 @@ class Choice {
   }
 
  private:
+  // Infinity cannot be moved.
+  void add_elements(std::size_t input, std::vector<Direction>& columns) const {
+    const Values values = inputs_[input].values<double>();
+    for (const std::int64_t place : chosen(inputs_[input].elements(), fmt::format("input {}", input)))
+      if (std::isfinite(values[static_cast<std::size_t>(place)])) columns.push_back({.of = input, .element = place});
+  }
+
   // Every element, or some.
   std::vector<std::int64_t> chosen(std::int64_t n, const std::string& what) const {
     std::vector<std::int64_t> places(static_cast<std::size_t>(n));

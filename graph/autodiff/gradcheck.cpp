@@ -4,16 +4,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <optional>
 
 #include <twopass/core/counted.h>
 #include <twopass/core/error.h>
+#include <twopass/core/place.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/blame.h>
 #include <twopass/graph/autodiff/comparison.h>
 #include <twopass/graph/autodiff/coverage_log.h>
 #include <twopass/graph/autodiff/exact.h>
+#include <twopass/graph/autodiff/not_finite.h>
 #include <twopass/graph/autodiff/vacuity.h>
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/elementwise.h>
@@ -99,50 +102,162 @@ void note_what_was_sampled(const GradcheckOptions& options, GradcheckReport& rep
           fmt::format("not every derivative was tried: elements and directions were drawn with seed {}", options.seed));
 }
 
-GradcheckReport check(const ManyFunction& f, const Tensors& inputs, const GradcheckOptions& options) {
-  Subject subject = subject_of(f, inputs, options);
-  GradcheckReport report;
-  report.set_seed(options.seed);
-  if (subject.epsilon > 1e-10)
-    report.note(fmt::format("f takes f32 only ({}): differences and bounds are those of f32", subject.refused));
-  const RecordingScope on(true);
-  const auto find_culprits = [&](int order) {
-    if (options.blame) blame(subject.f, subject.inputs, order, subject.epsilon, subject.exact, subject.options, report);
+void check_options(const GradcheckOptions& options) {
+  constexpr int kMostOrders = 8;
+  if (options.order < 1 || options.order > kMostOrders)
+    throw Error(fmt::format("gradcheck: order is {}, not from 1 to {}", options.order, kMostOrders));
+  const auto refuse = [](const char* name, auto given, const char* least) {
+    throw Error(fmt::format("gradcheck: {} is {}, not {} or more", name, given, least));
   };
-  int highest = options.order;
-  ManyFunction derived = subject.f;
-  Tensors base;
-  for (int order = 1; order <= highest; ++order) {
-    if (order > 1) {
-      derived = gradient_of(derived, options.seed);
-      subject.options.outputs = gradient_names(inputs, options);
-    }
-    const Tensors record = derived(as_variables(subject.inputs));
-    if (const Op* op = order > 1 ? not_differentiable(record) : nullptr) {
-      report.note(fmt::format("{} has no gradient: derivatives above order {} do not exist", op->name(), order - 1));
-      highest = order - 1;
-      break;
-    }
-    log_coverage(record, 1);
-    if (order == 1)
-      base = record;
-    else
-      log_coverage(base, order);
-    compare(derived, subject.inputs, order, subject.epsilon, subject.options, report);
-    if (fails(report)) {
-      find_culprits(order);
-      break;
-    }
+  if (!(options.absolute >= 0)) refuse("absolute", options.absolute, "0");
+  if (!(options.relative >= 0)) refuse("relative", options.relative, "0");
+  if (options.elements < 0) refuse("elements", options.elements, "0");
+  if (options.directions < 0) refuse("directions", options.directions, "0");
+  if (options.draws < 1) refuse("draws", options.draws, "1");
+}
+
+template <typename F>
+void check_given(const F& f) {
+  if (!f) throw Error("gradcheck: the function is null");
+}
+
+bool same_bits(const Tensors& a, const Tensors& b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t k = 0; k < a.size(); ++k) {
+    const Node &x = a[k].node(), &y = b[k].node();
+    if (x.shape != y.shape || x.dtype != y.dtype || x.bytes() != y.bytes()) return false;
+    if (x.bytes() > 0 && std::memcmp(x.data, y.data, x.bytes()) != 0) return false;
   }
-  if (options.exact && !fails(report)) {
-    check_exactly(subject.f, subject.inputs, highest, subject.exact, options, report);
-    if (breaks_identities(report)) find_culprits(highest);
+  return true;
+}
+
+// Notes the first number of each tensor that is not finite. Whether nothing can be checked, as one is no number or all
+// are none of those that could be moved or compared.
+bool note_not_finite(const Tensors& tensors, const std::vector<std::string>& names, const char* what, bool any_nan,
+                     GradcheckReport& report) {
+  bool nothing = false;
+  std::int64_t elements = 0, finite = 0;
+  for (std::size_t k = 0; k < tensors.size(); ++k) {
+    const Tensor& x = tensors[k];
+    if (!is_floating(x.dtype())) continue;
+    const std::string name = k < names.size()      ? fmt::format("{} \"{}\"", what, names[k])
+                             : tensors.size() == 1 ? fmt::format("the {}", what)
+                                                   : fmt::format("{} {}", what, k);
+    const auto bad = first_not_finite(x);
+    if (bad) report.note(fmt::format("{} {}: nothing can be checked there", name, *bad));
+    for (const double each : x.values<double>()) {
+      finite += std::isfinite(each) ? 1 : 0;
+      nothing = nothing || (any_nan && std::isnan(each));
+    }
+    elements += x.elements();
   }
-  if (report.pairs().empty()) report.note("nothing was checked: no floating input leads to a floating output");
-  note_what_was_sampled(options, report);
-  const KeepingScope keeping;
-  for (std::string& line : untaken_branches(subject.f(as_variables(subject.inputs)))) report.note(std::move(line));
-  return report;
+  return nothing || (elements > 0 && finite == 0);
+}
+
+// Pairs of which nothing can be said.
+void add_untried(const Tensors& inputs, const Tensors& outputs, const GradcheckOptions& options,
+                 GradcheckReport& report) {
+  for (std::size_t output = 0; output < outputs.size(); ++output)
+    for (std::size_t input = 0; input < inputs.size(); ++input) {
+      if (!is_floating(inputs[input].dtype()) || !is_floating(outputs[output].dtype())) continue;
+      GradcheckPair pair;
+      pair.input = input < options.names.size() ? options.names[input] : fmt::format("input {}", input);
+      if (outputs.size() > 1)
+        pair.output = output < options.outputs.size() ? options.outputs[output] : fmt::format("output {}", output);
+      pair.verdict = Verdict::unreliable;
+      pair.elements = inputs[input].elements() * outputs[output].elements();
+      report.add(std::move(pair));
+    }
+}
+
+class Check {
+ public:
+  Check(const ManyFunction& f, const Tensors& inputs, const GradcheckOptions& options)
+      : subject_(subject_of(f, inputs, options)), inputs_(inputs), options_(options) {}
+
+  GradcheckReport made() {
+    report_.set_seed(options_.seed);
+    if (subject_.epsilon > 1e-10)
+      report_.note(fmt::format("f takes f32 only ({}): differences and bounds are those of f32", subject_.refused));
+    const RecordingScope on(true);
+    base_ = subject_.f(as_variables(subject_.inputs));
+    const bool of_inputs = note_not_finite(subject_.inputs, options_.names, "input", true, report_);
+    const bool of_outputs = note_not_finite(base_, options_.outputs, "output", false, report_);
+    if (of_inputs || of_outputs) {
+      add_untried(subject_.inputs, base_, options_, report_);
+      return std::move(report_);
+    }
+    differs_ = !same_bits(base_, subject_.f(as_variables(subject_.inputs)));
+    if (differs_)
+      report_.note("the function gives other numbers at each call: differences cannot tell its derivatives");
+    const int highest = compare_orders();
+    if (options_.exact && !differs_ && !fails(report_)) {
+      check_exactly(subject_.f, subject_.inputs, highest, subject_.exact, options_, report_);
+      if (breaks_identities(report_)) find_culprits(highest);
+    }
+    if (report_.pairs().empty()) report_.note("nothing was checked: no floating input leads to a floating output");
+    note_what_was_sampled(options_, report_);
+    note_untaken();
+    return std::move(report_);
+  }
+
+ private:
+  // The highest order to which there are derivatives.
+  int compare_orders() {
+    ManyFunction derived = subject_.f;
+    for (int order = 1; order <= options_.order; ++order) {
+      if (order > 1) {
+        derived = gradient_of(derived, options_.seed);
+        subject_.options.outputs = gradient_names(inputs_, options_);
+      }
+      const Tensors record = order > 1 ? derived(as_variables(subject_.inputs)) : base_;
+      if (const Op* op = order > 1 ? not_differentiable(record) : nullptr) {
+        report_.note(fmt::format("{} has no gradient: derivatives above order {} do not exist", op->name(), order - 1));
+        return order - 1;
+      }
+      log_coverage(record, 1);
+      if (order > 1) log_coverage(base_, order);
+      compare_one(derived, order);
+      if (fails(report_)) {
+        find_culprits(order);
+        break;
+      }
+    }
+    return options_.order;
+  }
+
+  void compare_one(const ManyFunction& derived, int order) {
+    GradcheckReport found;
+    compare(derived, subject_.inputs, order, subject_.epsilon, subject_.options, found);
+    for (GradcheckPair pair : found.pairs()) {
+      if (differs_ && pair.verdict == Verdict::fail) pair.verdict = Verdict::unreliable;
+      report_.add(std::move(pair));
+    }
+    for (const std::string& note : found.notes()) report_.note(note);
+  }
+
+  void find_culprits(int order) {
+    if (options_.blame)
+      blame(subject_.f, subject_.inputs, order, subject_.epsilon, subject_.exact, subject_.options, report_);
+  }
+
+  void note_untaken() {
+    const KeepingScope keeping;
+    const PlaceLog places;
+    const Tensors record = subject_.f(as_variables(subject_.inputs));
+    for (std::string& line : untaken_branches(record, places, options_.known)) report_.note(std::move(line));
+  }
+
+  Subject subject_;
+  const Tensors& inputs_;
+  const GradcheckOptions& options_;
+  Tensors base_;
+  bool differs_ = false;
+  GradcheckReport report_;
+};
+
+GradcheckReport check(const ManyFunction& f, const Tensors& inputs, const GradcheckOptions& options) {
+  return Check(f, inputs, options).made();
 }
 
 // Two calls in one give what each gives: at the element that is furthest off.
@@ -164,15 +279,20 @@ ExactCheck check_side_by_side(const Op& op, const ArgumentsPointer& arguments, c
 
 GradcheckReport gradcheck(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs,
                           const GradcheckOptions& options) {
+  check_given(f);
+  check_options(options);
   return check([&](const Tensors& at) { return Tensors{f(at)}; }, inputs, options);
 }
 
 GradcheckReport gradcheck(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs,
                           const GradcheckOptions& options) {
+  check_given(f);
+  check_options(options);
   return check(f, inputs, options);
 }
 
 GradcheckReport gradcheck(const Op& op, const GradcheckOptions& options) {
+  check_options(options);
   GradcheckReport report;
   report.set_seed(options.seed);
   for (std::size_t k = 0; k < op.samples().size(); ++k) {

@@ -12,7 +12,7 @@
 namespace twopass {
 
 struct GradcheckOptions {
-  /// 1 checks gradients, 2 the gradients of gradients too, and so on.
+  /// 1 checks gradients, 2 the gradients of gradients too, and so on up to 8.
   int order = 1;
   /// |analytic - numerical| may be absolute · s + relative · max(|analytic|, |numerical|), and what the differences say
   /// of their own error; s is the size of the output's values and derivatives and of the terms that they are made of,
@@ -33,12 +33,16 @@ struct GradcheckOptions {
   /// Names of the inputs and outputs in the report.
   std::vector<std::string> names = {};
   std::vector<std::string> outputs = {};
+  /// Layers, by path, whose branches that are never taken are no news, as they are checked elsewhere.
+  std::vector<std::string> known = {};
   /// What subsets, directions and weights are drawn from.
   std::uint64_t seed = 1;
 };
 
 /// Checks the whole Jacobian of f, element by element, for its floating inputs; a part of it, drawn at random, where it
-/// is large. f32 inputs are widened to f64 where f can take that, else bounds are those of f32.
+/// is large. f32 inputs are widened to f64 where f can take that, else bounds are those of f32. Where f gives other
+/// numbers at each call, or nothing finite, the report says so and nothing is called wrong. Refuses a null f, orders
+/// outside 1 … 8 and negative tolerances and counts.
 GradcheckReport gradcheck(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs,
                           const GradcheckOptions& options = {});
 /// The same for functions of several outputs.

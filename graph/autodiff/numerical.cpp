@@ -12,6 +12,7 @@ namespace twopass {
 
 NumericalGradients numerical_gradients(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs,
                                        const NumericalOptions& options) {
+  if (!f) throw Error("numerical_gradients: the function is null");
   const RecordingScope off(false);
   NumericalGradients found;
   const auto value = [&](const Tensors& at) {

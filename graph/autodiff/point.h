@@ -20,7 +20,8 @@ struct Recorded {
   Tensors pull(const Tensor& seed, bool record) const;
 };
 
-/// Runs f for a transform of this name, and records whatever the thread does. Refuses an f that gives i64 or bool.
+/// Runs f for a transform of this name, and records whatever the thread does. Refuses a null f, and one that gives i64
+/// or bool.
 Recorded recorded(const char* call, const FunctionOfMany& f, const Tensors& inputs);
 
 /// The gradient of y for these; zeros where y does not depend on them, or on anything.

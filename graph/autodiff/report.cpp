@@ -5,12 +5,20 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 namespace twopass {
 namespace {
 
 constexpr const char* kTogether = "all inputs together";
+
+// Lines of one kind in a brief report, and names in a line that stands for more.
+constexpr std::size_t kFew = 6;
+constexpr std::size_t kMost = 20;
+
+// NaN has no sign to read about.
+double shown(double x) { return std::isnan(x) ? std::abs(x) : x; }
 
 std::string place_text(const GradcheckPair& pair) {
   std::string place;
@@ -22,7 +30,7 @@ std::string place_text(const GradcheckPair& pair) {
 // JSON has no NaN and no infinity.
 nlohmann::ordered_json number(double x) {
   if (std::isfinite(x)) return x;
-  return fmt::format("{}", x);
+  return fmt::format("{}", shown(x));
 }
 
 nlohmann::ordered_json json_of(const GradcheckPair& pair) {
@@ -45,6 +53,45 @@ nlohmann::ordered_json json_of(const GradcheckPair& pair) {
   return json;
 }
 
+std::string name_of(const GradcheckPair& pair) {
+  static constexpr const char* kOrders[] = {"", "", ", second order", ", third order", ", fourth order"};
+  const std::string order = pair.order < 5 ? kOrders[pair.order] : fmt::format(", order {}", pair.order);
+  return pair.input + (pair.output.empty() ? "" : " -> " + pair.output) + order;
+}
+
+// That all inputs together agree too, or that a second derivative is 0, is nothing to read about.
+bool quiet(const GradcheckPair& pair) {
+  return pair.verdict < Verdict::unreliable &&
+         (pair.input.ends_with(kTogether) || (pair.order > 1 && pair.verdict == Verdict::vacuous));
+}
+
+double share_of_bound(const GradcheckPair& pair) { return pair.bound > 0 ? pair.absolute_error / pair.bound : 0; }
+
+// Pairs of one verdict and order: a line each where they are few or bad, else one for all.
+void list_pairs(const std::vector<const GradcheckPair*>& pairs, std::vector<std::string>& lines) {
+  const GradcheckPair& first = *pairs[0];
+  const bool bad = first.verdict >= Verdict::unreliable;
+  const bool untested = first.verdict == Verdict::vacuous ||
+                        std::all_of(pairs.begin(), pairs.end(), [](const auto* pair) { return pair->tried == 0; });
+  if (pairs.size() <= kFew || (bad && !untested)) {
+    for (std::size_t k = 0; k < std::min(pairs.size(), kMost); ++k) lines.push_back(text_of(*pairs[k]));
+    if (pairs.size() > kMost)
+      lines.push_back(fmt::format("{}: {} pairs more", name_of(first.verdict), pairs.size() - kMost));
+  } else if (untested) {
+    std::vector<std::string> names;
+    for (std::size_t k = 0; k < kFew; ++k) names.push_back(name_of(*pairs[k]));
+    lines.push_back(fmt::format("{}, {}: {} and {} more", name_of(first.verdict),
+                                bad ? "nothing could be tried" : "all derivatives that were tried are 0",
+                                fmt::join(names, ", "), pairs.size() - kFew));
+  } else {
+    const auto worst = std::max_element(pairs.begin(), pairs.end(), [](const auto* a, const auto* b) {
+      return share_of_bound(*a) < share_of_bound(*b);
+    });
+    lines.push_back(fmt::format("{} pairs of order {}: {}, of which furthest off\n  {}", pairs.size(), first.order,
+                                name_of(first.verdict), text_of(**worst)));
+  }
+}
+
 }  // namespace
 
 std::string_view name_of(Verdict verdict) {
@@ -64,11 +111,8 @@ std::string_view name_of(Verdict verdict) {
 }
 
 std::string text_of(const GradcheckPair& pair) {
-  static constexpr const char* kOrders[] = {"", "", ", second order", ", third order", ", fourth order"};
-  const std::string order = pair.order < 5 ? kOrders[pair.order] : fmt::format(", order {}", pair.order);
-  std::string text = fmt::format("{}{}{}: {}", pair.input, pair.output.empty() ? "" : " -> " + pair.output, order,
-                                 name_of(pair.verdict));
-  if (pair.tried == 0) return text + ", no elements";
+  std::string text = fmt::format("{}: {}", name_of(pair), name_of(pair.verdict));
+  if (pair.tried == 0) return text + (pair.elements > 0 ? ", nothing could be tried" : ", no elements");
   const std::string count =
       pair.tried == pair.elements ? fmt::format("{}", pair.tried) : fmt::format("{} of {}", pair.tried, pair.elements);
   if (pair.verdict == Verdict::vacuous) return text + fmt::format(", all {} derivatives are 0 here", count);
@@ -76,12 +120,13 @@ std::string text_of(const GradcheckPair& pair) {
     return text + fmt::format(
                       ", {} tried,{}: analytic {:.10g} between the slopes {:.10g} and {:.10g}, outside by "
                       "{:.2g} where {:.2g} is allowed",
-                      count, place_text(pair), pair.analytic, pair.below, pair.above, pair.absolute_error, pair.bound);
+                      count, place_text(pair), shown(pair.analytic), pair.below, pair.above, pair.absolute_error,
+                      pair.bound);
   text += fmt::format(
       ", worst of {}{}: analytic {:.10g}, numerical {:.10g}, off by {:.2g} ({:.2g} % of its size) where {:.2g} is "
       "allowed",
-      count, place_text(pair), pair.analytic, pair.numerical, pair.absolute_error, 100 * pair.relative_error,
-      pair.bound);
+      count, place_text(pair), shown(pair.analytic), shown(pair.numerical), shown(pair.absolute_error),
+      100 * shown(pair.relative_error), shown(pair.bound));
   if (pair.verdict == Verdict::unreliable)
     text += fmt::format("; the difference itself may be off by {:.2g}", pair.uncertainty);
   if (pair.verdict == Verdict::unreliable && pair.analytic_uncertainty > 0)
@@ -106,13 +151,41 @@ bool GradcheckReport::conclusive() const {
          });
 }
 
-std::string GradcheckReport::text() const {
-  std::string text;
-  const auto line = [&](const std::string& more) { text += (text.empty() ? "" : "\n") + more; };
+std::string GradcheckReport::headline() const {
+  std::size_t counts[5] = {}, first = 0, untested = 0;
   for (const GradcheckPair& pair : pairs_) {
-    // That all inputs together agree too, or that a second derivative is 0, is nothing to read about.
-    const bool quiet = pair.input.ends_with(kTogether) || (pair.order > 1 && pair.verdict == Verdict::vacuous);
-    if (!quiet || pair.verdict >= Verdict::unreliable) line(text_of(pair));
+    ++counts[static_cast<std::size_t>(pair.verdict)];
+    first += pair.order == 1 ? 1 : 0;
+    untested += pair.order == 1 && pair.verdict == Verdict::vacuous ? 1 : 0;
+  }
+  const auto broken = std::count_if(exact_.begin(), exact_.end(), [](const ExactCheck& check) { return !check.ok; });
+  std::string text = wrong() ? "wrong" : !ok() ? "unreliable" : pairs_.empty() ? "nothing was checked" : "ok";
+  if (ok() && untested > 0)
+    text += fmt::format(", but inconclusive: nothing was tested of {} of {} pairs", untested, first);
+  std::vector<std::string> parts;
+  const auto part = [&](auto count, const char* what) {
+    if (count > 0) parts.push_back(fmt::format("{} {}", count, what));
+  };
+  part(counts[4], "wrong");
+  part(broken, "identities broken");
+  part(counts[3], "unreliable");
+  part(counts[0], "pass");
+  part(counts[1], "at kinks");
+  part(counts[2], "vacuous");
+  return parts.empty() ? text : fmt::format("{}: {}", text, fmt::join(parts, ", "));
+}
+
+std::string GradcheckReport::text(Listing listing) const {
+  std::vector<std::string> lines{headline()};
+  const auto line = [&](std::string more) { lines.push_back(std::move(more)); };
+  if (listing == Listing::full)
+    for (const GradcheckPair& pair : pairs_) line(text_of(pair));
+  // What is worst first.
+  for (int verdict = 4; verdict >= 0 && listing == Listing::brief; --verdict) {
+    std::map<int, std::vector<const GradcheckPair*>> by_order;
+    for (const GradcheckPair& pair : pairs_)
+      if (static_cast<int>(pair.verdict) == verdict && !quiet(pair)) by_order[pair.order].push_back(&pair);
+    for (const auto& [order, pairs] : by_order) list_pairs(pairs, lines);
   }
   for (const ExactCheck& check : exact_)
     if (!check.ok)
@@ -123,11 +196,11 @@ std::string GradcheckReport::text() const {
     line(fmt::format("to blame: {}{}\n  {}", culprit.call,
                      culprit.layer.empty() ? "" : fmt::format(" in layer \"{}\"", culprit.layer),
                      text_of(culprit.pair)));
-  return text;
+  return fmt::format("{}", fmt::join(lines, "\n"));
 }
 
 std::string GradcheckReport::json() const {
-  nlohmann::ordered_json json = {{"ok", ok()}, {"seed", seed_}};
+  nlohmann::ordered_json json = {{"ok", ok()}, {"wrong", wrong()}, {"conclusive", conclusive()}, {"seed", seed_}};
   json["pairs"] = nlohmann::ordered_json::array();
   for (const GradcheckPair& pair : pairs_) json["pairs"].push_back(json_of(pair));
   json["exact"] = nlohmann::ordered_json::array();

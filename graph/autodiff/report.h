@@ -51,6 +51,8 @@ struct Culprit {
   Tensor node, output;  // in the record that was walked
 };
 
+enum class Listing : std::uint8_t { brief, full };
+
 class GradcheckReport {
  public:
   /// Whether nothing failed and nothing was unreliable. What is vacuous is no mistake, but nothing is proven there.
@@ -60,10 +62,13 @@ class GradcheckReport {
   bool wrong() const;
   /// Whether it is ok and every first-order pair was really tested.
   bool conclusive() const;
-  /// A line per pair of input and output with its worst element, both numbers and the verdict; then what else was
-  /// found.
-  std::string text() const;
-  /// The same for programs: "ok", "seed", "pairs", "exact", "notes", "culprits".
+  /// "ok: 12 pass, 2 at kinks": what was found in all, and whether much was not tested.
+  std::string headline() const;
+  /// The headline; pairs of input and output that do not pass, with their worst elements and both numbers; of others
+  /// the few that there are or the one that is furthest off, and names of vacuous ones; then what else was found.
+  /// In full, a line for every pair.
+  std::string text(Listing listing = Listing::brief) const;
+  /// All of it for programs: "ok", "wrong", "conclusive", "seed", "pairs", "exact", "notes", "culprits".
   std::string json() const;
 
   const std::vector<GradcheckPair>& pairs() const { return pairs_; }

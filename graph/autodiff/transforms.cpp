@@ -39,6 +39,7 @@ Tensors pull(const Tensor& y, const Tensors& of, const Tensor& seed, bool record
 Tensors Recorded::pull(const Tensor& seed, bool record) const { return twopass::pull(y, at, seed, record); }
 
 Recorded recorded(const char* call, const FunctionOfMany& f, const Tensors& inputs) {
+  if (!f) throw Error(fmt::format("{}: the function is null", call));
   const RecordingScope on(true);
   Recorded record{{}, {}, any_recorded(inputs)};
   for (const Tensor& x : inputs) record.at.push_back(x.recorded() ? identity(x) : variable(x));
@@ -51,6 +52,7 @@ Recorded recorded(const char* call, const FunctionOfMany& f, const Tensors& inpu
 namespace {
 
 FunctionOfMany of_many(const Function& f) {
+  if (!f) return {};
   return [&f](const Tensors& x) { return f(x[0]); };
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include <twopass/core/error.h>
 #include <twopass/graph/autodiff/alone.h>
@@ -95,12 +96,32 @@ void note_zeros(const AloneCall& call, std::vector<std::string>& lines) {
   }
 }
 
+// The same line of several calls once, with their number, where the first stood.
+void merge(std::vector<std::string>& lines) {
+  std::map<std::string, int> counts;
+  for (const std::string& line : lines) ++counts[line];
+  std::vector<std::string> merged;
+  for (std::string& line : lines) {
+    int& count = counts[line];
+    if (count > 1)
+      merged.push_back(fmt::format("{} ({} calls)", line, count));
+    else if (count == 1)
+      merged.push_back(line);
+    count = 0;
+  }
+  lines = std::move(merged);
+}
+
 }  // namespace
 
-std::vector<std::string> untaken_branches(const Tensors& outputs) {
+std::vector<std::string> untaken_branches(const Tensors& outputs, const PlaceLog& places,
+                                          const std::vector<std::string>& known) {
   std::vector<std::string> lines;
   for (const AloneCall& call : calls_behind(outputs)) {
     if (!call.op->differentiable()) continue;
+    const std::string layer = places.of(*call.node);
+    if (std::find(known.begin(), known.end(), layer) != known.end()) continue;
+    const std::size_t before = lines.size();
     try {
       if (const auto branches = call.op->branches(call.arguments.get(), call.inputs, detach(Tensor(call.node))))
         note_branches(*branches, call, lines);
@@ -111,7 +132,10 @@ std::vector<std::string> untaken_branches(const Tensors& outputs) {
     } catch (const Error&) {
       // An op that refuses the points is not looked at.
     }
+    for (std::size_t k = before; k < lines.size() && !layer.empty(); ++k)
+      lines[k] += fmt::format(" in layer \"{}\"", layer);
   }
+  merge(lines);
   if (lines.size() > kMost) {
     const std::size_t more = lines.size() - kMost;
     lines.resize(kMost);

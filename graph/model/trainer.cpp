@@ -155,6 +155,10 @@ Trainer::Losses Trainer::losses(const Tensors& outputs, const Batch& batch) cons
   return found;
 }
 
+bool Trainer::losses_are_known() const {
+  return std::all_of(losses_.begin(), losses_.end(), [](const Loss& loss) { return loss.saveable(); });
+}
+
 std::vector<Spec> Trainer::target_specs(const Tensors& outputs) const {
   std::vector<Spec> specs;
   for (std::size_t k = 0; k < outputs.size(); ++k)

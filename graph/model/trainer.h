@@ -35,6 +35,8 @@ class Trainer {
     Tensors each;  // one per output, not weighted
   };
   Losses losses(const Tensors& outputs, const Batch& batch) const;
+  /// Whether all of them are the library's own.
+  bool losses_are_known() const;
 
   /// Shapes and dtypes of the targets that these outputs are compared with.
   std::vector<Spec> target_specs(const Tensors& outputs) const;

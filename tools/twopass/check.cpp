@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <twopass/twopass.h>
 
+#include <string>
 #include <vector>
 
 #include "subject.h"
@@ -45,6 +46,13 @@ std::vector<Checked> check_ops(const CheckChoice& choice, const GradcheckOptions
   return checked;
 }
 
+// A sample of an op may leave an input without a derivative; that much of a model was not tested is to be known.
+std::string verdict_of(const GradcheckReport& report, bool of_model) {
+  if (report.wrong()) return "WRONG";
+  if (!report.ok()) return "UNRELIABLE";
+  return of_model && !report.conclusive() ? "ok, but inconclusive" : "ok";
+}
+
 void print_json(const std::vector<Checked>& checked) {
   std::string body;
   for (const auto& [name, report] : checked)
@@ -70,8 +78,9 @@ int check_gradients(const CheckChoice& choice) {
     print_json(checked);
   } else {
     for (const auto& [name, report] : checked) {
-      if (of_model || !choice.ops.empty() || !report.ok()) fmt::print("{}\n", report.text());
-      fmt::print("{:<32} {}\n", name, report.ok() ? "ok" : report.wrong() ? "WRONG" : "UNRELIABLE");
+      if (of_model || !choice.ops.empty() || !report.ok())
+        fmt::print("{}\n", report.text(choice.full ? Listing::full : Listing::brief));
+      fmt::print("{:<32} {}\n", name, verdict_of(report, of_model));
     }
   }
   if (!choice.picture.empty()) {

@@ -10,7 +10,7 @@ struct CheckChoice {
   int order = 0;  // 0: 2 for ops, 1 for models
   std::int64_t elements = 0;
   std::uint64_t seed = 1;
-  bool json = false, coverage = false;
+  bool json = false, full = false, coverage = false;
 };
 
 /// Checks some ops, a model, or every op, and prints what was found; 1 where something is wrong.

@@ -251,6 +251,7 @@ int main(int argc, char** argv) {
                    "larger inputs are checked at a subset (none where the whole takes a second, else 256 or less)")
       ->check(CLI::PositiveNumber);
   command->add_option("--seed", choice.check.seed, "what samples, subsets and directions are drawn from (1)");
+  command->add_flag("--full", choice.check.full, "a line for every pair of input and output");
   command->add_flag("--json", choice.check.json, "JSON instead of text");
   command
       ->add_option("--dot", choice.check.picture,
