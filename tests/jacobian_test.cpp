@@ -124,6 +124,20 @@ TEST_CASE("transforms of several arguments give a derivative for each") {
   CHECK_THROWS_WITH_AS(hvp(f, at, Tensors{v, number(1)}), doctest::Contains("v is f64 () but x is f64 (2,)"), Error);
 }
 
+TEST_CASE("a Hessian's blocks below the diagonal are those above, turned, and can be differentiated too") {
+  const FunctionOfMany f = [](const Tensors& in) { return square(sum(in[0])) * sum(pow(in[1], 3.0)); };
+  const Tensors at{tensor({1.0, 2.0}, f64), tensor({1.0, -1.0, 2.0}, f64)};
+  const auto h = hessian(f, at);
+  CHECK(h[0][1].shape() == Shape{2, 3});
+  CHECK(h[1][0].shape() == Shape{3, 2});
+  CHECK(h[0][1].values<double>() == std::vector<double>{18, 18, 72, 18, 18, 72});  // 2 Σa · 3 b²
+  CHECK(h[1][0].values<double>() == std::vector<double>{18, 18, 18, 18, 72, 72});
+  const Tensor a = variable(at[0]), b = variable(at[1]);
+  const Tensor corner = sum(hessian(f, Tensors{a, b})[1][0]);  // 12 Σa Σb²
+  CHECK(gradients(corner, {a})[0].values<double>() == std::vector<double>{72, 72});
+  CHECK(gradients(corner, {b})[0].values<double>() == std::vector<double>{72, -72, 144});
+}
+
 TEST_CASE("a Jacobian evaluates its function once, and by rows, by columns and planned it is the same") {
   const Tensor x = Random(1).normal({3, 4}, f64);
   int calls = 0;

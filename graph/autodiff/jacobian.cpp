@@ -137,17 +137,22 @@ std::vector<Tensors> hessian(const FunctionOf<T>& f, const T& x) {
   std::vector<Tensors> blocks;
   for (std::size_t k = 0; k < slopes.size(); ++k) {
     const Tensor& at = record.at[k];
-    // H is symmetric: what it makes of a unit vector is a column, and a row.
+    // H is symmetric: what it makes of a unit vector is a column, and a row; blocks below the diagonal are those above,
+    // turned.
+    const Tensors slopes_left(slopes.begin() + static_cast<std::ptrdiff_t>(k), slopes.end());
+    const Tensors left(record.at.begin() + static_cast<std::ptrdiff_t>(k), record.at.end());
     Tensors rows = at_units(
         [&](const Tensor& v) {
-          return tangents(slopes, {at}, {v}, {.record = record.nested, .missing = Missing::undefined});
+          return tangents(slopes_left, {at}, {v}, {.record = record.nested, .missing = Missing::undefined});
         },
         at);
-    if (rows.empty())
-      rows = at_units([&](const Tensor& v) { return pull(slopes[k], record.at, v, record.nested); }, at);
-    for (std::size_t other = 0; other < rows.size(); ++other)
-      rows[other] = reshape(rows[other], joined(at.shape(), record.at[other].shape()));
-    blocks.push_back(std::move(rows));
+    if (rows.empty()) rows = at_units([&](const Tensor& v) { return pull(slopes[k], left, v, record.nested); }, at);
+    Tensors& row = blocks.emplace_back();
+    for (std::size_t other = 0; other < k; ++other)
+      row.push_back(turned(reshape(blocks[other][k], {record.at[other].elements(), at.elements()}), at.shape(),
+                           record.at[other].shape()));
+    for (std::size_t other = k; other < slopes.size(); ++other)
+      row.push_back(reshape(rows[other - k], joined(at.shape(), record.at[other].shape())));
   }
   return blocks;
 }
