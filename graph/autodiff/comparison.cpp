@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <string>
 
 #include <twopass/core/error.h>
@@ -26,9 +27,22 @@ using Values = std::vector<double>;
 
 constexpr std::size_t kTogether = Direction::kTogether;
 
+// With the roundings of the sum of blocks summed too (W. Kahan, 1965): those of many terms would hide what small steps
+// change.
 double dot(const Values& a, const Values& b) {
-  double total = 0;
-  for (std::size_t k = 0; k < a.size(); ++k) total += a[k] * b[k];
+  constexpr std::size_t kLanes = 8, kBlock = 32 * kLanes;
+  double total = 0, lost = 0;
+  for (std::size_t first = 0; first < a.size(); first += kBlock) {
+    const std::size_t last = std::min(a.size(), first + kBlock);
+    double lanes[kLanes] = {};
+    std::size_t k = first;
+    for (; k + kLanes <= last; k += kLanes)
+      for (std::size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += a[k + lane] * b[k + lane];
+    for (; k < last; ++k) lanes[0] += a[k] * b[k];
+    const double term = std::accumulate(lanes, lanes + kLanes, 0.0) - lost, sum = total + term;
+    lost = (sum - total) - term;
+    total = sum;
+  }
   return total;
 }
 
