@@ -120,6 +120,16 @@ TEST_CASE("a narrow peak of one element among many, of which some are checked, s
   }
 }
 
+TEST_CASE("a direction through many outputs loses no digits in adding them up") {
+  const Shape many{200000};
+  const Tensor base = Random(1).uniform(many, f64, 100, 200), slopes = Random(2).uniform(many, f64);
+  const auto f = [&](const Tensors& in) { return base + sin(in[0]) * slopes + relu(in[0] - 0.301) * slopes; };
+  const GradcheckPair pair = gradcheck(f, {tensor({0.3}, f64)}, {.elements = 64, .exact = false}).pairs()[0];
+  CAPTURE(text_of(pair));
+  CHECK(pair.verdict == Verdict::pass);
+  CHECK(pair.absolute_error < 1e-7);
+}
+
 TEST_CASE("a kink with a small jump, nearer than any step can be, is no mistake") {
   for (const double x : {0.3, 1.7, 123.4})
     for (const double jump : {1e-3, 1e-5, 1e-7})

@@ -104,7 +104,7 @@ TEST_CASE("what is not finite is named with its first index: nothing can be chec
   const Tensor nan = tensor({{1.0, 2.0}, {double(NAN), double(NAN)}}, f64);
   const GradcheckReport bad = gradcheck(sum_of, {one(1), nan}, {.names = {"a", "b"}});
   CAPTURE(bad);
-  CHECK(says(bad, "input \"b\" is nan at [1, 0]: nothing can be checked there"));
+  CHECK(says(bad, "b is nan at [1, 0]: nothing can be checked there"));
   CHECK(says(bad, "a: unreliable, nothing could be tried"));
   CHECK(!bad.ok());
   CHECK(!bad.wrong());
@@ -163,7 +163,7 @@ TEST_CASE("a model's data that are not finite are named, and frozen parameters a
   CHECK(says(of_targets, "is inf at [1, 0]"));
   for (auto& [path, parameter] : model.named_parameters()) parameter.set_trainable(false);
   const GradcheckReport frozen = model.check_gradients(rows, targets);
-  CHECK(frozen.text() == "nothing was checked\nnothing was checked: every parameter is frozen");
+  CHECK(frozen.text() == "nothing was checked: every parameter is frozen");
   CHECK(!frozen.conclusive());
 }
 

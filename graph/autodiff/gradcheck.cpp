@@ -140,7 +140,7 @@ bool note_not_finite(const Tensors& tensors, const std::vector<std::string>& nam
   for (std::size_t k = 0; k < tensors.size(); ++k) {
     const Tensor& x = tensors[k];
     if (!is_floating(x.dtype())) continue;
-    const std::string name = k < names.size()      ? fmt::format("{} \"{}\"", what, names[k])
+    const std::string name = k < names.size()      ? names[k]
                              : tensors.size() == 1 ? fmt::format("the {}", what)
                                                    : fmt::format("{} {}", what, k);
     const auto bad = first_not_finite(x);

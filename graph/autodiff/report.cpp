@@ -176,7 +176,8 @@ std::string GradcheckReport::headline() const {
 }
 
 std::string GradcheckReport::text(Listing listing) const {
-  std::vector<std::string> lines{headline()};
+  std::vector<std::string> lines;
+  if (!pairs_.empty() || notes_.empty()) lines.push_back(headline());  // else the notes say why there is none
   const auto line = [&](std::string more) { lines.push_back(std::move(more)); };
   if (listing == Listing::full)
     for (const GradcheckPair& pair : pairs_) line(text_of(pair));
