@@ -74,6 +74,9 @@ TEST_CASE("null functions are refused by the name of the call") {
                        Error);
   CHECK_THROWS_WITH_AS(grad(Function())(x), "grad: the function is null", Error);
   CHECK_THROWS_WITH_AS(grad(FunctionOfMany())(xs), "grad: the function is null", Error);
+  using Pair = std::function<Tensor(const Tensor&, const Tensor&)>;
+  CHECK_THROWS_WITH_AS(grad(Pair())(x, x), "grad: the function is null", Error);
+  CHECK_THROWS_WITH_AS(checkpoint(Pair(), x, x), "checkpoint: the function is null", Error);
   CHECK_THROWS_WITH_AS(vjp(Function(), x, x), "vjp: the function is null", Error);
   CHECK_THROWS_WITH_AS(jvp(Function(), x, x), "jvp: the function is null", Error);
   CHECK_THROWS_WITH_AS(hvp(Function(), x, x), "hvp: the function is null", Error);

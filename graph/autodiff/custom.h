@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <twopass/core/error.h>
 #include <twopass/core/tensor.h>
 
 namespace twopass {
@@ -55,6 +56,8 @@ template <typename F, typename... T>
 requires(sizeof...(T) > 0 && (std::is_convertible_v<T, Tensor> && ...)) auto checkpoint(F f, const T&... inputs) {
   using Result = decltype(f(Tensor(inputs)...));
   using Given = std::conditional_t<std::is_convertible_v<Result, Tensors>, Tensors, Tensor>;
+  if constexpr (requires { f.target_type(); })  // a std::function
+    if (!f) throw Error("checkpoint: the function is null");
   const std::function<Given(const Tensors&)> of_list = [f = std::move(f)](const Tensors& at) {
     return [&]<std::size_t... K>(std::index_sequence<K...>) { return Given(f(at[K]...)); }
     (std::index_sequence_for<T...>{});

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <twopass/core/error.h>
 #include <twopass/core/tensor.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/forward.h>
@@ -35,13 +36,16 @@ auto value_and_grad(F f) {
       return value_and_gradient(f, Tensor(at)...);
     else if constexpr (sizeof...(T) == 1)
       return value_and_gradients(f, at...);
-    else
+    else {
+      if constexpr (requires { f.target_type(); })  // a std::function
+        if (!f) throw Error("grad: the function is null");
       return value_and_gradients(
           [&f](const Tensors& inputs) {
             return [&]<std::size_t... K>(std::index_sequence<K...>) { return Tensor(f(inputs[K]...)); }
             (std::index_sequence_for<T...>{});
           },
           Tensors{Tensor(at)...});
+    }
   };
 }
 /// The function that gives f's gradient; of several tensors, the gradient for each. Refuses, when called, an f whose
