@@ -1,15 +1,11 @@
 // Convolutions that are added to something in the same sweep, and what plans let convolutions take over.
 #include <fmt/format.h>
 
+#include <twopass/ops/convolution_examples.h>
 #include <twopass/ops/convolution_records.h>
 
 namespace twopass::convolution {
 namespace {
-
-Tensor image(std::initializer_list<std::initializer_list<double>> rows) {
-  const Tensor plane = tensor(rows, f64);
-  return from_values(plane.values<double>(), {1, 1, plane.shape()[0], plane.shape()[1]}, f64);
-}
 
 // What it is added to comes first.
 Spec convolution_add_rule(const ConvolutionArgs& args, const Specs& in) {

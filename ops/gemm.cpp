@@ -65,10 +65,10 @@ struct Product {
 
   // Measured on Zen 4: oneDNN is up to a tenth faster, more where columns do not fill lanes; not on few rows, nor on
   // small products without edges, where calling it costs as much.
-  bool suits_onednn() const {
+  bool suits_onednn(bool added) const {
     if (better_turned() || (m < kFewRows && n > kFewColumns && !transpose_b)) return false;
     if (transpose_b || n % gemm_kernel::kLanes<T> != 0) return true;
-    return m * n > (options.add && k <= kShallow ? kFewSums : kPlainWork / k);
+    return m * n > (added && k <= kShallow ? std::max(kFewSums, kPlainWork / k) : kPlainWork / k);
   }
 
   // The sums alone, by oneDNN; false where own ones are better.
@@ -77,7 +77,8 @@ struct Product {
       if (halves.a &&
           onednn::multiply({transpose_a, transpose_b, m, n, k, halves.lda, halves.ldb, ldto}, halves.a, halves.b, to))
         return true;
-      return suits_onednn() && onednn::multiply({transpose_a, transpose_b, m, n, k, lda, ldb, ldto}, a, b, to);
+      return suits_onednn(options.add) &&
+             onednn::multiply({transpose_a, transpose_b, m, n, k, lda, ldb, ldto}, a, b, to);
     } else {
       return false;
     }
@@ -104,7 +105,7 @@ struct Product {
       gemm_kernel::multiply(n, m, k, right(), left(), sums, stride);
       return gemm_kernel::finish_turned(sums, stride, m, n, c, ldc, options);
     }
-    if (added_to && (k > gemm_kernel::kDepth || halves.a || suits_onednn())) {
+    if (added_to && (k > gemm_kernel::kDepth || halves.a || suits_onednn(true))) {
       const Buffer memory(static_cast<std::size_t>(m * n) * sizeof(T));
       T* const sums = reinterpret_cast<T*>(memory.data());
       if (!by_onednn(sums, n)) gemm_kernel::multiply(m, n, k, left(), right(), sums, n);
@@ -116,7 +117,8 @@ struct Product {
   // Bytes that run() takes, where it may be added to c itself; what oneDNN takes is little.
   std::int64_t scratch(bool added) const {
     if (turned()) return n * apart(m) * std::int64_t{sizeof(T)};
-    const bool library = halves.a || (std::is_same_v<T, float> && suits_onednn());
+    static const bool found = !onednn::description().empty();
+    const bool library = found && (halves.a || (std::is_same_v<T, float> && suits_onednn(added)));
     const gemm_kernel::Packing<T> packing(m, n, k, left(), right());
     const std::int64_t packed = static_cast<std::int64_t>(packing.row_bytes(m) + packing.panel_bytes());
     return (library ? 0 : packed) +

@@ -132,7 +132,7 @@ const TypedOp<VarArgs>& var_op() {
       .forward = [](const VarArgs& args, Inputs in,
                     Output out) { squared_distances(args, in, out, [](double variance) { return variance; }); },
       .rows = rows_apart<VarArgs>,
-      .scratch = folded_scratch<VarArgs>,
+      .scratch = folded_scratch<VarArgs, 2>,
       .keeps = Keep::first,
       // y = Σ (x - m)² / (n - c):  dx = 2 g (x - m) / (n - c)
       .gradient = [](const VarArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -163,7 +163,7 @@ const TypedOp<VarArgs>& std_op() {
             squared_distances(args, in, out, [](double variance) { return std::sqrt(variance); });
           },
       .rows = rows_apart<VarArgs>,
-      .scratch = folded_scratch<VarArgs>,
+      .scratch = folded_scratch<VarArgs, 2>,
       .keeps = Keep::first | Keep::output,
       // y = sqrt(var):  dx = g (x - m) / ((n - c) y), 0 where y is 0
       .gradient = [](const VarArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -229,7 +229,7 @@ const TypedOp<ReduceArgs>& logsumexp_op() {
             });
           },
       .rows = rows_apart<ReduceArgs>,
-      .scratch = folded_scratch<ReduceArgs>,
+      .scratch = folded_scratch<ReduceArgs, 0, 1>,
       .keeps = Keep::first,
       // dx = g e^(x - m) / Σ e^(x - m)
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {

@@ -72,7 +72,7 @@ const TypedOp<NormArgs>& norm_op() {
             });
           },
       .rows = rows_apart<NormArgs>,
-      .scratch = folded_scratch<NormArgs>,
+      .scratch = folded_scratch<NormArgs, 0, 1>,
       .keeps = Keep::first | Keep::output,
       .gradient = norm_gradient,
       .samples = {{{}, {sample::uniform({2, 3})}},

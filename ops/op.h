@@ -117,6 +117,8 @@ class Op {
                    DType dtype) const = 0;
   /// What the op does to each element of inputs x, or an undefined lane: see OpRecord::lanes.
   virtual Lane lanes(const Arguments* arguments, const Specs& inputs, Lanes& lanes, std::span<const Lane> x) const = 0;
+  /// Whether input k may be read as it was before it was broadcast: see OpRecord::repeats.
+  virtual bool repeats(const Arguments* arguments, const Specs& inputs, std::size_t k) const = 0;
   /// Which inputs are read row by row: see OpRecord::rows.
   virtual unsigned rows(const Arguments* arguments, const Specs& inputs) const = 0;
   /// Floating-point operations of a call.

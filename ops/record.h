@@ -13,6 +13,7 @@
 
 namespace twopass {
 
+/// What OpRecord::rows answers where rows stay apart and no input is cut: a bit beyond those of inputs.
 constexpr unsigned kRowsOfWhole = 1U << 31;
 
 /// One op. Exactly one of `forward` and `run` is given, or `alias` alone.
@@ -49,6 +50,9 @@ struct OpRecord {
   /// For ops that only look at their input's memory.
   std::int64_t (*alias)(const Args& args, const Shape& input) = nullptr;
   bool broadcasts = false;
+  /// For plans: whether input k, of the shape that it has here, gives the same bits as repeated along leading axes to
+  /// the others' sizes. Elementwise ops that broadcast leave it out.
+  bool (*repeats)(const Args& args, const Specs& in, std::size_t k) = nullptr;
   /// For plans, which run ops on parts of their inputs: bit k is set where row i of the output (along its first axis)
   /// is made of row i of input k; inputs without their bit are read whole. 0 where rows don't stay apart, kRowsOfWhole
   /// where each is made of all of every input. Elementwise ops leave it out.
@@ -135,6 +139,10 @@ class TypedOp : public Op {
   void run(const Arguments* arguments, std::span<const Operand> in, std::byte* out, std::int64_t n,
            DType dtype) const override {
     record_.run(unboxed<Args>(arguments), in, out, n, dtype);
+  }
+  bool repeats(const Arguments* arguments, const Specs& in, std::size_t k) const override {
+    if (record_.run) return record_.broadcasts;
+    return record_.repeats && record_.repeats(unboxed<Args>(arguments), in, k);
   }
   Lane lanes(const Arguments* arguments, const Specs& in, Lanes& lanes, std::span<const Lane> x) const override {
     return record_.lanes ? record_.lanes(unboxed<Args>(arguments), in, lanes, x) : Lane();

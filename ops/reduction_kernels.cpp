@@ -112,8 +112,9 @@ Behind behind_kept(const Shape& shape, const std::vector<std::int64_t>& axes) {
 std::int64_t added_bytes(const Spec& x, const std::vector<std::int64_t>& axes) {
   const Behind behind = x.shape.open() ? Behind() : behind_kept(x.shape, axes);
   if (behind.count == 1) return folded_bytes(x, axes);
-  const auto size = static_cast<std::int64_t>(size_of(x.dtype));
-  return behind.before.elements() * size + added_bytes({behind.before, x.dtype}, behind.axes);
+  const DType sums = x.dtype == boolean ? i64 : x.dtype;
+  return behind.before.elements() * static_cast<std::int64_t>(size_of(sums)) +
+         added_bytes({behind.before, sums}, behind.axes);
 }
 
 Fold fold(const View& x, const std::vector<std::int64_t>& axes) {

@@ -51,10 +51,13 @@ struct Fold {
 Fold fold(const View& x, const std::vector<std::int64_t>& axes);
 /// Bytes that this copies.
 std::int64_t folded_bytes(const Spec& x, const std::vector<std::int64_t>& axes);
-/// OpRecord::scratch of reductions.
-template <typename Args>
+/// OpRecord::scratch of reductions: what is copied, and kDoubles and kNumbers (of the input's dtype) for each result.
+template <typename Args, int kDoubles = 0, int kNumbers = 0>
 std::int64_t folded_scratch(const Args& args, const Specs& in) {
-  return folded_bytes(in[0], args.axes);
+  if (in.shape(0).open()) return 0;
+  const std::int64_t results = reduced_shape(in.shape(0), args.axes, false).elements();
+  return folded_bytes(in[0], args.axes) +
+         results * (kDoubles * 8 + kNumbers * static_cast<std::int64_t>(size_of(in.dtype(0))));
 }
 
 /// Where kept axes lie between reduced ones (as channels between images and places): how many elements of the last

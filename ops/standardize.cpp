@@ -78,7 +78,7 @@ const TypedOp<StandardizeArgs>& standardize_op() {
       },
       .forward = standardize_forward,
       .rows = rows_apart<StandardizeArgs>,
-      .scratch = folded_scratch<StandardizeArgs>,
+      .scratch = folded_scratch<StandardizeArgs, 2, 2>,
       .keeps = Keep::first | Keep::output,
       .gradient = [](const StandardizeArgs& args, const Call& call, const Tensor& g) -> Tensors {
         return {passed(args, call, g)};

@@ -122,3 +122,25 @@ TEST_CASE("a tangent of another shape than the output is refused with the functi
       jvp(FunctionOfMany(f), Tensors{ones({2}, f64), ones({2}, f64)}, Tensors{ones({2}, f64), ones({2}, f64)}),
       "the tangent of custom_gradient is f64 () but its output f64 (2,)", Error);
 }
+
+TEST_CASE("of several outputs a tangent that is undefined is zero, and another number of them is refused") {
+  const auto both = [](const Tensors& in) { return Tensors{in[0] * 2.0, in[0] * in[0]}; };
+  const auto rule = [](const Tensors& in, const Tensors&, const Tensors& g) {
+    return Tensors{g[0] * 2.0 + g[1] * in[0] * 2.0};
+  };
+  const auto second_alone = [](const Tensors& in, const Tensors&, const Tensors& t) {
+    return Tensors{Tensor(), t[0] * in[0] * 2.0};
+  };
+  const auto none = [](const Tensors&, const Tensors&, const Tensors&) { return Tensors{}; };
+  const Tensor x = tensor({3.0}, f64), t = ones({1}, f64);
+  const auto tangent_of = [&](const TangentRules& tangents) {
+    const auto f = custom_gradient(FunctionToTensors(both), GradientRules(rule), {.tangent = tangents});
+    const auto y = [&](const Tensor& at) {
+      const Tensors outputs = f({at});
+      return outputs[0] * 100.0 + outputs[1];
+    };
+    return jvp(y, x, t);
+  };
+  CHECK(tangent_of(second_alone).item<double>() == 6);
+  CHECK_THROWS_WITH_AS(tangent_of(none), doctest::Contains("the rule gave 0 tangents for 2 outputs"), Error);
+}

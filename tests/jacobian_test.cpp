@@ -250,3 +250,20 @@ TEST_CASE("checkpoints and functions with gradients of their own go forward too"
                                         [](const Tensors&, const Tensor&, const Tensor& g) -> Tensors { return {g}; });
   CHECK(jvp([&](const Tensor& x) { return straight({x}); }, a, v).values<double>() == v.values<double>());
 }
+
+TEST_CASE("in a plan a Jacobian is recorded exactly if its point is, too") {
+  const Parameter weights(tensor({{1.0, 2.0}, {3.0, 4.0}}, f64), "w");
+  const Tensor x = tensor({0.5, -0.25}, f64);
+  const auto f = [&](const Tensor& at) { return tanh(matmul(reshape(at, {1, 2}), weights.value())); };
+  bool recorded = true, recorded_hessian = true;
+  plan(
+      [&](const Tensors& in) -> Tensors {
+        const Tensor rows = jacobian(f, x);
+        recorded = rows.recorded();
+        recorded_hessian = hessian([&](const Tensor& at) { return sum(f(at)); }, x).recorded();
+        return {rows + in[0]};
+      },
+      {tensor(0.0, f64)});
+  CHECK_FALSE(recorded);
+  CHECK_FALSE(recorded_hessian);
+}

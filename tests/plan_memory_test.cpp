@@ -10,7 +10,9 @@
 #include <twopass/graph/autodiff/transforms.h>
 #include <twopass/graph/plan/plan.h>
 #include <twopass/ops/convolution.h>
+#include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/norm.h>
 #include <twopass/ops/precision.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
@@ -137,7 +139,41 @@ TEST_CASE("what is broadcast lies nowhere as a whole, whatever reads it") {
             {row, column}) < kWhole / 8);
   CHECK(arena(
             [](const Tensors& in) -> Tensors {
-              return {matmul(in[0], broadcast_to(in[1], {64, 16, 8}))};
+              return {matmul(broadcast_to(in[0], {64, 16, 8}), in[1])};
             },
-            {matrices, matrix}) == 0);
+            {matrix, matrices}) == 0);
+}
+
+TEST_CASE("a batch by one matrix for all keeps its bits where that matrix was broadcast for it") {
+  const Tensor a = drawn({2, 8, 600}), b = drawn({600, 64});
+  const PlanFunction f = [](const Tensors& in) -> Tensors {
+    return {matmul(in[0], broadcast_to(in[1], {2, 600, 64}))};
+  };
+  CHECK(plan(f, {a, b})({a, b})[0].values<float>() == f({a, b})[0].values<float>());
+}
+
+TEST_CASE("a bias of equal numbers is taken over by its product as any other") {
+  const Tensor w = drawn({32, 48}), b = ones({48});
+  const Plan planned = plan([&](const Tensors& in) -> Tensors { return {matmul(in[0], w) + b}; }, {drawn({64, 32})});
+  CHECK(planned.steps() == 1);
+  CHECK(planned.arena_bytes() == 0);
+}
+
+TEST_CASE("what reductions of many short rows keep beside their results is part of the figure") {
+  const auto check = [](const std::string& what, Tensor (*f)(const Tensor&), const Tensor& x) {
+    check_told(what, figures([f](const Tensors& in) -> Tensors { return {f(in[0])}; }, {x}));
+  };
+  const Tensor columns = drawn({2, 1 << 18});
+  check(
+      "var", [](const Tensor& x) { return var(x, {0}); }, columns);
+  check(
+      "logsumexp", [](const Tensor& x) { return logsumexp(x, {0}); }, columns);
+  check(
+      "norm", [](const Tensor& x) { return norm(x, 2, {0}); }, columns);
+  check(
+      "counts",
+      [](const Tensor& x) {
+        return sum(x > 0.0, {0, 3});
+      },
+      reshape(drawn({2000, 2048}), {2000, 64, 1, 32}));
 }

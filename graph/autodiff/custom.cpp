@@ -266,6 +266,14 @@ class Bundle {
     }
     return concat(flat, by_rows_ ? 1 : 0);
   }
+  // Tangents of the outputs; those that are undefined are zero.
+  Tensor packed_tangents(Tensors tangents, const Tensors& outputs) const {
+    if (tangents.size() != outputs.size())
+      throw Error(fmt::format("the rule gave {} tangents for {} outputs", tangents.size(), outputs.size()));
+    for (std::size_t k = 0; k < tangents.size(); ++k)
+      if (!tangents[k].defined()) tangents[k] = zeros_like(outputs[k]);
+    return packed(tangents);
+  }
   Tensors parts(const Tensor& packed) const {
     Tensors all;
     std::int64_t from = 0;
@@ -318,7 +326,8 @@ FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule, Custo
                     .computed = {}};
     if (options.tangent)
       call.tangent = [tangent = options.tangent, bundle](const Tensors& at, const Tensor& y, const Tensors& t) {
-        return bundle.packed(tangent(at, bundle.parts(y), t));
+        const Tensors parts = bundle.parts(y);
+        return bundle.packed_tangents(tangent(at, parts, t), parts);
       };
     if (!symbolic) call.computed = std::make_shared<Tensor>(no_record([&] { return bundle.packed(outputs); }));
     return bundle.parts(apply_custom(std::move(call), inputs));

@@ -17,7 +17,8 @@ using GradientRule = std::function<Tensors(const Tensors& inputs, const Tensor& 
 /// The same of several outputs; the gradient of one that nothing used is zeros.
 using GradientRules = std::function<Tensors(const Tensors& inputs, const Tensors& outputs, const Tensors& g)>;
 
-/// Inputs, output and the tangent of each input (zeros of one that stands still) to the output's tangent.
+/// Inputs, output and the tangent of each input (zeros of one that stands still) to the output's tangent (undefined:
+/// zero).
 using TangentRule = std::function<Tensor(const Tensors& inputs, const Tensor& output, const Tensors& t)>;
 /// The same of several outputs, a tangent for each.
 using TangentRules = std::function<Tensors(const Tensors& inputs, const Tensors& outputs, const Tensors& t)>;

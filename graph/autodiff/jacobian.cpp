@@ -51,8 +51,8 @@ void put(const Tensor& rows, std::int64_t at, const Tensor& whole) {
 }
 
 // What the map makes of each unit vector like a tensor of n elements, for each of its results along a new first axis of
-// n. Nothing where it cannot be computed.
-Tensors at_units(const LinearMap& map, const Tensor& like) {
+// n; `record`: whether that is recorded. Nothing where it cannot be computed.
+Tensors at_units(const LinearMap& map, const Tensor& like, bool record) {
   const Shape& shape = like.shape();
   const DType dtype = like.dtype();
   const std::int64_t count = shape.elements();
@@ -72,7 +72,7 @@ Tensors at_units(const LinearMap& map, const Tensor& like) {
     if (values) all.push_back(uninitialised(each.shape().inserted(0, count), each.dtype()));
   for (std::int64_t at = 0; at < count; at += most) {
     const Tensor vectors = units(shape, dtype, at, std::min(most, count - at));
-    const Tensors found = together  ? (*together)(vectors, !values)
+    const Tensors found = together  ? (*together)(vectors, record)
                           : at == 0 ? with_first_axis(first)
                                     : with_first_axis(map(reshape(vectors, shape)));
     for (std::size_t k = 0; k < found.size(); ++k)
@@ -116,13 +116,13 @@ Tensors jacobian(const FunctionOf<T>& f, const T& x) {
       const LinearMap forward = [&](const Tensor& v) {
         return tangents({y}, {at}, {v}, {.record = record.nested, .missing = Missing::undefined});
       };
-      const Tensors found = at_units(forward, at);
+      const Tensors found = at_units(forward, at, record.nested);
       if (found.empty()) break;
       blocks.push_back(turned(found[0], y.shape(), at.shape()));
     }
     if (blocks.size() == record.at.size()) return blocks;
   }
-  blocks = at_units([&](const Tensor& v) { return record.pull(v, record.nested); }, y);
+  blocks = at_units([&](const Tensor& v) { return record.pull(v, record.nested); }, y, record.nested);
   for (std::size_t k = 0; k < blocks.size(); ++k)
     blocks[k] = reshape(blocks[k], joined(y.shape(), record.at[k].shape()));
   return blocks;
@@ -145,8 +145,9 @@ std::vector<Tensors> hessian(const FunctionOf<T>& f, const T& x) {
         [&](const Tensor& v) {
           return tangents(slopes_left, {at}, {v}, {.record = record.nested, .missing = Missing::undefined});
         },
-        at);
-    if (rows.empty()) rows = at_units([&](const Tensor& v) { return pull(slopes[k], left, v, record.nested); }, at);
+        at, record.nested);
+    if (rows.empty())
+      rows = at_units([&](const Tensor& v) { return pull(slopes[k], left, v, record.nested); }, at, record.nested);
     Tensors& row = blocks.emplace_back();
     for (std::size_t other = 0; other < k; ++other)
       row.push_back(turned(reshape(blocks[other][k], {record.at[other].elements(), at.elements()}), at.shape(),

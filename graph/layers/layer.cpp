@@ -49,6 +49,7 @@ class LayerCallOp : public Op {
   void run(const Arguments*, std::span<const Operand>, std::byte*, std::int64_t, DType) const override { refuse(); }
   Lane lanes(const Arguments*, const Specs&, Lanes&, std::span<const Lane>) const override { return {}; }
   unsigned rows(const Arguments*, const Specs&) const override { return 0; }
+  bool repeats(const Arguments*, const Specs&, std::size_t) const override { return false; }
   double work(const Arguments*, const Specs&) const override { return 0; }
   std::int64_t scratch(const Arguments*, const Specs&) const override { return 0; }
   std::optional<Absorbed> absorb(const Arguments*, const Consumer&) const override { return std::nullopt; }

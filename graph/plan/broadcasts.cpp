@@ -7,11 +7,12 @@
 namespace twopass::planning {
 namespace {
 
-// The value that a consumer which broadcasts may read instead: that before a call which only spreads it, if the rule of the
-// consumer comes to the same shape then.
+// The value that a consumer which broadcasts may read instead: that before a call which only spreads it, if the rule of
+// the consumer comes to the same shape then.
 bool reads_unspread(const Program& program, PlannedCall& call, std::size_t k, ValueId before) {
   std::vector<Spec> specs = program.specs(call);
   specs[k] = program.spec(before);
+  if (!call.op->repeats(call.arguments.get(), Specs(specs), k)) return false;
   const Spec& output = program.spec(call.output);
   try {
     const Spec found = call.op->shape(call.arguments.get(), Specs(specs));
@@ -22,6 +23,9 @@ bool reads_unspread(const Program& program, PlannedCall& call, std::size_t k, Va
   call.inputs[k] = before;
   return true;
 }
+
+// Bytes of a constant from which reading it costs more than what products that would have taken it over.
+constexpr std::size_t kWorth = 16 << 10;
 
 // Constants all of whose elements are one number, as the gradient of a sum is, and that number.
 class Spread {
@@ -50,7 +54,7 @@ class Spread {
  private:
   static bool uniform(const Tensor& x) {
     const std::size_t size = size_of(x.dtype()), bytes = x.node().bytes();
-    return bytes > size && std::memcmp(x.node().data, x.node().data + size, bytes - size) == 0;
+    return bytes > kWorth && std::memcmp(x.node().data, x.node().data + size, bytes - size) == 0;
   }
   static Tensor first(const Tensor& x) {
     Tensor one = uninitialised({}, x.dtype());
@@ -69,9 +73,6 @@ void skip_broadcasts(Program& program) {
   const auto maker_of = [&](ValueId value) { return value < makers.size() ? makers[value] : program.calls.size(); };
   Spread spread(program);
   for (PlannedCall& call : program.calls) {
-    // The leading axes of products broadcast as well; where they don't, the shape of the output tells.
-    const bool spreads_inputs = call.op->elementwise() ? call.op->broadcasts() : call.op->name() == "matmul";
-    if (!spreads_inputs) continue;
     for (std::size_t k = 0; k < call.inputs.size(); ++k) {
       if (const ValueId one = spread.element(call.inputs[k]); one != call.inputs[k])
         reads_unspread(program, call, k, one);

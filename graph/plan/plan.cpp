@@ -174,6 +174,7 @@ std::int64_t Plan::peak_bytes() const { return body_->peak_bytes(); }
 std::int64_t Plan::Body::peak_bytes() const {
   const Program& program = machine.program();
   const PrecisionScope scope(precision);
+  const TurnScope turning(turns);
   std::int64_t bytes = machine.layout().arena_bytes + machine.scratch_bytes();
   for (const ValueId output : program.outputs) bytes += program.values[output].bytes();
   for (const Program::Update& update : program.updates) bytes += program.values[update.value].bytes();
