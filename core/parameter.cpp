@@ -16,16 +16,9 @@ namespace {
 
 std::atomic<std::uint64_t> last_id{0};
 thread_local std::vector<std::pair<std::uint64_t, Tensor>> substituted;
-thread_local int undrawn_scopes = 0;
-thread_local LiftScope* lifting = nullptr;
-thread_local ParameterReads* reading = nullptr;
-thread_local std::uint64_t symbols_set = 0;
-thread_local bool tensor_reads_only = false;
+thread_local ParameterView view;
 
-void check_allowed(const std::string& name, const char* what) {
-  if (tensor_reads_only)
-    throw Error(fmt::format("parameter \"{}\" {} in a function that runs eagerly within a plan", name, what));
-}
+constexpr std::size_t kNotSubstituted = SIZE_MAX;
 
 }  // namespace
 
@@ -56,13 +49,14 @@ struct Parameter::Cell : std::enable_shared_from_this<Cell> {
                               shape.text(), value.symbolic() ? "a symbol of " : "", name_of(value.dtype()),
                               value.shape().text()));
   }
+  Tensor drawn() const {
+    Random random(seed);
+    const Tensor first = initializer(shape, dtype, random);
+    check(first);
+    return first;
+  }
   const Tensor& current() {
-    if (!leaf.defined()) {
-      Random random(seed);
-      const Tensor first = initializer(shape, dtype, random);
-      check(first);
-      put(first);
-    }
+    if (!leaf.defined()) put(drawn());
     return leaf;
   }
 };
@@ -100,26 +94,41 @@ bool Parameter::trainable() const { return cell().trainable; }
 void Parameter::set_trainable(bool trainable) const { cell().trainable = trainable; }
 
 Tensor Parameter::tensor() const {
+  Cell& own = cell();
+  for (std::size_t k = substituted.size(); k-- > view.substitutions;)
+    if (substituted[k].first == own.id) {
+      ParameterReads::note(*this, substituted[k].second, k);
+      return substituted[k].second;
+    }
   const Tensor found = [&] {
-    Cell& own = cell();
-    for (auto it = substituted.rbegin(); it != substituted.rend(); ++it)
-      if (it->first == own.id) return it->second;
-    if (lifting) return lifting->of(*this).now();
+    if (view.lifting) return view.lifting->of(*this).now;
+    if (view.sandbox) return view.sandbox->of(*this, "read").now;
     const std::lock_guard lock(own.mutex);
-    if (undrawn_scopes > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
-    const Tensor& leaf = own.current();
-    return own.trainable ? leaf : detach(leaf);
+    if (view.undrawn > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
+    return own.current();
   }();
-  if (reading) ParameterReads::note(*this, found);
-  return found;
+  const Tensor given = own.trainable || found.symbolic() ? found : detach(found);
+  ParameterReads::note(*this, given, kNotSubstituted);
+  return given;
 }
 
 Tensor Parameter::value() const {
   Cell& own = cell();
-  check_allowed(own.name, "is read by value()");
-  if (lifting) return lifting->of(*this).now();
-  const std::lock_guard lock(own.mutex);
-  return detach(own.current());
+  if (view.lifting) {
+    LiftScope::Lifted& lifted = view.lifting->of(*this);
+    ParameterReads::note(*this, lifted.now, kNotSubstituted);
+    if (!lifted.value.defined())
+      lifted.value = lifted.now.recorded() ? view.lifting->leaf_for(lifted.now, *this, false) : lifted.now;
+    return lifted.value;
+  }
+  const Tensor found = [&] {
+    if (view.sandbox) return view.sandbox->of(*this, "read").now;
+    const std::lock_guard lock(own.mutex);
+    if (view.undrawn > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
+    return own.current();
+  }();
+  ParameterReads::note(*this, own.trainable ? found : detach(found), kNotSubstituted);
+  return detach(found);
 }
 
 void Parameter::set(const Tensor& value) const { set_all({*this}, {value}); }
@@ -128,14 +137,22 @@ void Parameter::set_all(const Parameters& parameters, const Tensors& values) {
   Tensors leaves;
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     Cell& own = parameters[k].cell();
-    check_allowed(own.name, "is set");
-    own.check(values[k], lifting != nullptr);
-    leaves.push_back(lifting ? values[k] : own.leaf_of(values[k]));
+    own.check(values[k], view.lifting != nullptr);
+    if (view.sandbox) view.sandbox->of(parameters[k], "set");
+    leaves.push_back(view.lifting ? view.lifting->leaf_for(values[k], parameters[k], own.trainable)
+                                  : own.leaf_of(values[k]));
   }
   for (std::size_t k = 0; k < parameters.size(); ++k) {
-    if (lifting) {
-      lifting->of(parameters[k]).update = leaves[k];
-      ++symbols_set;
+    if (view.lifting) {
+      LiftScope::Lifted& lifted = view.lifting->of(parameters[k]);
+      view.lifting->replaced_.push_back(lifted);
+      lifted = {lifted.parameter, lifted.symbol, values[k], leaves[k], {}};
+      continue;
+    }
+    if (view.sandbox) {
+      ParameterSandbox::Held& held = view.sandbox->of(parameters[k], "set");
+      held.now = std::move(leaves[k]);
+      held.set = true;
       continue;
     }
     Cell& own = parameters[k].cell();
@@ -148,6 +165,13 @@ void Parameter::exchange_all(const Parameters& parameters, std::vector<Buffer>& 
   // The value of a cell that alone holds it changes its memory; another gets a leaf of its own, made before any
   // changes.
   Tensors leaves(parameters.size());
+  if (view.sandbox) {
+    for (std::size_t k = 0; k < parameters.size(); ++k) {
+      leaves[k] = uninitialised(parameters[k].shape(), parameters[k].dtype());
+      std::copy_n(memory[k].data(), leaves[k].node().bytes(), leaves[k].node().data);
+    }
+    return set_all(parameters, leaves);
+  }
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     Cell& own = parameters[k].cell();
     const std::lock_guard lock(own.mutex);
@@ -178,15 +202,12 @@ void Parameter::seed(std::uint64_t seed, bool fixed) const {
   own.seed_fixed = fixed;
 }
 
-UndrawnScope::UndrawnScope() { ++undrawn_scopes; }
-UndrawnScope::~UndrawnScope() { --undrawn_scopes; }
+UndrawnScope::UndrawnScope() { ++view.undrawn; }
+UndrawnScope::~UndrawnScope() { --view.undrawn; }
 
-LiftScope::LiftScope() {
-  if (lifting) throw Error("parameters are lifted already: a function cannot be traced while another is");
-  lifting = this;
-}
-LiftScope::~LiftScope() { lifting = nullptr; }
-bool LiftScope::active() { return lifting != nullptr; }
+LiftScope::LiftScope() : before_(view) { view = {.lifting = this, .substitutions = substituted.size()}; }
+LiftScope::~LiftScope() { view = before_; }
+bool LiftScope::active() { return view.lifting != nullptr; }
 
 LiftScope::Lifted& LiftScope::of(const Parameter& parameter) {
   const auto [known, fresh] = places_.emplace(parameter.id(), lifted_.size());
@@ -196,9 +217,39 @@ LiftScope::Lifted& LiftScope::of(const Parameter& parameter) {
     Node* node = Node::make(nullptr, ArgumentsPointer(new LeafArguments(cell.name, cell.id, parameter.cell_)),
                             cell.shape, cell.dtype, flags, 0);
     node->number = Node::next_number(0);
-    lifted_.push_back({parameter, Tensor(node), {}});
+    const Tensor leaf(node);
+    lifted_.push_back({.parameter = parameter, .symbol = leaf, .now = leaf});
   }
   return lifted_[known->second];
+}
+
+// One without a derivative has the number of what it stands for, and so its place.
+Tensor LiftScope::leaf_for(const Tensor& x, const Parameter& parameter, bool recorded) {
+  const auto flags = static_cast<std::uint8_t>(Node::kLeaf | Node::kSymbol | (recorded ? Node::kRecorded : 0));
+  auto* const arguments = parameter.defined() ? new LeafArguments(parameter.name(), parameter.id(), parameter.cell_)
+                                              : new LeafArguments("", 0);
+  const Tensor leaf(Node::make(nullptr, ArgumentsPointer(arguments), x.shape(), x.dtype(), flags, 0));
+  leaf.node().number = recorded ? Node::next_number(x.node().number) : x.node().number;
+  leaves_.push_back(leaf);
+  behind_.emplace(&leaf.node(), x);
+  return leaf;
+}
+
+Tensor LiftScope::behind(const Node& leaf) const {
+  const auto found = behind_.find(&leaf);
+  return found == behind_.end() ? Tensor() : found->second;
+}
+
+Tensor detached_symbol(const Tensor& x) {
+  return view.lifting && x.recorded() ? view.lifting->leaf_for(x, {}, false) : x;
+}
+
+LiftedSets::LiftedSets() : before_(view.lifting ? view.lifting->replaced_.size() : 0) {}
+
+void LiftedSets::undo() const {
+  LiftScope& scope = *view.lifting;
+  for (; scope.replaced_.size() > before_; scope.replaced_.pop_back())
+    scope.of(scope.replaced_.back().parameter) = scope.replaced_.back();
 }
 
 Substitution::Substitution(const Parameters& parameters, const Tensors& tensors) : before_(substituted.size()) {
@@ -209,11 +260,12 @@ Substitution::Substitution(const Parameters& parameters, const Tensors& tensors)
 
 Substitution::~Substitution() { substituted.resize(before_); }
 
-ParameterReads::ParameterReads() : before_(reading) { reading = this; }
-ParameterReads::~ParameterReads() { reading = before_; }
+ParameterReads::ParameterReads() : substitutions_(substituted.size()), before_(view.reads) { view.reads = this; }
+ParameterReads::~ParameterReads() { view.reads = before_; }
 
-void ParameterReads::note(const Parameter& parameter, const Tensor& given) {
-  for (ParameterReads* scope = reading; scope; scope = scope->before_) {
+void ParameterReads::note(const Parameter& parameter, const Tensor& given, std::size_t number) {
+  for (ParameterReads* scope = view.reads; scope; scope = scope->before_) {
+    if (number != kNotSubstituted && number >= scope->substitutions_) continue;
     if (std::find(scope->parameters_.begin(), scope->parameters_.end(), parameter) != scope->parameters_.end())
       continue;
     scope->parameters_.push_back(parameter);
@@ -221,13 +273,35 @@ void ParameterReads::note(const Parameter& parameter, const Tensor& given) {
   }
 }
 
-std::uint64_t lifted_sets() { return symbols_set; }
+ParameterSandbox::ParameterSandbox() : closed_(false), before_(view) {
+  view = {.sandbox = this, .substitutions = substituted.size()};
+}
 
-TensorReadsScope::TensorReadsScope()
-    : lifted_before_(std::exchange(lifting, nullptr)), restricted_before_(std::exchange(tensor_reads_only, true)) {}
-TensorReadsScope::~TensorReadsScope() {
-  lifting = lifted_before_;
-  tensor_reads_only = restricted_before_;
+ParameterSandbox::ParameterSandbox(const Parameters& parameters, const Tensors& values) : closed_(true), before_(view) {
+  for (std::size_t k = 0; k < parameters.size(); ++k) {
+    const Tensor leaf = parameters[k].cell().leaf_of(values[k]);
+    held_.push_back({parameters[k], leaf, leaf});
+  }
+  view = {.sandbox = this, .substitutions = substituted.size()};
+}
+
+ParameterSandbox::~ParameterSandbox() { view = before_; }
+bool ParameterSandbox::active() { return view.sandbox != nullptr; }
+
+ParameterSandbox::Held& ParameterSandbox::of(const Parameter& parameter, const char* what) {
+  for (Held& each : held_)
+    if (each.parameter == parameter) return each;
+  Parameter::Cell& cell = parameter.cell();
+  if (closed_) {
+    refused_ = fmt::format("parameter \"{}\" is {}, which was not when the plan was made", cell.name, what);
+    throw Error(refused_);
+  }
+  const Tensor leaf = [&] {
+    const std::lock_guard lock(cell.mutex);
+    return cell.leaf.defined() ? cell.leaf : cell.leaf_of(cell.drawn());
+  }();
+  held_.push_back({parameter, leaf, leaf});
+  return held_.back();
 }
 
 }  // namespace twopass

@@ -42,7 +42,7 @@ class Parameter {
   /// inside an UndrawnScope, a symbol where there is no value yet; inside a LiftScope, a symbol.
   Tensor tensor() const;
   operator Tensor() const { return tensor(); }
-  /// The value now, not recorded.
+  /// The value now, not recorded; what an UndrawnScope and a LiftScope give as above, a Substitution counts no more.
   Tensor value() const;
   /// Puts a new value in. Refuses another shape or dtype, and symbols outside a LiftScope; the old value stays then.
   void set(const Tensor& value) const;
@@ -64,6 +64,7 @@ class Parameter {
 
  private:
   friend class LiftScope;
+  friend class ParameterSandbox;
   struct Cell;
   Cell& cell() const;
   std::shared_ptr<Cell> cell_;
@@ -81,16 +82,27 @@ class UndrawnScope {
   UndrawnScope& operator=(const UndrawnScope&) = delete;
 };
 
+/// What decides what this thread's reads of parameters give: the scopes that it is in. For the scopes.
+struct ParameterView {
+  class LiftScope* lifting = nullptr;
+  class ParameterSandbox* sandbox = nullptr;
+  class ParameterReads* reads = nullptr;
+  std::size_t substitutions = 0;  // older ones count no more
+  int undrawn = 0;
+};
+
 /// While it lives, this thread's reads of parameters give symbols, one for each (frozen ones without a derivative)
 /// until `set`, which takes symbols, gives it another: how a function is traced together with the parameters that it
-/// reads and changes. Does not nest.
+/// reads and changes. As with values, no derivative passes through `set`, `value` and `detach`. One inside another
+/// traces by itself, and scopes around it are not seen from inside.
 class LiftScope {
  public:
   struct Lifted {
     Parameter parameter;
     Tensor symbol;
-    Tensor update;  // what `set` was given last, or undefined
-    const Tensor& now() const { return update.defined() ? update : symbol; }
+    Tensor update = {};  // what `set` was given last, or undefined
+    Tensor now = {};     // what reads give: the symbol, or a leaf in place of the update
+    Tensor value = {};   // that without a derivative, once it was asked for
   };
   LiftScope();
   ~LiftScope();
@@ -100,12 +112,21 @@ class LiftScope {
   static bool active();
   /// In the order in which they were met.
   const std::vector<Lifted>& lifted() const { return lifted_; }
+  /// What a leaf made here stands for, as it has its value and no derivative passes through it; undefined for others.
+  Tensor behind(const Node& leaf) const;
 
  private:
   friend class Parameter;
+  friend class LiftedSets;
+  friend Tensor detached_symbol(const Tensor& x);
   Lifted& of(const Parameter& parameter);
+  Tensor leaf_for(const Tensor& x, const Parameter& parameter, bool recorded);
   std::vector<Lifted> lifted_;
   std::unordered_map<std::uint64_t, std::size_t> places_;  // by the parameter's id
+  std::vector<Lifted> replaced_;                           // what was there before each `set`
+  std::unordered_map<const Node*, Tensor> behind_;
+  Tensors leaves_;  // those that are in behind_
+  ParameterView before_;
 };
 
 /// While it lives, this thread's reads of these parameters give these tensors: how a model becomes a function of its

@@ -1,4 +1,4 @@
-// What a function does with parameters: which it reads, and whether it sets any.
+// What a function does with parameters: which it reads, and which it sets.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -7,8 +7,9 @@
 
 namespace twopass {
 
-/// While it lives, notes which parameters this thread reads and what the first read of each gave. Scopes nest; each
-/// sees all reads.
+/// While it lives, notes which parameters this thread reads and what the first read of each gave, the recorded leaf for
+/// `value` too. Scopes nest; each sees all reads but those from what was substituted inside of it, and those of
+/// functions that are traced inside of it.
 class ParameterReads {
  public:
   ParameterReads();
@@ -20,27 +21,59 @@ class ParameterReads {
 
  private:
   friend class Parameter;
-  static void note(const Parameter& parameter, const Tensor& given);
+  static void note(const Parameter& parameter, const Tensor& given, std::size_t substituted);
   Parameters parameters_;
   Tensors tensors_;
+  std::size_t substitutions_;
   ParameterReads* before_;
 };
 
-/// How often this thread has given parameters new symbols in LiftScopes.
-std::uint64_t lifted_sets();
-
-/// While it lives, this thread is outside of the LiftScope that it may be in, and reads parameters by `tensor` alone:
-/// what else is done to them is refused, as nobody would know of it.
-class TensorReadsScope {
+/// While it lives, what this thread does to parameters stays here: they hold what they held before, and what is set is
+/// read in here alone. Scopes around it, a LiftScope too, are not seen from inside.
+class ParameterSandbox {
  public:
-  TensorReadsScope();
-  ~TensorReadsScope();
-  TensorReadsScope(const TensorReadsScope&) = delete;
-  TensorReadsScope& operator=(const TensorReadsScope&) = delete;
+  /// For a trial: parameters begin with their values; what has none yet is drawn for here, and for nobody else.
+  ParameterSandbox();
+  /// `parameters` begin with these values; reading or setting others is refused.
+  ParameterSandbox(const Parameters& parameters, const Tensors& values);
+  ~ParameterSandbox();
+  ParameterSandbox(const ParameterSandbox&) = delete;
+  ParameterSandbox& operator=(const ParameterSandbox&) = delete;
+  static bool active();
+
+  struct Held {
+    Parameter parameter;
+    Tensor leaf;  // what it began with, as a leaf of the parameter
+    Tensor now;   // the leaf of what it holds
+    bool set = false;
+  };
+  /// Those that were given, read or set, in that order.
+  const std::vector<Held>& held() const { return held_; }
+  /// Makes it one of them.
+  void take(const Parameter& parameter) { of(parameter, "read"); }
+  /// What was refused last, for those who catch errors; empty where nothing was.
+  const std::string& refused() const { return refused_; }
 
  private:
-  LiftScope* lifted_before_;
-  bool restricted_before_;
+  friend class Parameter;
+  Held& of(const Parameter& parameter, const char* what);
+  std::vector<Held> held_;
+  bool closed_;
+  std::string refused_;
+  ParameterView before_;
 };
+
+/// What this thread's LiftScope has been given by `set` so far, to go back to.
+class LiftedSets {
+ public:
+  LiftedSets();
+  void undo() const;
+
+ private:
+  std::size_t before_;
+};
+
+/// x without a derivative, for detach: in a LiftScope a leaf that stands for it.
+Tensor detached_symbol(const Tensor& x);
 
 }  // namespace twopass

@@ -4,6 +4,7 @@
 
 #include <twopass/core/counted.h>
 #include <twopass/core/error.h>
+#include <twopass/core/parameter_reads.h>
 
 namespace twopass {
 namespace {
@@ -129,7 +130,7 @@ Tensor symbol(const Shape& shape, DType dtype, const std::string& name) {
 }
 
 Tensor detach(const Tensor& x) {
-  if (x.symbolic()) return x;
+  if (x.symbolic()) return detached_symbol(x);
   return x.recorded() ? Tensor(same_value(x.node(), {}, 0)) : x;
 }
 

@@ -83,6 +83,17 @@ class BackwardPass {
 
   Gradients run(NodeReference root, Tensor seed) {
     meet(std::move(root), std::move(seed));
+    return run();
+  }
+
+  Gradients run(Tensors roots, Tensors seeds) {
+    for (std::size_t k = 0; k < roots.size(); ++k) meet(NodeReference(&roots[k].node()), std::move(seeds[k]));
+    roots.clear();
+    return run();
+  }
+
+ private:
+  Gradients run() {
     while (!waiting_.empty()) {
       const std::uint32_t place = waiting_.top().place;
       waiting_.pop();
@@ -100,7 +111,6 @@ class BackwardPass {
     return result;
   }
 
- private:
   struct Slot {
     NodeReference node;
     Tensor gradient;
@@ -182,6 +192,15 @@ Gradients backward(Tensor&& y, const BackwardOptions& options) {
   NodeReference root(&y.node());
   y = Tensor();  // from here on the pass alone holds the record
   return BackwardPass(options.intermediates, options.record).run(std::move(root), std::move(seed));
+}
+
+Gradients backward(Tensors&& several, Tensors&& seeds, bool record) {
+  if (several.size() != seeds.size())
+    throw Error(fmt::format("backward: {} tensors cannot have {} seeds", several.size(), seeds.size()));
+  Tensors roots = std::move(several), checked;
+  for (std::size_t k = 0; k < roots.size(); ++k) checked.push_back(seed_of_pass(roots[k], seeds[k]));
+  seeds.clear();
+  return BackwardPass(false, record).run(std::move(roots), std::move(checked));
 }
 
 Tensors gradients(const Tensor& y, const Tensors& of, const GradientsOptions& options) {

@@ -44,6 +44,9 @@ Gradients backward(const Tensor& y, const BackwardOptions& options = {});
 /// used.
 Gradients backward(Tensor&& y, const BackwardOptions& options = {});
 
+/// The same for several tensors, letting go of their records: the gradients of the sum of all <seed, y>, in one pass.
+Gradients backward(Tensors&& several, Tensors&& seeds, bool record = false);
+
 /// What a requested tensor that `y` does not depend on gives.
 enum class Unreachable : std::uint8_t { zeros, refuse };
 struct GradientsOptions {

@@ -13,6 +13,7 @@
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/forward.h>
 #include <twopass/graph/autodiff/walk.h>
+#include <twopass/graph/plan/eager_calls.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/record.h>
@@ -67,16 +68,27 @@ Tensors inputs_of(const Call& call) {
   return inputs;
 }
 
+// What users write may read elements.
 Tensors custom_rule(const CustomCall& custom, const Call& call, const Tensor& g) {
-  return custom.rule(inputs_of(call), call.output(), g);
+  Tensors given = inputs_of(call);
+  given.push_back(call.output());
+  given.push_back(g);
+  const planning::EagerFunction rule = [of = custom.rule, count = call.size()](const Tensors& at) {
+    return of({at.begin(), at.begin() + static_cast<std::ptrdiff_t>(count)}, at[count], at[count + 1]);
+  };
+  return planning::traced_or_eagerly([&] { return rule(given); }, rule, given);
 }
 
 Tensor custom_tangent(const CustomCall& custom, const Call& call, const Tensors& t) {
-  const Tensors inputs = inputs_of(call);
-  Tensors all = t;
-  for (std::size_t k = 0; k < all.size(); ++k)
-    if (!all[k].defined()) all[k] = zeros_like(inputs[k]);
-  return custom.tangent(inputs, call.output(), all);
+  Tensors given = inputs_of(call);
+  const std::size_t count = given.size();
+  given.push_back(call.output());
+  for (std::size_t k = 0; k < count; ++k) given.push_back(t[k].defined() ? t[k] : zeros_like(given[k]));
+  const planning::EagerFunction rule = [of = custom.tangent, count](const Tensors& at) {
+    const auto output = at.begin() + static_cast<std::ptrdiff_t>(count);
+    return Tensors{of({at.begin(), output}, *output, {output + 1, at.end()})};
+  };
+  return planning::traced_or_eagerly([&] { return rule(given); }, rule, given)[0];
 }
 
 template <bool kTangent>

@@ -11,6 +11,7 @@
 
 #include <twopass/core/counted.h>
 #include <twopass/core/error.h>
+#include <twopass/core/parameter_reads.h>
 #include <twopass/graph/layers/traced.h>
 #include <twopass/ops/creation.h>
 
@@ -110,6 +111,15 @@ Parameters Layer::parameters() const {
   return parameters;
 }
 
+Parameters Layer::states() const {
+  Parameters states;
+  for (const auto& each : states_) states.push_back(each.second);
+  for (const auto& each : parts())
+    for (const Parameter& inner : each.second->states())
+      if (std::find(states.begin(), states.end(), inner) == states.end()) states.push_back(inner);
+  return states;
+}
+
 void Layer::set_trainable(bool trainable) {
   trainable_ = trainable;
   for (const auto& each : weights_) each.second.set_trainable(trainable);
@@ -188,15 +198,9 @@ std::vector<Spec> specs_of(Layer& layer, const Tensors& symbols, const CallConte
     return specs;
   } catch (const Error&) {
     specs.clear();
-    const Parameters parameters = layer.parameters();
-    Tensors weights;  // of any value: the layer's own are not drawn yet
-    for (const Parameter& each : parameters) {
-      if (!each.trainable()) throw;  // a state would be changed
-      weights.push_back(full(each.shape(), 1, each.dtype()));
-    }
     try {
       const RecordingScope off(false);
-      const Substitution values(parameters, weights);
+      const ParameterSandbox trial;
       Tensors given[2], found[2];
       for (int k = 0; k < 2; ++k) {
         for (const Tensor& x : symbols) given[k].push_back(filled(x, 2 + k));

@@ -49,6 +49,8 @@ class Layer {
   /// The parameters of this layer and of those inside, each once, with their paths ("kernel", "dense/kernel").
   std::vector<std::pair<std::string, Parameter>> named_parameters() const;
   Parameters parameters() const;
+  /// Those of add_state alone, of layers inside too.
+  Parameters states() const;
   /// The name that was asked for; empty where the model gives one.
   const std::string& name() const { return name_; }
   void set_name(std::string name) { name_ = std::move(name); }

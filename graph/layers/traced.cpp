@@ -1,6 +1,5 @@
 #include <twopass/graph/layers/traced.h>
 
-#include <twopass/core/error.h>
 #include <twopass/graph/plan/eager_calls.h>
 
 namespace twopass {
@@ -12,11 +11,10 @@ Tensors run_layer(const LayerPointer& layer, const Tensors& inputs, const CallCo
   const auto on_values = [layer, context, count = static_cast<std::ptrdiff_t>(inputs.size())](const Tensors& given) {
     CallContext own = context;
     if (own.step.defined()) own.step = given.back();
-    const Tensors outputs = layer->run({given.begin(), given.begin() + count}, own);
-    if (outputs.size() != 1) throw Error("a layer of several outputs cannot run eagerly within a plan");
-    return outputs[0];
+    return layer->run({given.begin(), given.begin() + count}, own);
   };
-  return planning::traced_or_eagerly([&] { return layer->run(inputs, context); }, on_values, with_step);
+  const auto trace = [&] { return layer->run(inputs, context); };
+  return planning::traced_or_eagerly(trace, on_values, with_step, context.training ? layer->states() : Parameters());
 }
 
 }  // namespace twopass

@@ -7,6 +7,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/core/finite.h>
+#include <twopass/core/parameter_reads.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/model/batches.h>
 #include <twopass/graph/model/body.h>
@@ -227,6 +228,11 @@ class Fitting {
 }  // namespace
 
 History Model::fit(const TensorList& inputs, const TensorList& targets, const FitOptions& options) {
+  if (LiftScope::active() || ParameterSandbox::active())
+    throw Error(
+        fmt::format("fit: model \"{}\" is trained in a function that a plan is made of, or that runs eagerly "
+                    "within one: compile what calls it with .run_eagerly",
+                    name()));
   Fitting fitting(*this, body(), options);
   fitting.take(inputs, targets);
   return fitting.run();

@@ -47,9 +47,9 @@ std::size_t output_named(const std::vector<std::string>& outputs, const std::str
 // A loss or a metric of each row. What users write may read elements.
 template <typename Measure>
 Tensor per_sample(const Measure& measure, const Tensor& target, const Tensor& prediction) {
-  const auto call = [measure](const Tensors& in) { return measure.per_sample(in[0], in[1]); };
+  const auto call = [measure](const Tensors& in) { return Tensors{measure.per_sample(in[0], in[1])}; };
   const Tensors in{target, prediction};
-  return planning::traced_or_eagerly([&] { return Tensors{call(in)}; }, call, in)[0];
+  return planning::traced_or_eagerly([&] { return call(in); }, call, in)[0];
 }
 
 void note_frozen(const Layer& layer, std::string& text) {

@@ -71,8 +71,9 @@ Tensor Model::predict(const TensorList& inputs, std::int64_t batch_size) {
 Tensors Model::predict_all(const TensorList& inputs, std::int64_t batch_size) {
   check_batch_size(batch_size, "predict");
   ModelBody& own = body();
-  const Rows rows = own.input_rows(inputs);
   const RecordingScope off(false);
+  if (LiftScope::active()) return own.call(inputs.ordered(own.graph.input_names, "input"), {});  // a part of a plan
+  const Rows rows = own.input_rows(inputs);
   const PrecisionScope precision(own.compiled ? own.compiled->precision : Precision::single);
   std::vector<Tensors> parts(own.outputs.size());
   const auto call = [&](const Tensors& tensors) { return own.call(tensors, {}); };

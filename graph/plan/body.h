@@ -4,40 +4,50 @@
 #include <string>
 #include <vector>
 
+#include <twopass/graph/plan/eager_calls.h>
 #include <twopass/graph/plan/machine.h>
 #include <twopass/graph/plan/plan.h>
+#include <twopass/graph/plan/trace.h>
 #include <twopass/ops/precision.h>
 
 namespace twopass {
 
 struct Plan::Body {
-  /// Lets go of parameters' values in the end, whatever comes between.
+  /// Lets go of what a run holds in the end, whatever comes between.
   struct Running {
     Body& body;
-    ~Running() { body.held.clear(); }
+    ~Running() { body.let_go(); }
   };
 
   Body(planning::Program program, planning::Processor processor, bool share);
 
+  /// Refuses inputs that it was not planned for.
+  void check_inputs(const Tensors& inputs) const;
   void bind_inputs(const Tensors& inputs);
+  /// What the plan gives where another is being traced: symbols.
+  Tensors inlined(const Tensors& inputs) const;
   void bind_parameters();
   /// Memory for what calls make outside of the arena; what nobody holds any more is used again.
   void bind_results();
   Tensors results();
+  /// Lets go of parameters' values, and of what eager calls left for calls that did not come.
+  void let_go();
   void commit();
   /// Plan::text; what it says of turned products and of machine code may be left out.
   std::string text(bool turned, bool coded) const;
   std::int64_t peak_bytes() const;
 
   std::mutex mutex;
+  std::shared_ptr<const planning::Traced> traced;
   planning::Machine machine;
   Precision precision = products_precision();  // of the scope that it was made in
   bool turns = true;                           // whether products may be computed as their transposes
   std::vector<planning::ValueId> parameters;   // those that calls read
   std::vector<Stage> stages;
-  std::vector<Tensor> held;     // parameters' values while they are read
-  std::vector<Tensor> outputs;  // of the last run
-  std::vector<Buffer> updates;  // memory for the next values
+  std::vector<planning::EagerStagePointer> eager_stages;  // of those that run eagerly
+  std::vector<Tensor> held;                               // parameters' values while they are read
+  std::vector<Tensor> outputs;                            // of the last run
+  std::vector<Buffer> updates;                            // memory for the next values
 };
 
 }  // namespace twopass

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include <twopass/core/counted.h>
 #include <twopass/core/error.h>
@@ -45,7 +46,8 @@ Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& optio
   check_names(options.input_names, inputs.size(), "input");
   std::vector<Spec> specs;
   for (const Tensor& input : inputs) specs.push_back({input.shape(), input.dtype()});
-  Program program = trace(f, specs, options);
+  auto traced = trace(f, specs, options);
+  Program& program = traced.first;
   std::vector<Plan::Stage> stages;
   const auto without = [&](const char* name) {
     return std::find(options.without.begin(), options.without.end(), name) != options.without.end();
@@ -72,33 +74,56 @@ Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& optio
     if (code != Processor::none) stages.push_back({"code", body->text(true, true)});
   }
   body->stages = std::move(stages);
+  body->traced = std::move(traced.second);
   return Plan(body);
 }
 
 Plan::Body::Body(Program program, Processor processor, bool share) : machine(std::move(program), processor, share) {
   for (ValueId id = 0; id < machine.program().values.size(); ++id)
     if (machine.program().values[id].kind == Value::Kind::parameter) parameters.push_back(id);
+  std::map<EagerStage*, int> readers;
+  for (const PlannedCall& call : machine.program().calls) {
+    if (const EagerStagePointer stage = eager_stage(*call.op, call.arguments.get())) eager_stages.push_back(stage);
+    ++readers[differentiated_stage(*call.op, call.arguments.get()).get()];
+  }
+  for (const EagerStagePointer& stage : eager_stages) release(*stage, readers[stage.get()]);
 }
 
-void Plan::Body::bind_inputs(const Tensors& inputs) {
+void Plan::Body::check_inputs(const Tensors& inputs) const {
+  const bool symbols = LiftScope::active();
   const Program& program = machine.program();
   if (inputs.size() != program.inputs.size())
     throw Error(fmt::format("a plan of {} was given {}", counted(program.inputs.size(), "input"), inputs.size()));
   for (std::size_t k = 0; k < inputs.size(); ++k) {
     const Spec& wanted = program.spec(program.inputs[k]);
-    if (inputs[k].symbolic() || !(inputs[k].shape() == wanted.shape) || inputs[k].dtype() != wanted.dtype)
+    if ((inputs[k].symbolic() && !symbols) || !(inputs[k].shape() == wanted.shape) || inputs[k].dtype() != wanted.dtype)
       throw Error(fmt::format("input {} of a plan is {}{} {} where it was planned for {} {}", k,
                               inputs[k].symbolic() ? "a symbol of " : "", name_of(inputs[k].dtype()),
                               inputs[k].shape().text(), name_of(wanted.dtype), wanted.shape.text()));
+    if (inputs[k].recorded() && recording() && !symbols)
+      throw Error(
+          fmt::format("input {} of a plan is recorded, but no derivative passes through a plan's run: take it "
+                      "in the plan's function, or give the plan detach(x)",
+                      k));
   }
+}
+
+void Plan::Body::bind_inputs(const Tensors& inputs) {
+  check_inputs(inputs);
+  const Program& program = machine.program();
   for (std::size_t k = 0; k < inputs.size(); ++k) machine.bind(program.inputs[k], inputs[k].node().data);
 }
 
 void Plan::Body::bind_parameters() {
   held.clear();
   for (const ValueId id : parameters) {
-    held.push_back(machine.program().values[id].parameter.value());
-    machine.bind(id, held.back().node().data);
+    const Value& value = machine.program().values[id];
+    held.push_back(value.parameter.tensor());
+    const Tensor& now = held.back();
+    if (now.symbolic() || now.dtype() != value.spec.dtype)
+      throw Error(fmt::format("parameter \"{}\" of a plan is {}{} where it was planned for {}", value.name,
+                              now.symbolic() ? "a symbol of " : "", name_of(now.dtype()), name_of(value.spec.dtype)));
+    machine.bind(id, now.node().data);
   }
 }
 
@@ -137,15 +162,28 @@ Tensors Plan::Body::results() {
   return outputs;
 }
 
+void Plan::Body::let_go() {
+  held.clear();
+  for (const EagerStagePointer& stage : eager_stages) release(*stage);
+}
+
 void Plan::Body::commit() {
-  held.clear();  // so that a parameter is its value's one holder
+  let_go();  // so that a parameter is its value's one holder
   Parameters changed;
   for (const Program::Update& update : machine.program().updates) changed.push_back(update.parameter);
   Parameter::exchange_all(changed, updates);
 }
 
+Tensors Plan::Body::inlined(const Tensors& inputs) const {
+  check_inputs(inputs);
+  if (precision != products_precision())
+    throw Error("a plan is called while another is traced, whose products have another precision");
+  return traced->inlined(inputs);
+}
+
 Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const {
   Body& own = *body_;
+  if (LiftScope::active()) return own.inlined(inputs);
   const std::lock_guard lock(own.mutex);
   const Body::Running running{own};
   own.bind_inputs(inputs);

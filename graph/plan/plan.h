@@ -55,6 +55,11 @@ class Plan {
   /// Computes the outputs from inputs of the shapes and dtypes that it was planned for; refuses others. Parameters that
   /// the function sets receive their new values all together at the end: where one of these is not finite, or an op
   /// refuses its inputs, nothing changes.
+  ///
+  /// The outputs are not recorded: derivatives are taken in the function of the plan. So inputs that are recorded are
+  /// refused (give it detach(x), or run it under no_record), and what is computed from outputs has no gradient for the
+  /// parameters that the plan has read. While another plan is traced a plan is what its function was, inlined: outputs
+  /// are symbols then, derivatives pass through, and parameters are read and set as a part of that other plan.
   Tensors operator()(const Tensors& inputs) const { return run(inputs, {}); }
   /// The same; `check` sees the outputs before any parameter changes and may throw.
   Tensors run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const;

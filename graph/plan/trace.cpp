@@ -3,16 +3,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <unordered_map>
 
 #include <twopass/core/place.h>
+#include <twopass/graph/plan/eager_calls.h>
 
 namespace twopass::planning {
 namespace {
 
 class Tracer {
  public:
-  Program trace(const PlanFunction& f, const std::vector<Spec>& inputs, const PlanOptions& options) {
+  std::pair<Program, std::shared_ptr<const Traced>> trace(const PlanFunction& f, const std::vector<Spec>& inputs,
+                                                          const PlanOptions& options) {
     Tensors symbols;
     for (const Spec& spec : inputs) {
       spec.shape.elements();  // refuses open axes
@@ -21,6 +24,7 @@ class Tracer {
           add(symbols.back().node(), {.kind = Value::Kind::input, .spec = spec, .name = symbols.back().name()}));
     }
     LiftScope scope;
+    scope_ = &scope;
     const RecordingScope on(true);
     const Tensors outputs = f(symbols);
     for (const LiftScope::Lifted& lifted : scope.lifted())
@@ -40,7 +44,8 @@ class Tracer {
     for (const LiftScope::Lifted& lifted : scope.lifted())
       if (lifted.update.defined())
         program_.updates.push_back({lifted.parameter, value_of(&lifted.update.node()), path_of(lifted)});
-    return std::move(program_);
+    note_again(symbols, outputs);
+    return {std::move(program_), std::move(traced_)};
   }
 
  private:
@@ -73,6 +78,10 @@ class Tracer {
     while (!open.empty()) {
       Node* node = open.back();
       open.pop_back();
+      if (const Tensor stands_for = node->is(Node::kLeaf) ? scope_->behind(*node) : Tensor(); stands_for.defined()) {
+        meet(&stands_for.node());
+        continue;
+      }
       if (node->is(Node::kLeaf))
         throw Error(fmt::format("a symbol \"{}\" of shape {} is caught that is no input of the plan",
                                 node->leaf()->name, node->shape.text()));
@@ -81,29 +90,86 @@ class Tracer {
     }
   }
 
+  // The same with what the program no longer tells: which calls were recorded, and where no derivative passes.
+  void note_again(const Tensors& symbols, const Tensors& outputs) {
+    using Kind = Traced::Item::Kind;
+    for (const Tensor& x : symbols) note(x.node(), {.kind = Kind::input, .spec = {x.shape(), x.dtype()}});
+    for (const LiftScope::Lifted& each : scope_->lifted())
+      note(each.symbol.node(),
+           {.kind = Kind::parameter, .spec = {each.symbol.shape(), each.symbol.dtype()}, .parameter = each.parameter});
+    for (Node* node : found_) {
+      Traced::Item call{.kind = Kind::call,
+                        .spec = {node->shape, node->dtype},
+                        .recorded = node->is(Node::kRecorded),
+                        .op = node->op,
+                        .arguments = node->arguments};
+      for (const Node::Edge& edge : node->edges()) call.inputs.push_back(number_of(*edge.node()));
+      note(*node, std::move(call));
+    }
+    for (const Tensor& output : outputs) traced_->outputs.push_back(number_of(output.node()));
+    for (const LiftScope::Lifted& each : scope_->lifted())
+      if (each.update.defined()) traced_->updates.emplace_back(each.parameter, number_of(each.update.node()));
+  }
+
+  Traced::Number note(const Node& node, Traced::Item item) {
+    traced_->items.push_back(std::move(item));
+    return numbers_[&node] = static_cast<Traced::Number>(traced_->items.size() - 1);
+  }
+
+  Traced::Number number_of(Node& node) {
+    if (const auto known = numbers_.find(&node); known != numbers_.end()) return known->second;
+    Traced::Item item{
+        .kind = Traced::Item::Kind::constant, .spec = {node.shape, node.dtype}, .recorded = node.is(Node::kRecorded)};
+    if (const Tensor stands_for = scope_->behind(node); stands_for.defined()) {
+      item.kind = Traced::Item::Kind::leaf;
+      item.inputs = {number_of(stands_for.node())};
+      item.parameter = Parameter::of(Tensor(&node));
+    } else {
+      item.constant = held(detach(Tensor(&node)));
+    }
+    return note(node, std::move(item));
+  }
+
+  // What is large is mostly a number that was broadcast, and not worth its memory.
+  static Tensor held(const Tensor& x) {
+    const std::size_t bytes = x.node().bytes(), each = size_of(x.dtype());
+    const std::byte* const data = x.node().data;
+    if (bytes <= 1024 || std::memcmp(data, data + each, bytes - each) != 0) return x;
+    const Tensor one = uninitialised({}, x.dtype());
+    std::copy_n(data, each, one.node().data);
+    return one;
+  }
+
   ValueId value_of(Node* node) {
     if (const auto known = places_.find(node); known != places_.end()) return known->second;
+    if (const Tensor stands_for = scope_->behind(*node); stands_for.defined()) return value_of(&stands_for.node());
     const Tensor x(node);
     return add(*node, {.kind = Value::Kind::constant, .spec = {x.shape(), x.dtype()}, .constant = detach(x)});
   }
 
   void add_call(Node& node) {
     PlannedCall call{.op = node.op, .arguments = node.arguments, .inputs = {}, .output = 0, .place = log_.of(node)};
-    for (const Node::Edge& edge : node.edges()) call.inputs.push_back(value_of(edge.node()));
+    const auto edges = node.edges();
+    for (std::size_t k = 0; k < edges.size(); ++k)
+      if (reads_input(*node.op, node.arguments.get(), k)) call.inputs.push_back(value_of(edges[k].node()));
     call.output = add(node, {.kind = Value::Kind::computed, .spec = {node.shape, node.dtype}});
     program_.calls.push_back(std::move(call));
   }
 
   Program program_;
+  std::shared_ptr<Traced> traced_ = std::make_shared<Traced>();
+  const LiftScope* scope_ = nullptr;
   PlaceLog log_;
   std::unordered_map<const Node*, ValueId> places_;
+  std::unordered_map<const Node*, Traced::Number> numbers_;
   std::unordered_map<const Node*, bool> met_;
   std::vector<Node*> found_;
 };
 
 }  // namespace
 
-Program trace(const PlanFunction& f, const std::vector<Spec>& inputs, const PlanOptions& options) {
+std::pair<Program, std::shared_ptr<const Traced>> trace(const PlanFunction& f, const std::vector<Spec>& inputs,
+                                                        const PlanOptions& options) {
   return Tracer().trace(f, inputs, options);
 }
 
