@@ -37,7 +37,10 @@ thread_local int pieces_around = 0;  // pieces that this thread is in
 
 void IdleWorks::before_fork() {
   std::unique_lock lock(mutex_);
-  done_.wait(lock, [&] { return running_ <= pieces_around; });
+  forking_ += pieces_around;  // for which nobody may wait: those who are at them fork, too
+  done_.notify_all();
+  done_.wait(lock, [&] { return running_ <= forking_; });
+  forking_ -= pieces_around;
   lock.release();  // held until after_fork
 }
 

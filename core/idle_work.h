@@ -60,6 +60,7 @@ class IdleWorks {
   std::condition_variable done_;
   std::atomic<std::int64_t> open_{0};  // pieces that nobody has begun
   int running_ = 0;                    // those that somebody is at
+  int forking_ = 0;                    // those of threads that wait in before_fork
   std::vector<Work> works_;            // that have such
 };
 

@@ -261,3 +261,27 @@ TEST_CASE("a sum of gradients that is begun in one call differs by what the orde
   }
   CHECK(different > 0);
 }
+
+TEST_CASE(
+    "Jacobians and Hessians through functions that run eagerly, and their derivatives, are those without a plan") {
+  const auto looking = [](const Tensors& in) {
+    (void)in[0].at<double>(0);
+    return slice(square(in[0]), 0, 0, 2) * slice(in[0], 0, 1, 3);
+  };
+  const auto all = [&](const Tensor& x, bool planned) -> Tensors {
+    const std::function<Tensor(const Tensor&)> f = [&](const Tensor& at) {
+      return planned ? eagerly(std::function<Tensor(const Tensors&)>(looking), {at}) : looking({at});
+    };
+    const Tensor rows = jacobian(f, x);
+    const Tensor second = hessian([&](const Tensor& at) { return sum(f(at)); }, x);
+    return {rows, second, gradients(sum(square(rows)), {x})[0]};
+  };
+  const Tensor at = tensor({1.5, 0.5, 2.0}, f64);
+  const Tensors expected = all(variable(at), false);
+  const Tensors found = plan([&](const Tensors& in) { return all(in[0], true); }, {at})({at});
+  for (std::size_t k = 0; k < found.size(); ++k) {
+    CAPTURE(k);
+    CHECK(found[k].values<double>() == expected[k].values<double>());
+  }
+  CHECK(found[2].values<double>() == Values{16.5, 25.5, 4});
+}

@@ -316,3 +316,8 @@ TEST_CASE("a program can say which ops its checks met, and to which order") {
   CHECK(count("cos").first == cos_before.first + 1);  // the gradient of sin, differentiated
   CHECK(gradcheck_coverage_text().find("sin ") != std::string::npos);
 }
+
+TEST_CASE("an op is checked by its name, and a name that there is not is refused") {
+  CHECK(gradcheck("softmax"));
+  CHECK_THROWS_WITH_AS(gradcheck("softmaxx"), doctest::Contains("there is no op \"softmaxx\""), Error);
+}

@@ -8,6 +8,7 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/optim/initializer.h>
 
 using namespace twopass;
 using doctest::Contains;
@@ -99,4 +100,21 @@ TEST_CASE("an error inside a layer says which") {
   const Tensor x = input({3}, "image");
   CHECK_THROWS_WITH_AS(Reshape({2}, {.name = "wrong"})(x), Contains("in layer \"wrong\""), Error);
   CHECK_THROWS_WITH_AS(Reshape({2})(x), Contains("in a Reshape layer on \"image\""), Error);
+}
+
+namespace {
+
+struct Late : Layer {
+  Tensors call(const Tensors& inputs, const CallContext&) override {
+    return {inputs[0] * add_weight("late", {}, ones_initializer()).tensor()};
+  }
+  std::string type() const override { return "Late"; }
+};
+
+}  // namespace
+
+TEST_CASE("a layer that is built takes no more weights, which no optimizer would see") {
+  CHECK_THROWS_WITH_AS(layer<Late>()(ones({2, 3})),
+                       doctest::Contains("is built: weights and states are added in its constructor or in build()"),
+                       Error);
 }

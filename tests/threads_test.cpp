@@ -201,6 +201,25 @@ TEST_CASE("C6: a child that is forked while idle work runs has whole pieces, and
 }
 #endif
 
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+TEST_CASE("C6: pieces of idle work may fork at the same time") {
+  const ThreadCount two(2);
+  CHECK(tiles_meet());
+  std::atomic<int> forked{0};
+  for (int time = 0; time < 50; ++time) {
+    threads::IdleWork work(4, [&](std::int64_t) {
+      const pid_t child = fork();
+      if (child == 0) _exit(0);
+      int status = -1;
+      waitpid(child, &status, 0);
+      forked += status == 0;
+    });
+    work.finish();
+  }
+  CHECK(forked == 200);
+}
+#endif
+
 TEST_CASE("a tile that takes long is waited for, and every tile of a thousand short calls is run once") {
   const ThreadCount four(4);
   std::atomic<int> done{0};

@@ -14,6 +14,7 @@
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
 #include <twopass/ops/precision.h>
+#include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 
 using namespace twopass;
@@ -345,4 +346,16 @@ TEST_CASE("what is refused in the middle of planned training names the layer") {
     CHECK_THROWS_WITH_AS(model.fit(tensor({std::int64_t{0}, bad}), ones({2, 1}), {.batch_size = 2, .verbose = 0}),
                          doctest::Contains("in layer \"words\""), Error);
   CHECK(model.optimizer().iterations() == 0);
+}
+
+TEST_CASE("rows have weights where a loss gives a number for each; one for all is refused with them") {
+  Model model = scale_model(2);
+  model.compile({.optimizer = sgd(),
+                 .loss = loss("whole", [](const Tensor& t, const Tensor& p) { return mean(square(t - p)); })});
+  model.fit(ones({2, 1}), ones({2, 1}), {.verbose = 0});
+  const double before = weight_of(model);
+  CHECK_THROWS_WITH_AS(model.fit(ones({2, 1}), ones({2, 1}), {.sample_weight = tensor({1.0f, 0.0f}), .verbose = 0}),
+                       Contains("loss \"whole\" gives one number for all rows, so sample_weight cannot weigh them"),
+                       Error);
+  CHECK(weight_of(model) == before);
 }

@@ -291,6 +291,12 @@ GradcheckReport gradcheck(const std::function<Tensors(const Tensors&)>& f, const
   return check(f, inputs, options);
 }
 
+GradcheckReport gradcheck(const std::string& op, const GradcheckOptions& options) {
+  const Op* const found = find_op(op);
+  if (!found) throw Error(fmt::format("gradcheck: there is no op \"{}\": docs/ops.md lists those that there are", op));
+  return gradcheck(*found, options);
+}
+
 GradcheckReport gradcheck(const Op& op, const GradcheckOptions& options) {
   check_options(options);
   GradcheckReport report;

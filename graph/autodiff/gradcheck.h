@@ -50,5 +50,7 @@ GradcheckReport gradcheck(const std::function<Tensors(const Tensors&)>& f, const
                           const GradcheckOptions& options = {});
 /// The same for every sample of an op's record, to second order unless told.
 GradcheckReport gradcheck(const Op& op, const GradcheckOptions& options = {.order = 2});
+/// The same for the op of this name. Refuses a name that no op has.
+GradcheckReport gradcheck(const std::string& op, const GradcheckOptions& options = {.order = 2});
 
 }  // namespace twopass

@@ -6,6 +6,7 @@
 
 #include <twopass/graph/autodiff/node_map.h>
 #include <twopass/graph/autodiff/walk.h>
+#include <twopass/graph/plan/eager_calls.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/stacking.h>
 
@@ -26,6 +27,10 @@ std::optional<SideBySide> SideBySide::trace(const LinearMap& map, const Shape& s
     if (std::none_of(edges.begin(), edges.end(), [&](const Node::Edge& edge) { return moving.find(edge.node()); }))
       continue;
     if (node->shape.rank() == kMaxRank) return std::nullopt;  // no room for one axis more
+    // What runs eagerly leaves something for the calls behind it: each row needs its own.
+    if (planning::eager_stage(*node->op, node->arguments.get()) ||
+        planning::differentiated_stage(*node->op, node->arguments.get()))
+      return std::nullopt;
     moving.insert(node, 0);
     traced.calls_.push_back(node);
     traced.elements_ += node->shape.elements();

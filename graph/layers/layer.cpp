@@ -126,7 +126,18 @@ void Layer::set_trainable(bool trainable) {
   for (const auto& each : parts()) each.second->set_trainable(trainable);
 }
 
+namespace {
+
+void check_not_built(const char* what, const std::string& name, const Layer& layer) {
+  if (layer.built())
+    throw Error(fmt::format("{}(\"{}\"): {} is built: weights and states are added in its constructor or in build()",
+                            what, name, title_of(layer, {})));
+}
+
+}  // namespace
+
 Parameter Layer::add_weight(const std::string& name, const Shape& shape, Initializer initializer) {
+  check_not_built("add_weight", name, *this);
   Parameter parameter(name, shape, f32, std::move(initializer));
   parameter.set_trainable(trainable_);
   weights_.emplace_back(name, parameter);
@@ -134,6 +145,7 @@ Parameter Layer::add_weight(const std::string& name, const Shape& shape, Initial
 }
 
 Parameter Layer::add_state(const std::string& name, const Shape& shape, Initializer initializer) {
+  check_not_built("add_state", name, *this);
   Parameter parameter(name, shape, f32, std::move(initializer));
   parameter.set_trainable(false);
   states_.emplace_back(name, parameter);

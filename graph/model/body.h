@@ -37,8 +37,9 @@ class ModelBody : public Layer {
   /// What `f` gives, by its plan where there is one. What the plan refuses, `f` itself refuses with the layer's name.
   Tensors planned(const std::string& kind, const Tensors& tensors, const PlanFunction& f);
   void forget_plans();
-  /// What runs op by op although plans are wanted, steps or a part of them, and why; empty where nothing does.
-  std::string unplanned();
+  /// What runs op by op although plans are wanted, of those asked for since the last call of this, and why; empty where
+  /// nothing does.
+  std::string take_unplanned();
   /// bf16 where it was compiled for it, else the scope's.
   Precision call_precision() const override;
 
@@ -56,7 +57,11 @@ class ModelBody : public Layer {
 
  private:
   std::mutex plans_mutex_;
-  std::map<std::string, std::optional<Plan>> plans_;
+  struct Planned {
+    std::optional<Plan> plan;
+    std::string why = {};  // all or a part of it runs op by op
+  };
+  std::map<std::string, Planned> plans_;
   std::string unplanned_;
 };
 

@@ -124,10 +124,12 @@ class Fitting {
 
   // The plan is made before the first line of progress, so that what it says stands by itself.
   void prepare() const {
+    body_.take_unplanned();  // of steps on other data
     const Samples first = training_.range(0, std::min(options_.batch_size, training_.count()));
     trainer_.prepare(
         {first.inputs.batch(), first.targets.batch(), first.weights.count() > 0 ? first.weights.batch()[0] : Tensor()});
-    if (const std::string why = body_.unplanned(); !why.empty() && options_.verbose > 0) fmt::print("note: {}\n", why);
+    if (const std::string why = body_.take_unplanned(); !why.empty() && options_.verbose > 0)
+      fmt::print("note: {}\n", why);
   }
 
   // Said once: training goes on, as its own data may be good.

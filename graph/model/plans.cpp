@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <iterator>
+#include <utility>
 
 #include <twopass/core/error.h>
 #include <twopass/graph/model/body.h>
@@ -30,17 +31,18 @@ const Plan* ModelBody::plan_for(const std::string& kind, const Tensors& tensors,
   for (const Tensor& x : tensors)
     fmt::format_to(std::back_inserter(key), " {}{}", name_of(x.dtype()), x.shape().text());
   const std::lock_guard lock(plans_mutex_);
-  const auto known = plans_.find(key);
-  if (known != plans_.end()) return known->second ? &*known->second : nullptr;
-  std::optional<Plan>& made = plans_[key];
-  try {
-    made = plan(f, tensors, {.without = compiled ? compiled->without : std::vector<std::string>{}});
-    if (unplanned_.empty()) unplanned_ = eager_part(*made);
-  } catch (const Error& error) {
-    // Running it eagerly either works, as with a layer that reads values and changes its state, or says what is wrong.
-    unplanned_ = fmt::format("steps run op by op, as they cannot be planned: {}", error.what());
-  }
-  return made ? &*made : nullptr;
+  const auto [known, added] = plans_.try_emplace(key);
+  Planned& made = known->second;
+  if (added) try {
+      made.plan = plan(f, tensors, {.without = compiled ? compiled->without : std::vector<std::string>{}});
+      made.why = eager_part(*made.plan);
+    } catch (const Error& error) {
+      // Running it eagerly either works, as with a layer that reads values and changes its state, or says what is
+      // wrong.
+      made.why = fmt::format("steps run op by op, as they cannot be planned: {}", error.what());
+    }
+  if (unplanned_.empty()) unplanned_ = made.why;
+  return made.plan ? &*made.plan : nullptr;
 }
 
 Tensors ModelBody::planned(const std::string& kind, const Tensors& tensors, const PlanFunction& f) {
@@ -64,9 +66,9 @@ Precision ModelBody::call_precision() const {
   return compiled && compiled->precision == Precision::bf16 ? Precision::bf16 : products_precision();
 }
 
-std::string ModelBody::unplanned() {
+std::string ModelBody::take_unplanned() {
   const std::lock_guard lock(plans_mutex_);
-  return unplanned_;
+  return std::exchange(unplanned_, {});
 }
 
 }  // namespace twopass

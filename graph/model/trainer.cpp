@@ -143,6 +143,11 @@ Trainer::Losses Trainer::losses(const Tensors& outputs, const Batch& batch) cons
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     Tensor each = per_sample(losses_[k], batch.targets[k], outputs[k]);
     if (batch.weights.defined()) {
+      if (each.rank() == 0)
+        throw Error(
+            fmt::format("loss \"{}\" gives one number for all rows, so sample_weight cannot weigh them: give one for "
+                        "each row",
+                        losses_[k].name()));
       Tensor spread = batch.weights;
       while (spread.rank() < each.rank()) spread = expand_dims(spread, -1);
       each = each * spread;

@@ -72,9 +72,18 @@ Tensors Model::predict_all(const TensorList& inputs, std::int64_t batch_size) {
   check_batch_size(batch_size, "predict");
   ModelBody& own = body();
   const RecordingScope off(false);
-  if (LiftScope::active()) return own.call(inputs.ordered(own.graph.input_names, "input"), {});  // a part of a plan
+  const Precision wanted = own.compiled ? own.compiled->precision : Precision::single;
+  if (LiftScope::active()) {  // a part of a plan, of whose precision it must be
+    if (wanted != products_precision())
+      throw Error(
+          fmt::format("predict: model \"{}\" multiplies in {} but the plan in {}: make the plan in a "
+                      "PrecisionScope of the model's, or call predict outside",
+                      name(), wanted == Precision::bf16 ? "bf16" : "f32",
+                      products_precision() == Precision::bf16 ? "bf16" : "f32"));
+    return own.call(inputs.ordered(own.graph.input_names, "input"), {});
+  }
   const Rows rows = own.input_rows(inputs);
-  const PrecisionScope precision(own.compiled ? own.compiled->precision : Precision::single);
+  const PrecisionScope precision(wanted);
   std::vector<Tensors> parts(own.outputs.size());
   const auto call = [&](const Tensors& tensors) { return own.call(tensors, {}); };
   Batches batches({&rows}, batch_size);

@@ -120,6 +120,11 @@ void Plan::Body::bind_parameters() {
     const Value& value = machine.program().values[id];
     held.push_back(value.parameter.tensor());
     const Tensor& now = held.back();
+    if (recording() && now.recorded() && !now.node().is(Node::kLeaf))
+      throw Error(
+          fmt::format("parameter \"{}\" of a plan is recorded as something else's result, but no derivative passes "
+                      "through a plan's run: take it in the plan's function",
+                      value.name));
     if (now.symbolic() || now.dtype() != value.spec.dtype)
       throw Error(fmt::format("parameter \"{}\" of a plan is {}{} where it was planned for {}", value.name,
                               now.symbolic() ? "a symbol of " : "", name_of(now.dtype()), name_of(value.spec.dtype)));
