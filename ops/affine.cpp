@@ -135,6 +135,10 @@ const TypedOp<NoArgs>& affine_op(const char* name, const char* doc, const Exampl
       .work = affine_work,
       .scratch = affine_scratch,
       .absorb = kActivation == FusedActivation::linear ? affine_absorb : nullptr,
+      .note = [](const NoArgs&, const Specs& in) -> std::string {
+        const Shape &x = in.shape(0), &w = in.shape(1);
+        return x.rank() < 2 ? "" : product_note({}, x, w, in.dtype(0));
+      },
       .branches = kActivation == FusedActivation::relu ? branches::of_relu<NoArgs> : nullptr,
       .keeps = Keep::first | Keep::second | (kActivation == FusedActivation::linear ? Keep::none : Keep::output),
       .gradient = affine_gradient<kActivation>,

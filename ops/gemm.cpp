@@ -228,6 +228,10 @@ bool turns_product(bool transpose_a, bool transpose_b, std::int64_t m, std::int6
          turns_some(Product<float>{transpose_a, transpose_b, m, n, k, nullptr, m, nullptr, n, nullptr, n, {}});
 }
 
+bool halves_product(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return m * n * k != 0 && in_halves(products_precision(), m, n, k);
+}
+
 std::int64_t gemm_scratch(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
                           DType dtype, bool added) {
   if (m == 0 || n == 0 || k == 0) return 0;

@@ -59,6 +59,9 @@ bool turns_product(bool transpose_a, bool transpose_b, std::int64_t m, std::int6
 std::int64_t gemm_scratch(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
                           DType dtype, bool added);
 
+/// Whether a product of f32 is computed in bf16 here: in its precision, and large enough to convert for.
+bool halves_product(std::int64_t m, std::int64_t n, std::int64_t k);
+
 /// What computes products, such as "oneDNN 2.6.3 (AVX2), and panels in registers, …".
 std::string products_library();
 

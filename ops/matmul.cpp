@@ -117,8 +117,9 @@ std::string product_note(const MatmulArgs& args, const Shape& a, const Shape& b,
   const Shape c = product_shape(args, a, b);
   if (c.open() || a.open() || c.elements() == 0) return {};
   const std::int64_t batch = leading(c).elements(), rows = one_product(args, batch, b) ? batch * c[-2] : c[-2];
-  return turns_product(args.transpose_a, args.transpose_b, rows, c[-1], a[args.transpose_a ? -2 : -1], dtype) ? "turned"
-                                                                                                              : "";
+  const std::int64_t k = a[args.transpose_a ? -2 : -1];
+  if (dtype == f32 && halves_product(rows, c[-1], k)) return "in bf16";
+  return turns_product(args.transpose_a, args.transpose_b, rows, c[-1], k, dtype) ? "turned" : "";
 }
 
 std::int64_t product_scratch(const MatmulArgs& args, const Shape& a, const Shape& b, DType dtype, bool added) {

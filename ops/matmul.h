@@ -31,7 +31,7 @@ Shape product_shape(const MatmulArgs& args, const Shape& a, const Shape& b);
 double product_work(const MatmulArgs& args, const Shape& a, const Shape& b);
 /// Bytes that it takes while it runs; `added`: whether it may be added to what lies in its output's memory.
 std::int64_t product_scratch(const MatmulArgs& args, const Shape& a, const Shape& b, DType dtype, bool added);
-/// "turned", where it is computed as its transpose.
+/// "turned", where it is computed as its transpose, or "in bf16".
 std::string product_note(const MatmulArgs& args, const Shape& a, const Shape& b, DType dtype);
 
 /// What becomes of a product: activation(add + (scale ab + bias)), without what is null.

@@ -312,3 +312,9 @@ TEST_CASE("the record behind a tensor shows variables by name, kept constants an
   CHECK(parsed.has("weights\\n(2, 3) f32"));
   CHECK(parsed.has("exp"));
 }
+
+TEST_CASE("a graph that would take Graphviz many minutes is refused as a picture") {
+  std::string dot = "digraph large {\n";
+  for (int node = 0; node <= 6000; ++node) dot += "n" + std::to_string(node) + "\n";
+  CHECK_THROWS_WITH_AS(render(dot + "}", "large.svg"), doctest::Contains("a graph of 6001 nodes"), Error);
+}

@@ -93,12 +93,21 @@ TEST_CASE("a plan tells before it runs what memory a run takes, that of its kern
   threads::set_count(threads_before);
 }
 
-TEST_CASE("what products convert to bf16 is part of it") {
+TEST_CASE("what products convert to bf16 is part of it, and the text says which do") {
   if (!bf16_available()) return;
   const PrecisionScope scope(Precision::bf16);
   const Figures product = figures([](const Tensors& in) -> Tensors { return {matmul(in[0], in[1])}; },
                                   {drawn({512, 1024}), drawn({1024, 256})});
   check_told("bf16", product);
+  const Tensor x = drawn({512, 256}), w = drawn({256, 512}), few = drawn({256, 1});
+  const std::string text = plan(
+                               [&](const Tensors& in) -> Tensors {
+                                 return {relu(matmul(in[0], w)), matmul(in[0], few)};
+                               },
+                               {x})
+                               .text();
+  CHECK_MESSAGE(text.find("in bf16") != std::string::npos, text);
+  CHECK_MESSAGE(text.find("in bf16") == text.rfind("in bf16"), text);  // the other is too small to gain
   CHECK(product.kernels >= 2 * (512 * 1024 + 1024 * 256));
 }
 

@@ -35,6 +35,8 @@ GVC_t* context() {
   return context;
 }
 
+constexpr int kMostNodes = 6000;
+
 // With all care, both passes of a hundred residual blocks take minutes: edges over hundreds of ranks cost a node each.
 void hurry_if_large(Agraph_t* graph) {
   if (agnnodes(graph) <= 1000) return;
@@ -62,6 +64,11 @@ void render(std::string_view dot, std::string_view path) {
   agseterrf(remember_complaint);
   const std::unique_ptr<Agraph_t, CloseGraph> graph(agmemread(std::string(dot).c_str()), CloseGraph{context()});
   if (!graph) throw Error(fmt::format("render: this is no DOT text: {}", complaint));
+  if (const int nodes = agnnodes(graph.get()); nodes > kMostNodes)
+    throw Error(
+        fmt::format("render: a graph of {} nodes takes Graphviz many minutes, from {} on: write a .dot file, or draw a "
+                    "level that has fewer (layer)",
+                    nodes, kMostNodes));
   hurry_if_large(graph.get());
   if (gvLayout(context(), graph.get(), "dot") != 0)
     throw Error(fmt::format("render: Graphviz can't lay it out: {}", complaint));

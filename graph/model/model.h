@@ -174,7 +174,8 @@ class Model : public LayerHandle {
 /// and outputs have the model's names unless the options say others.
 Plan plan(const Model& model, const TensorList& inputs, const PlanOptions& options = {});
 
-/// The model of a file that `save` wrote; it predicts the same bits.
+/// The model of a file that `save` wrote; it predicts the same bits, in f32 until it is compiled for bf16. The state of
+/// the optimizer is not part of the file.
 Model load(std::string_view path);
 
 }  // namespace twopass
