@@ -133,10 +133,27 @@ Tensor Parameter::value() const {
 
 void Parameter::set(const Tensor& value) const { set_all({*this}, {value}); }
 
-void Parameter::set_all(const Parameters& parameters, const Tensors& values) {
-  Tensors leaves;
+namespace {
+
+// What a check in f64 made of a state that it reads in f64, in the state's own dtype.
+Tensor as_held(const Tensor& value, DType dtype, std::uint64_t parameter) {
+  if (view.lifting || !value.defined() || value.symbolic() || value.dtype() == dtype || !is_floating(value.dtype()) ||
+      !is_floating(dtype))
+    return value;
+  for (std::size_t k = substituted.size(); k-- > view.substitutions;)
+    if (substituted[k].first == parameter && substituted[k].second.dtype() == value.dtype())
+      return dispatch_floating(value.dtype(),
+                               [&]<typename T>() { return from_values(value.values<T>(), value.shape(), dtype); });
+  return value;
+}
+
+}  // namespace
+
+void Parameter::set_all(const Parameters& parameters, const Tensors& given) {
+  Tensors values, leaves;
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     Cell& own = parameters[k].cell();
+    values.push_back(as_held(given[k], own.dtype, own.id));
     own.check(values[k], view.lifting != nullptr);
     if (view.sandbox) view.sandbox->of(parameters[k], "set");
     leaves.push_back(view.lifting ? view.lifting->leaf_for(values[k], parameters[k], own.trainable)

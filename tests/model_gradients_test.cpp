@@ -10,6 +10,7 @@
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
+#include <twopass/optim/initializer.h>
 
 #include <string>
 #include <vector>
@@ -144,4 +145,36 @@ TEST_CASE("small models are checked whole, large ones in part") {
   };
   CHECK(notes(30).find("not every derivative was tried") == std::string::npos);
   CHECK(notes(3000).find("not every derivative was tried") != std::string::npos);
+}
+
+namespace {
+
+struct Moving : Layer {
+  Parameter average;
+  void build(const Shapes& inputs) override { average = add_state("average", {inputs[0].back()}, zeros_initializer()); }
+  Tensors call(const Tensors& inputs, const CallContext&) override {
+    const Tensor now = mean(inputs[0], 0);
+    average.set(average.tensor() * 0.9 + now * 0.1);
+    return {inputs[0] - now};
+  }
+  std::string type() const override { return "Moving"; }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a layer that moves a state, in no dtype of its own choice, is checked in f64, and a mistake before it found") {
+  for (const double factor : {1.0, 1.01}) {
+    const auto scaled = custom_gradient(
+        [](const Tensors& in) { return in[0] * 2.0; },
+        [factor](const Tensors&, const Tensor&, const Tensor& g) { return Tensors{g * (2.0 * factor)}; });
+    const Tensor x = input({3}, "x");
+    const LayerHandle moving = layer<Moving>();
+    Model model(x, Dense(2)(moving(Lambda([scaled](const Tensor& t) { return scaled({t}); })(Dense(4)(x)))));
+    model.compile({.loss = mean_squared_error()});
+    const GradcheckReport report = model.check_gradients(drawn({6, 3}, 21), drawn({6, 2}, 22));
+    CAPTURE(report);
+    CHECK(report.ok() == (factor == 1));
+    CHECK(report.text().find("f32") == std::string::npos);
+  }
 }
