@@ -177,6 +177,78 @@ TEST_CASE("a rule of one's own that reads values runs eagerly within the plan of
   CHECK(std::equal(trained.begin(), trained.begin() + 4, trained.begin() + 4));
 }
 
+TEST_CASE("what a rule reads from a parameter is what the plan has set it to, in derivatives of the second order too") {
+  const Parameter w(tensor(2.0f), "w");
+  const FunctionOfTensors f = custom_gradient(
+      [&](const Tensors& in) { return in[0] * in[0] * w.value(); },
+      [&](const Tensors& in, const Tensor&, const Tensor& g) -> Tensors { return {g * 2.0 * in[0] * w.tensor()}; });
+  const auto looking = [&](const Tensors& in) { return in[0].item<double>() > 0 ? f({in[0]}) : in[0]; };
+  const auto step = [&](const Tensors& in, double between) -> Tensors {
+    w.set(w.tensor() * 10.0);
+    const Tensor y = eagerly(looking, in);
+    if (between != 1) w.set(w.tensor() * between);
+    const Tensor dx = gradients(y, {in[0]}, {.record = true})[0];
+    if (between != 1) return {y, dx};
+    const Tensors second = gradients(dx, {in[0], w.tensor()});
+    return {y, dx, second[0], second[1]};
+  };
+  const Plan second = plan([&](const Tensors& in) { return step(in, 1); }, {tensor(1.0f)});
+  for (const double held : {2.0, 20.0}) {  // y = x² 10w, dx = 2x 10w
+    const Tensors found = second({tensor(3.0f)});
+    CHECK(found[0].item<double>() == 9 * 10 * held);
+    CHECK(found[1].item<double>() == 6 * 10 * held);
+    CHECK(found[2].item<double>() == 2 * 10 * held);
+    CHECK(found[3].item<double>() == 6);
+  }
+  w.set(tensor(2.0f));
+  const Plan later = plan([&](const Tensors& in) { return step(in, 3); }, {tensor(1.0f)});
+  for (const double held : {2.0, 60.0}) {  // the rule is asked when w has been set again: dx = 2x 30w
+    const Tensors found = later({tensor(3.0f)});
+    CHECK(found[0].item<double>() == 9 * 10 * held);
+    CHECK(found[1].item<double>() == 6 * 30 * held);
+  }
+  const auto both = [&](const Tensors& in) -> Tensors {
+    const Tensor dx = step(in, 3)[1];
+    return {gradients(dx, {w.tensor()})[0]};
+  };
+  CHECK_THROWS_WITH_AS(plan(both, {tensor(1.0f)}), Contains("parameter \"w\", which was set since"), Error);
+}
+
+TEST_CASE("a checkpoint within a function that runs eagerly computes again with the states of then") {
+  const Parameter c(tensor(0.0f), "c");
+  c.set_trainable(false);
+  const auto looking = [&](const Tensors& in) {
+    c.set(c.value() + 1.0);
+    (void)in[0].item<double>();
+    return checkpoint([&](const Tensor& x) { return x * x * c.value(); }, in[0]);
+  };
+  const Plan step = plan(
+      [&](const Tensors& in) -> Tensors {
+        const Tensor y = eagerly(looking, in);
+        return {y, backward(y)[in[0]]};
+      },
+      {tensor(1.0f)});
+  for (int k = 1; k <= 3; ++k) {
+    const Tensors found = step({tensor(3.0f)});
+    CHECK(found[0].item<double>() == 9 * k);
+    CHECK(found[1].item<double>() == 6 * k);
+  }
+}
+
+TEST_CASE("a rule that sets a parameter is refused where its function runs eagerly within a plan") {
+  const Parameter count(tensor(0.0f), "count");
+  const FunctionOfTensors f = custom_gradient([](const Tensors& in) { return in[0] * 2.0; },
+                                              [&](const Tensors&, const Tensor&, const Tensor& g) -> Tensors {
+                                                count.set(count.value() + 1.0);
+                                                return {g * 2.0};
+                                              });
+  const auto looking = [&](const Tensors& in) { return in[0].item<double>() > 0 ? f({in[0]}) : in[0]; };
+  const auto step = [&](const Tensors& in) -> Tensors { return {backward(eagerly(looking, in))[in[0]]}; };
+  CHECK_THROWS_WITH_AS(plan(step, {tensor(1.0f)}), Contains("parameter \"count\" is set by what differentiates"),
+                       Error);
+  CHECK(count.value().item<double>() == 0);
+}
+
 TEST_CASE("a rule for tangents that reads values runs eagerly within a plan") {
   const TangentRule halved_where_large = [](const Tensors&, const Tensor&, const Tensors& t) {
     return max(abs(t[0])).item<double>() > 1 ? t[0] : t[0] * 2.0;

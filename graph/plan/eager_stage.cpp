@@ -1,11 +1,14 @@
 #include <twopass/graph/plan/eager_stage.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <tuple>
 #include <utility>
 
 #include <twopass/core/error.h>
+#include <twopass/core/parameter_reads.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/creation.h>
@@ -21,10 +24,12 @@ struct Part {
 };
 
 // The call that differentiates the results `seeded` of a stage for some of its leaves. Its inputs are that stage's
-// call, that stage's leaves, which its kernel does not read, and the gradients of the results.
+// call, that stage's leaves, which its kernel does not read, the gradients of the results, and the parameters that
+// gradient rules read.
 struct EagerGradient {
   EagerStagePointer of, stage;
   std::vector<std::size_t> seeded, wanted;
+  Parameters parameters;
   std::size_t seeds_from = 0;  // among the inputs
   static constexpr std::tuple<> fields{};
 };
@@ -105,11 +110,23 @@ Tensor gradient_of(const Gradients& found, const Tensor& leaf) {
   return parameter.defined() ? found[parameter] : found[leaf];
 }
 
+// A rule may catch the error.
+void check_rules(const ParameterSandbox& sandbox) {
+  if (!sandbox.refused().empty()) throw Error("what differentiates it: " + sandbox.refused());
+  for (const ParameterSandbox::Held& each : sandbox.held())
+    if (each.set)
+      throw Error(
+          fmt::format("parameter \"{}\" is set by what differentiates a function that runs eagerly within a plan",
+                      each.parameter.name()));
+}
+
 void fill(EagerStage& stage, EagerStage& of, const Tensors& seeds, const std::vector<std::size_t>& wanted,
-          const Gradients& found) {
+          const Gradients& found, const ParameterSandbox& sandbox) {
+  check_rules(sandbox);
   stage.start = of.start;
   stage.leaves = of.leaves;
   stage.leaves.insert(stage.leaves.end(), seeds.begin(), seeds.end());
+  for (const ParameterSandbox::Held& each : sandbox.held()) stage.leaves.push_back(each.leaf);
   stage.results.clear();
   for (const std::size_t k : wanted) stage.results.push_back(gradient_of(found, of.leaves[k]));
 }
@@ -117,11 +134,15 @@ void fill(EagerStage& stage, EagerStage& of, const Tensors& seeds, const std::ve
 void gradient_forward(const EagerGradient& gradient, Inputs in, Output out) {
   EagerStage &of = *gradient.of, &stage = *gradient.stage;
   if (of.results.empty()) throw Error("its function has not run in this run of the plan");
-  Tensors seeds;
-  for (std::size_t k = 1; k < in.size(); ++k) seeds.push_back(stage.asked ? variable(copied(in[k])) : copied(in[k]));
+  Tensors seeds, values;
+  std::size_t next = 1;
+  for (; next <= gradient.seeded.size(); ++next)
+    seeds.push_back(stage.asked ? variable(copied(in[next])) : copied(in[next]));
+  for (; next < in.size(); ++next) values.push_back(copied(in[next]));
   const bool last = --of.open == 0;
+  const ParameterSandbox sandbox(gradient.parameters, values);
   const Gradients found = differentiated(of, gradient.seeded, seeds, stage.asked, last);
-  fill(stage, of, seeds, gradient.wanted, found);
+  fill(stage, of, seeds, gradient.wanted, found, sandbox);
   if (last) of.leaves.clear();
   finish_stage(stage, out);
 }
@@ -145,13 +166,60 @@ void try_out(EagerStage& stage) {
   if (stage.reached.empty()) stage.reached = reached_in(stage);
 }
 
+Tensors ones_for(const EagerStage& of, const std::vector<std::size_t>& seeded) {
+  Tensors ones;
+  for (const std::size_t k : seeded) ones.push_back(variable(full(of.specs[k].shape, 1, of.specs[k].dtype)));
+  return ones;
+}
+
+// What they hold outside of the plan.
+Tensors values_outside(const Parameters& parameters) {
+  const ParameterSandbox none_set;
+  Tensors values;
+  for (const Parameter& each : parameters) values.push_back(each.value());
+  return values;
+}
+
 std::function<void(EagerStage&)> attempt_of(const EagerGradient& gradient) {
-  return [of = gradient.of, seeded = gradient.seeded, wanted = gradient.wanted](EagerStage& own) {
+  return [of = gradient.of, seeded = gradient.seeded, wanted = gradient.wanted,
+          parameters = gradient.parameters](EagerStage& own) {
     try_out(*of);
-    Tensors ones;
-    for (const std::size_t k : seeded) ones.push_back(variable(full(of->specs[k].shape, 1, of->specs[k].dtype)));
-    fill(own, *of, ones, wanted, differentiated(*of, seeded, ones, true, false));
+    const Tensors ones = ones_for(*of, seeded);
+    const ParameterSandbox sandbox(parameters, values_outside(parameters));
+    const Gradients found = differentiated(*of, seeded, ones, true, false);
+    fill(own, *of, ones, wanted, found, sandbox);
   };
+}
+
+// The parameters that gradient rules read when the stage is differentiated, which was tried; these have the values
+// that they have then, not those from before the run.
+Parameters read_by_rules(EagerStage& of, const std::vector<std::size_t>& seeded) {
+  const ParameterSandbox sandbox;
+  differentiated(of, seeded, ones_for(of, seeded), false, false);
+  check_rules(sandbox);
+  Parameters parameters;
+  for (const ParameterSandbox::Held& each : sandbox.held()) parameters.push_back(each.parameter);
+  return parameters;
+}
+
+bool of_one_parameter(const Node& a, const Node& b) {
+  const LeafArguments *const one = a.leaf(), *const other = b.leaf();
+  return one && other && one->parameter != 0 && one->parameter == other->parameter;
+}
+
+// The number of the leaf whose gradient that of leaf k is part of: a parameter may be read by the function, and again
+// by its gradient rule.
+std::size_t first_of(const EagerStage& stage, const Call& call, std::size_t k) {
+  const Tensors& leaves = stage.leaves;
+  for (std::size_t j = 0; j < k; ++j) {
+    if (!of_one_parameter(leaves[j].node(), leaves[k].node())) continue;
+    if (&call.input(stage.first + j).node() == &call.input(stage.first + k).node()) return j;
+    throw Error(
+        fmt::format("the gradient rule of a function that runs eagerly within a plan has a derivative for "
+                    "parameter \"{}\", which was set since the function ran",
+                    leaves[k].node().leaf()->name));
+  }
+  return k;
 }
 
 }  // namespace
@@ -169,12 +237,11 @@ std::vector<std::vector<bool>> reached_in(const EagerStage& stage) {
     if (!y.recorded()) continue;
     for (const Node* node : nodes_behind({y}, stage.start)) {
       if (!node->is(Node::kRecorded)) continue;
-      const LeafArguments* const leaf = node->leaf();
-      const auto own = std::find_if(stage.leaves.begin(), stage.leaves.end(), [&](const Tensor& each) {
-        if (&each.node() == node) return true;
-        const LeafArguments* const other = each.node().leaf();
-        return leaf && other && leaf->parameter != 0 && other->parameter == leaf->parameter;
-      });
+      auto own = std::find_if(stage.leaves.begin(), stage.leaves.end(),
+                              [&](const Tensor& each) { return &each.node() == node; });
+      if (own == stage.leaves.end())
+        own = std::find_if(stage.leaves.begin(), stage.leaves.end(),
+                           [&](const Tensor& each) { return of_one_parameter(each.node(), *node); });
       if (own != stage.leaves.end())
         reached[static_cast<std::size_t>(own - stage.leaves.begin())] = true;
       else if (node->number <= stage.start)
@@ -214,19 +281,25 @@ Tensors stage_gradients(const EagerStagePointer& stage, const Call& call, const 
   stage->asked = true;
   const Seeds seeds = seeds_in(g, stage);
   Tensors all(call.size()), inputs{call.output()};
-  EagerGradient gradient{.of = stage, .stage = std::make_shared<EagerStage>(), .seeded = {}, .wanted = {}};
-  for (const auto& [result, seed] : seeds) gradient.seeded.push_back(result);
+  EagerGradient gradient{
+      .of = stage, .stage = std::make_shared<EagerStage>(), .seeded = {}, .wanted = {}, .parameters = {}};
+  std::vector<bool> reached(stage->leaves.size(), false);
+  for (const auto& [result, seed] : seeds) {
+    gradient.seeded.push_back(result);
+    for (std::size_t k = 0; k < reached.size(); ++k)
+      if (stage->reached[result][k]) reached[first_of(*stage, call, k)] = true;
+  }
   for (std::size_t k = 0; k < stage->leaves.size(); ++k) {
     inputs.push_back(call.input(stage->first + k));
-    const bool reached =
-        std::any_of(seeds.begin(), seeds.end(), [&](const auto& seed) { return bool(stage->reached[seed.first][k]); });
-    if (!reached || !call.wants(stage->first + k)) continue;
+    if (!reached[k] || !call.wants(stage->first + k)) continue;
     gradient.wanted.push_back(k);
     gradient.stage->specs.push_back({call.shape(stage->first + k), call.dtype(stage->first + k)});
   }
   if (gradient.wanted.empty()) return all;
   gradient.seeds_from = inputs.size();
   for (const auto& [result, seed] : seeds) inputs.push_back(seed);
+  gradient.parameters = read_by_rules(*stage, gradient.seeded);
+  for (const Parameter& each : gradient.parameters) inputs.push_back(each.tensor());
   gradient.stage->first = 1;
   gradient.stage->attempt = attempt_of(gradient);
   const std::vector<std::size_t> wanted = gradient.wanted;

@@ -14,8 +14,10 @@ namespace twopass {
 /// While it is traced f is run once on ones and zeros (what it changes beside parameters sees that run too; these
 /// don't). What it gives, and the parameters that it reads and sets, are then those of every run: the plan refuses a
 /// run in which there are others, and, where derivatives of it are asked for, one whose outputs depend on others of
-/// them and of the inputs. Refused are functions that depend on recorded tensors beside their inputs and parameters,
-/// that train a model, or have several outputs and a derivative in forward mode.
+/// them and of the inputs. So with the gradient rules of f's ops: what they read from parameters is what these hold in
+/// the plan when the gradient is asked for. Refused are functions that depend on recorded tensors beside their inputs
+/// and parameters, that train a model, or have several outputs and a derivative in forward mode, and rules that set
+/// parameters.
 ///
 /// What f gives has the bits that it has without a plan, and so has its gradient. Where f and other calls use one
 /// tensor, its gradient is a sum whose terms are the same but added in another order, those of f first among
