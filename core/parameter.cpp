@@ -269,6 +269,14 @@ void LiftedSets::undo() const {
     scope.of(scope.replaced_.back().parameter) = scope.replaced_.back();
 }
 
+void LiftedSets::put(const Parameter& parameter, const Tensor& tensor) const {
+  LiftScope& scope = *view.lifting;
+  LiftScope::Lifted& lifted = scope.of(parameter);
+  scope.replaced_.push_back(lifted);
+  lifted.now = tensor;
+  lifted.value = {};
+}
+
 Substitution::Substitution(const Parameters& parameters, const Tensors& tensors) : before_(substituted.size()) {
   if (parameters.size() != tensors.size())
     throw Error(fmt::format("{} parameters cannot be given {} tensors", parameters.size(), tensors.size()));
@@ -287,7 +295,35 @@ void ParameterReads::note(const Parameter& parameter, const Tensor& given, std::
       continue;
     scope->parameters_.push_back(parameter);
     scope->tensors_.push_back(given);
+    scope->substituted_.push_back(number != kNotSubstituted);
   }
+}
+
+EarlierReads::EarlierReads(const ParameterReads& reads) {
+  for (std::size_t k = 0; k < reads.parameters_.size(); ++k) {
+    (reads.substituted_[k] ? substituted_ : parameters_).push_back(reads.parameters_[k]);
+    (reads.substituted_[k] ? in_their_place_ : tensors_).push_back(reads.tensors_[k]);
+  }
+}
+
+EarlierReads::Again::Again(const EarlierReads& reads) : before_(view) {
+  if (view.lifting) {
+    lifted_.emplace();
+    for (std::size_t k = 0; k < reads.parameters_.size(); ++k) lifted_->put(reads.parameters_[k], reads.tensors_[k]);
+    view.reads = nullptr;
+    view.substitutions = substituted.size();
+  } else {
+    sandbox_.emplace();
+    for (std::size_t k = 0; k < reads.parameters_.size(); ++k) sandbox_->take(reads.parameters_[k], reads.tensors_[k]);
+  }
+  substitution_.emplace(reads.substituted_, reads.in_their_place_);
+}
+
+EarlierReads::Again::~Again() {
+  substitution_.reset();
+  if (lifted_) lifted_->undo();
+  sandbox_.reset();
+  view = before_;
 }
 
 ParameterSandbox::ParameterSandbox() : closed_(false), before_(view) {

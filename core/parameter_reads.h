@@ -1,6 +1,7 @@
 // What a function does with parameters: which it reads, and which it sets.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <twopass/core/parameter.h>
@@ -21,9 +22,11 @@ class ParameterReads {
 
  private:
   friend class Parameter;
+  friend class EarlierReads;
   static void note(const Parameter& parameter, const Tensor& given, std::size_t substituted);
   Parameters parameters_;
   Tensors tensors_;
+  std::vector<bool> substituted_;  // which of them a Substitution gave
   std::size_t substitutions_;
   ParameterReads* before_;
 };
@@ -51,6 +54,8 @@ class ParameterSandbox {
   const std::vector<Held>& held() const { return held_; }
   /// Makes it one of them.
   void take(const Parameter& parameter) { of(parameter, "read"); }
+  /// Makes it one of them that begins with this.
+  void take(const Parameter& parameter, const Tensor& leaf) { held_.push_back({parameter, leaf, leaf}); }
   /// What was refused last, for those who catch errors; empty where nothing was.
   const std::string& refused() const { return refused_; }
 
@@ -68,9 +73,36 @@ class LiftedSets {
  public:
   LiftedSets();
   void undo() const;
+  /// What reads give until `undo`.
+  void put(const Parameter& parameter, const Tensor& tensor) const;
 
  private:
   std::size_t before_;
+};
+
+/// What a function read, noted to run it again: parameters and what the first read of each gave.
+class EarlierReads {
+ public:
+  explicit EarlierReads(const ParameterReads& reads);
+
+  /// While it lives, this thread's reads begin with those, and what is set is read in here alone.
+  class Again {
+   public:
+    explicit Again(const EarlierReads& reads);
+    ~Again();
+    Again(const Again&) = delete;
+    Again& operator=(const Again&) = delete;
+
+   private:
+    ParameterView before_;
+    std::optional<LiftedSets> lifted_;
+    std::optional<ParameterSandbox> sandbox_;
+    std::optional<Substitution> substitution_;
+  };
+
+ private:
+  Parameters parameters_, substituted_;
+  Tensors tensors_, in_their_place_;
 };
 
 /// x without a derivative, for detach: in a LiftScope a leaf that stands for it.

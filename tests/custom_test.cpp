@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
+#include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/custom.h>
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/autodiff/transforms.h>
@@ -13,9 +14,11 @@
 #include <twopass/ops/trigonometric.h>
 
 #include <cmath>
+#include <functional>
 
 using namespace twopass;
 using doctest::Approx;
+using doctest::Contains;
 
 namespace {
 
@@ -143,4 +146,65 @@ TEST_CASE("of several outputs a tangent that is undefined is zero, and another n
   };
   CHECK(tangent_of(second_alone).item<double>() == 6);
   CHECK_THROWS_WITH_AS(tangent_of(none), doctest::Contains("the rule gave 0 tangents for 2 outputs"), Error);
+}
+
+TEST_CASE("a checkpoint of a function that moves a state computes again with the state that it moved it to, once") {
+  const Parameter c(tensor(0.0f), "c"), w(tensor(2.0f), "w");
+  c.set_trainable(false);
+  const auto by_tensor = [&](const Tensor& x) {
+    c.set(c.tensor() + 1.0);
+    return x * x * w * c.tensor();
+  };
+  const auto by_value = [&](const Tensor& x) {
+    c.set(c.value() + 1.0);
+    return x * x * w * c.value();
+  };
+  for (const auto& f :
+       {std::function<Tensor(const Tensor&)>(by_tensor), std::function<Tensor(const Tensor&)>(by_value)}) {
+    const auto step = [&](const Tensors& in) -> Tensors {
+      const Tensor y = checkpoint(f, in[0]);
+      const Gradients found = backward(y);
+      return {y, found[in[0]], found[w]};
+    };
+    const Plan planned = plan(step, {tensor(1.0f)});
+    for (const bool as_plan : {false, true}) {
+      c.set(tensor(0.0f));
+      for (int k = 1; k <= 3; ++k) {
+        const Tensors found = as_plan ? planned({tensor(3.0f)}) : step({variable(tensor(3.0f))});
+        CHECK(found[0].item<double>() == 18 * k);
+        CHECK(found[1].item<double>() == 12 * k);
+        CHECK(found[2].item<double>() == 9 * k);
+        CHECK(c.value().item<double>() == k);
+      }
+    }
+  }
+}
+
+TEST_CASE("a checkpoint computes again with the values of then, whatever was set since") {
+  const Parameter w(tensor(2.0f), "w");
+  const auto step = [&](const Tensors& in) -> Tensors {
+    const Tensor y = checkpoint([&](const Tensor& x) { return x * x * w.value() * w.tensor(); }, in[0]);
+    w.set(w.tensor() * 10.0);
+    const Gradients found = backward(y);
+    return {found[in[0]], found[w]};
+  };
+  const Plan planned = plan(step, {tensor(1.0f)});
+  for (const bool as_plan : {false, true}) {
+    w.set(tensor(2.0f));
+    const Tensors found = as_plan ? planned({tensor(3.0f)}) : step({variable(tensor(3.0f))});
+    CHECK(found[0].item<double>() == 24);
+    CHECK(found[1].item<double>() == 18);
+    CHECK(w.value().item<double>() == 20);
+  }
+}
+
+TEST_CASE("a checkpoint of a function that sets what it is differentiated for is refused") {
+  const Parameter w(tensor(2.0f), "w");
+  const auto f = [&](const Tensor& x) {
+    w.set(w.value() + 1.0);
+    return x * w;
+  };
+  const Tensor y = checkpoint(f, variable(tensor(3.0f)));
+  CHECK_THROWS_WITH_AS(backward(y), Contains("checkpoint: parameter \"w\" is trainable and the function sets it"),
+                       Error);
 }

@@ -114,8 +114,7 @@ struct Checkpoint {
   FunctionOfTensors f;
   bool planned;
   std::size_t inputs;
-  Parameters parameters;
-  Tensors values;  // what reading each of the parameters gave
+  std::optional<EarlierReads> reads;
   std::shared_ptr<Tensor> computed;
   static constexpr std::tuple<> fields{};
   std::size_t first() const { return planned ? 1 : 0; }
@@ -147,6 +146,17 @@ Tensor point(const Tensor& x, bool record) {
   return record && x.recorded() ? identity(x) : variable(detach(x));
 }
 
+// The recorded tensors that y was computed from and that were there before `start`, or are leaves; none of `but`.
+Tensors caught(const Tensor& y, std::uint64_t start, const Tensors& but) {
+  Tensors found;
+  for (Node* node : nodes_behind({y}, start)) {
+    const bool outside = node->number <= start || node->is(Node::kLeaf);
+    const bool own = std::any_of(but.begin(), but.end(), [&](const Tensor& x) { return &x.node() == node; });
+    if (outside && !own && node->is(Node::kRecorded)) found.emplace_back(node);
+  }
+  return found;
+}
+
 // f computed again: what it is differentiated for, f's inputs and what it used beside them, and what it gives. In a
 // plan it waits for g.
 struct Again {
@@ -164,8 +174,15 @@ Again again(const Checkpoint& checkpoint, const Call& call, const Tensor& g, boo
     }
     result.of.push_back(x);
   }
-  const Substitution values(checkpoint.parameters, checkpoint.values);
+  const EarlierReads::Again reads(*checkpoint.reads);
+  const std::uint64_t start = Node::next_number(0);
   result.y = checkpoint.f(points);
+  for (const Tensor& leaf : caught(result.y, start, result.of))
+    if (leaf.node().number > start && Parameter::of(leaf).defined())
+      throw Error(
+          fmt::format("checkpoint: parameter \"{}\" is trainable and the function sets it, so that the gradient "
+                      "of what it is set to would be lost",
+                      Parameter::of(leaf).name()));
   return result;
 }
 
@@ -231,17 +248,6 @@ const TypedOp<Checkpoint>& planned_checkpoint_op() {
 
 bool any(const Tensors& tensors, bool (Tensor::*is)() const) {
   return std::any_of(tensors.begin(), tensors.end(), [&](const Tensor& x) { return (x.*is)(); });
-}
-
-// The recorded tensors that y was computed from and that were there before `start`, or are leaves; none of `but`.
-Tensors caught(const Tensor& y, std::uint64_t start, const Tensors& but) {
-  Tensors found;
-  for (Node* node : nodes_behind({y}, start)) {
-    const bool outside = node->number <= start || node->is(Node::kLeaf);
-    const bool own = std::any_of(but.begin(), but.end(), [&](const Tensor& x) { return &x.node() == node; });
-    if (outside && !own && node->is(Node::kRecorded)) found.emplace_back(node);
-  }
-  return found;
 }
 
 template <typename F>
@@ -353,11 +359,10 @@ Tensor checkpoint(const FunctionOfTensors& f, const Tensors& inputs) {
   const std::uint64_t start = Node::next_number(0);
   Tensors points;
   for (const Tensor& x : inputs) points.push_back(!planned ? point(x, false) : x.recorded() ? identity(x) : x);
-  Checkpoint kept{.f = f, .planned = planned, .inputs = inputs.size(), .parameters = {}, .values = {}, .computed = {}};
+  Checkpoint kept{.f = f, .planned = planned, .inputs = inputs.size(), .reads = {}, .computed = {}};
   const ParameterReads reads;
   const Tensor y = f(points);
-  kept.parameters = reads.parameters();
-  kept.values = reads.tensors();
+  kept.reads.emplace(reads);
   Tensors given;
   if (planned)
     given.push_back(y);

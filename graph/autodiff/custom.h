@@ -47,9 +47,9 @@ FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule, Custo
 
 /// f(inputs), of which the record keeps the inputs alone: the backward pass computes f once more (T. Chen et al.,
 /// "Training deep nets with sublinear memory cost", 2016). Parameters and recorded tensors that f uses beside its
-/// inputs have their gradients too, at the values that they had. f must give the same again. In a plan too: what
-/// f computes again waits for the gradient that asks for it. Other symbols and what is not recorded go straight
-/// through f.
+/// inputs have their gradients too, at the values that they had. f must give the same again: parameters begin with what
+/// they gave f first, and what f sets once more is forgotten. In a plan too: what f computes again waits for the
+/// gradient that asks for it. Other symbols and what is not recorded go straight through f.
 Tensor checkpoint(const FunctionOfTensors& f, const Tensors& inputs);
 /// Of several outputs, all of one dtype; f is computed once more for all of them.
 Tensors checkpoint(const FunctionToTensors& f, const Tensors& inputs);
