@@ -264,9 +264,19 @@ Tensor detached_symbol(const Tensor& x) {
 LiftedSets::LiftedSets() : before_(view.lifting ? view.lifting->replaced_.size() : 0) {}
 
 void LiftedSets::undo() const {
+  if (!view.lifting) return;
   LiftScope& scope = *view.lifting;
   for (; scope.replaced_.size() > before_; scope.replaced_.pop_back())
     scope.of(scope.replaced_.back().parameter) = scope.replaced_.back();
+}
+
+bool LiftedSets::more() const { return view.lifting && view.lifting->replaced_.size() > before_; }
+
+Parameters lifted_and_set() {
+  Parameters all;
+  for (const LiftScope::Lifted& each : view.lifting->lifted())
+    if (&each.now.node() != &each.symbol.node()) all.push_back(each.parameter);
+  return all;
 }
 
 void LiftedSets::put(const Parameter& parameter, const Tensor& tensor) const {

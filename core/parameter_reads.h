@@ -73,6 +73,8 @@ class LiftedSets {
  public:
   LiftedSets();
   void undo() const;
+  /// Whether there were any since.
+  bool more() const;
   /// What reads give until `undo`.
   void put(const Parameter& parameter, const Tensor& tensor) const;
 
@@ -104,6 +106,9 @@ class EarlierReads {
   Parameters parameters_, substituted_;
   Tensors tensors_, in_their_place_;
 };
+
+/// The parameters that hold something else by now, in this thread's LiftScope, than they did before it.
+Parameters lifted_and_set();
 
 /// x without a derivative, for detach: in a LiftScope a leaf that stands for it.
 Tensor detached_symbol(const Tensor& x);

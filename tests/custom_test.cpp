@@ -208,3 +208,79 @@ TEST_CASE("a checkpoint of a function that sets what it is differentiated for is
   CHECK_THROWS_WITH_AS(backward(y), Contains("checkpoint: parameter \"w\" is trainable and the function sets it"),
                        Error);
 }
+
+TEST_CASE("what a custom function reads from a parameter in a plan is what the plan has set it to, and it may set it") {
+  const Parameter w(tensor(2.0f), "w"), count(tensor(0.0f), "count");
+  count.set_trainable(false);
+  const auto scaled = [&](const Tensors& in) {
+    count.set(count.value() + 1.0);
+    return in[0] * w.value();
+  };
+  const FunctionOfTensors one = custom_gradient(
+      scaled, [&](const Tensors&, const Tensor&, const Tensor& g) -> Tensors { return {g * w.value()}; });
+  const FunctionToTensors two = custom_gradient(
+      [&](const Tensors& in) -> Tensors {
+        return {scaled(in), in[0]};
+      },
+      [&](const Tensors&, const Tensors&, const Tensors& g) -> Tensors { return {g[0] * w.value() + g[1]}; });
+  const auto of_one = [&](const Tensors& in) { return one(in); };
+  const auto of_two = [&](const Tensors& in) { return two(in)[0]; };
+  for (const FunctionOfTensors& f : {FunctionOfTensors(of_one), FunctionOfTensors(of_two)}) {
+    const auto step = [&](const Tensors& in) -> Tensors {
+      w.set(w.tensor() * 10.0);
+      const Tensor y = f(in);
+      return {y, backward(y)[in[0]]};
+    };
+    w.set(tensor(2.0f));
+    count.set(tensor(0.0f));
+    const Plan planned = plan(step, {tensor(1.0f)});
+    CHECK(count.value().item<double>() == 0);
+    for (int k = 1; k <= 2; ++k) {
+      const Tensors found = planned({tensor(3.0f)});
+      CHECK(found[0].item<double>() == 6 * std::pow(10.0, k));
+      CHECK(found[1].item<double>() == 2 * std::pow(10.0, k));
+      CHECK(count.value().item<double>() == k);
+    }
+  }
+}
+
+TEST_CASE(
+    "a custom function that tells its shape is refused in a plan what it cannot have: values set before, and sets") {
+  const Parameter w(tensor(2.0f), "w");
+  const GradientRule rule = [](const Tensors&, const Tensor&, const Tensor& g) -> Tensors { return {g}; };
+  const CustomGradientOptions told{.shape = [](const Shapes& shapes) { return shapes[0]; }};
+  const auto reads =
+      custom_gradient([&](const Tensors& in) { return in[0] * (w.value() + in[0].item<double>()); }, rule, told);
+  const auto sets = custom_gradient(
+      [&](const Tensors& in) {
+        w.set(tensor(static_cast<float>(in[0].item<double>())));
+        return in[0];
+      },
+      rule, told);
+  const Tensor x = tensor(3.0f);
+  const Plan before = plan(
+      [&](const Tensors& in) -> Tensors {
+        const Tensor y = reads(in);
+        w.set(w.tensor() * 10.0);
+        return {y};
+      },
+      {x});
+  CHECK(before({x})[0].item<double>() == 15);
+  w.set(tensor(2.0f));
+  const Plan again = plan(
+      [&](const Tensors& in) -> Tensors {
+        return {backward(checkpoint([&](const Tensor& t) { return t * reads({t * w}); }, in[0]))[in[0]]};
+      },
+      {x});
+  CHECK(again({x})[0].item<double>() == 6 * 8 + 3 * 2);
+  const Plan after = plan(
+      [&](const Tensors& in) -> Tensors {
+        w.set(w.tensor() * 10.0);
+        return {reads(in)};
+      },
+      {x});
+  CHECK_THROWS_WITH_AS(after({x}), Contains("its function reads parameter \"w\" after the plan has set it"), Error);
+  const Plan setting = plan([&](const Tensors& in) -> Tensors { return {sets(in)}; }, {x});
+  CHECK_THROWS_WITH_AS(setting({x}), Contains("its function sets parameter \"w\""), Error);
+  CHECK(w.value().item<double>() == 2);
+}

@@ -14,6 +14,7 @@
 #include <twopass/graph/autodiff/forward.h>
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/graph/plan/eager_calls.h>
+#include <twopass/graph/plan/eagerly.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/record.h>
@@ -29,6 +30,7 @@ struct CustomCall {
   OutputShape shape;                 // undefined: what f makes of symbols
   TangentRule tangent;               // undefined: by the gradient
   std::shared_ptr<Tensor> computed;  // the value, where it was computed already; forward takes it
+  Parameters set_before;             // which the plan has set by then
   static constexpr std::tuple<> fields{};
 };
 
@@ -45,6 +47,18 @@ Spec custom_shape(const CustomCall& call, const Specs& in) {
   return {y.shape(), y.dtype()};
 }
 
+// What a function that was told to use none does with parameters sees them as they are outside of the plan.
+void check_parameters(const CustomCall& call, const ParameterSandbox& sandbox) {
+  for (const ParameterSandbox::Held& each : sandbox.held()) {
+    const auto& set = call.set_before;
+    const bool stale = std::find(set.begin(), set.end(), each.parameter) != set.end();
+    if (each.set || stale)
+      throw Error(fmt::format("its function {} parameter \"{}\"{}, which only `eagerly` does within a plan",
+                              each.set ? "sets" : "reads", each.parameter.name(),
+                              each.set ? "" : " after the plan has set it"));
+  }
+}
+
 void custom_forward(const CustomCall& call, Inputs in, Output out) {
   Tensor y;
   if (call.computed) y = std::exchange(*call.computed, Tensor());
@@ -54,7 +68,9 @@ void custom_forward(const CustomCall& call, Inputs in, Output out) {
       given.push_back(uninitialised(view.shape(), view.dtype));
       std::copy_n(view.bytes, given.back().node().bytes(), given.back().node().data);
     }
+    const ParameterSandbox sandbox;
     y = no_record([&] { return call.f(given); });
+    check_parameters(call, sandbox);
     if (y.shape() != out.shape() || y.dtype() != out.dtype)
       throw Error(fmt::format("the function gave {} of shape {} where {} of shape {} was told", name_of(y.dtype()),
                               y.shape().text(), name_of(out.dtype), out.shape().text()));
@@ -104,7 +120,55 @@ const TypedOp<CustomCall>& custom_op() {
   return op;
 }
 
-Tensor apply_custom(CustomCall call, const Tensors& inputs) {
+bool any(const Tensors& tensors, bool (Tensor::*is)() const) {
+  return std::any_of(tensors.begin(), tensors.end(), [&](const Tensor& x) { return (x.*is)(); });
+}
+
+// Whether f reads or sets parameters, as far as it does so on symbols.
+bool uses_parameters(const CustomCall& call, const Tensors& inputs) {
+  if (call.shape) return false;
+  Tensors symbols;
+  for (const Tensor& x : inputs) symbols.push_back(symbol(x.shape(), x.dtype(), "x"));
+  const LiftedSets before;
+  const ParameterReads reads;
+  no_record([&] { return call.f(symbols); });
+  const bool uses = before.more() || !reads.parameters().empty();
+  before.undo();
+  return uses;
+}
+
+// In a plan, with parameters as they are there: what f gives is an input of its own, and the call hands it on.
+CustomCall given_value(const CustomCall& call, Tensors& inputs) {
+  const auto but_last = [](const Tensors& all) { return Tensors(all.begin(), all.end() - 1); };
+  const FunctionOfTensors f = [f = call.f](const Tensors& at) { return no_record([&] { return f(at); }); };
+  Tensors plain;
+  for (const Tensor& x : inputs) plain.push_back(detach(x));
+  inputs.push_back(detach(eagerly(f, plain)));
+  CustomCall found{.f = [](const Tensors& at) { return at.back(); },
+                   .rule =
+                       [rule = call.rule, but_last](const Tensors& at, const Tensor& y, const Tensor& g) {
+                         Tensors all = rule(but_last(at), y, g);
+                         all.push_back(Tensor());
+                         return all;
+                       },
+                   .shape = {},
+                   .tangent = {},
+                   .computed = {},
+                   .set_before = {}};
+  if (call.tangent)
+    found.tangent = [tangent = call.tangent, but_last](const Tensors& at, const Tensor& y, const Tensors& t) {
+      return tangent(but_last(at), y, but_last(t));
+    };
+  return found;
+}
+
+Tensor apply_custom(CustomCall call, Tensors inputs) {
+  if (LiftScope::active() && any(inputs, &Tensor::symbolic)) {
+    if (uses_parameters(call, inputs))
+      call = given_value(call, inputs);
+    else
+      call.set_before = lifted_and_set();
+  }
   const auto& op = call.tangent ? custom_op<true>() : custom_op<false>();
   return apply(op, std::move(call), inputs);
 }
@@ -246,10 +310,6 @@ const TypedOp<Checkpoint>& planned_checkpoint_op() {
   return op;
 }
 
-bool any(const Tensors& tensors, bool (Tensor::*is)() const) {
-  return std::any_of(tensors.begin(), tensors.end(), [&](const Tensor& x) { return (x.*is)(); });
-}
-
 template <typename F>
 void check_given(const char* call, const F& f, const char* what) {
   if (!f) throw Error(fmt::format("{}: the {} is null", call, what));
@@ -317,7 +377,8 @@ FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule, Custom
   check_given("custom_gradient", f, "function");
   check_given("custom_gradient", rule, "gradient rule");
   return [f = std::move(f), rule = std::move(rule), options = std::move(options)](const Tensors& inputs) {
-    CustomCall call{.f = f, .rule = rule, .shape = options.shape, .tangent = options.tangent, .computed = {}};
+    CustomCall call{
+        .f = f, .rule = rule, .shape = options.shape, .tangent = options.tangent, .computed = {}, .set_before = {}};
     if (!any(inputs, &Tensor::symbolic)) {
       Tensors plain;
       for (const Tensor& x : inputs) plain.push_back(detach(x));
@@ -334,14 +395,17 @@ FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule, Custo
     const bool symbolic = any(inputs, &Tensor::symbolic);
     Tensors plain;
     for (const Tensor& x : inputs) plain.push_back(symbolic ? x : detach(x));
+    const LiftedSets before;
     const Tensors outputs = no_record([&] { return f(plain); });
+    if (symbolic) before.undo();
     const Bundle bundle(outputs);
     CustomCall call{.f = [f, bundle](const Tensors& at) { return bundle.packed(f(at)); },
                     .rule = [rule, bundle](const Tensors& at, const Tensor& y,
                                            const Tensor& g) { return rule(at, bundle.parts(y), bundle.parts(g)); },
                     .shape = {},
                     .tangent = {},
-                    .computed = {}};
+                    .computed = {},
+                    .set_before = {}};
     if (options.tangent)
       call.tangent = [tangent = options.tangent, bundle](const Tensors& at, const Tensor& y, const Tensors& t) {
         const Tensors parts = bundle.parts(y);

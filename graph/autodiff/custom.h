@@ -40,7 +40,8 @@ struct CustomGradientsOptions {
 /// differentiated again. For derivatives that are known better than the record's (implicit functions, clipped or
 /// straight-through gradients). What f caught beside its inputs has no derivative. Models and plans run f on values
 /// each time that they run. Before, on symbols, f runs on symbols to tell its output's shape, perhaps several times.
-/// Rules that read elements run eagerly within plans (graph/plan/eagerly.h).
+/// Rules that read elements run eagerly within plans (graph/plan/eagerly.h), and so does f where it reads or sets
+/// parameters; one with a `shape` is refused in plans if it sets some, or reads some that the plan has set before.
 FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule, CustomGradientOptions options = {});
 /// Of several outputs, all of one dtype; where the batch is open it is the first axis of each.
 FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule, CustomGradientsOptions options = {});
