@@ -66,7 +66,7 @@ TEST_CASE("a plan tells before it runs what memory a run takes, that of its kern
         },
         {drawn({32, 3, 32, 32}), drawn({32, 3, 3, 3}), drawn({32, 32, 3, 3})});
     check_told(fmt::format("convolutions on {}", count), convolutions);
-    CHECK(convolutions.kernels > 1 << 20);
+    CHECK(convolutions.kernels > 1 << 19);  // with and without oneDNN
 
     const Figures columns = figures(
         [](const Tensors& in) -> Tensors {
