@@ -183,6 +183,24 @@ TEST_CASE("a vector may be a number for each row and a row in common at once") {
   for (const PlanFunction& f : {rows_first, rows_last}) CHECK(equal_bits(plan(f, inputs)(inputs)[0], f(inputs)[0]));
 }
 
+TEST_CASE("what is more than caches hold and goes past them is what kernels write, in rows of whole lines and others") {
+  Random random(8);
+  for (const DType dtype : {f32, f64})
+    for (const std::int64_t n : {1024, 1023}) {  // rows that begin at lines of the cache, and rows that do not
+      const std::int64_t rows = (std::int64_t{12} << 20) / (n * static_cast<std::int64_t>(size_of(dtype)));
+      const Tensors inputs{random.normal({rows, n}, dtype), random.normal({rows, n}, dtype)};
+      CAPTURE(n);
+      check_code([](const Tensors& in) -> Tensors { return {in[0] * in[1] + in[0]}; }, inputs);
+      if (n % 32) continue;  // sums are added 32 at a time
+      check_code(
+          [](const Tensors& in) -> Tensors {
+            const Tensor c = in[0] - mean(in[0], -1, keep_axis);
+            return {c / sqrt(mean(c * c, -1, keep_axis) + 1e-5) * in[1], c * in[1]};
+          },
+          inputs);
+    }
+}
+
 TEST_CASE("machine code writes the elements that it is asked for and no others") {
   using planning::MachineCode, planning::Processor, planning::Sweeps;
   // y = x + x
@@ -199,17 +217,19 @@ TEST_CASE("machine code writes the elements that it is asked for and no others")
     for (const Processor best : {Processor::avx2, Processor::avx512}) {
       if (best > planning::processor()) continue;
       MachineCode code(best);
-      const std::int64_t none[]{0, 0};
-      const int number = code.write(sweeps, none, {});
-      REQUIRE(number == 0);
-      code.finish();
-      for (std::int64_t n = 1; n < 70; ++n) {
-        CAPTURE(n);
-        const Tensor from = full({80}, 1.5, dtype), to = full({80}, 7.0, dtype);
-        std::byte* pointers[]{from.node().data, to.node().data};
-        code.function(number)(pointers, n);
-        for (std::int64_t k = 0; k < 80; ++k) CHECK(to.at<double>(k) == (k < n ? 3.0 : 7.0));
+      for (const bool past_cache : {false, true}) {
+        const planning::Stream streams[]{{}, {.past_cache = past_cache}};
+        REQUIRE(code.write(sweeps, streams) == past_cache);
       }
+      code.finish();
+      for (std::int64_t n = 1; n < 70; ++n)
+        for (const int number : {0, 1}) {
+          CAPTURE(n);
+          const Tensor from = full({80}, 1.5, dtype), to = full({80}, 7.0, dtype);
+          std::byte* pointers[]{from.node().data, to.node().data};
+          code.function(number)(pointers, n);
+          for (std::int64_t k = 0; k < 80; ++k) CHECK(to.at<double>(k) == (k < n ? 3.0 : 7.0));
+        }
     }
   }
 }

@@ -12,8 +12,10 @@ constexpr std::int64_t kTileBytes = 24 << 10;  // of a block's own memory: most 
 constexpr std::int64_t kLeastElements = 1024;  // of a block, so that calling kernels costs little beside running them
 constexpr std::int64_t kMostElements = 16384;  // of one that has no memory of its own
 constexpr std::int64_t kFarBytes = 1 << 20;    // of all that a step reads and writes, from which it comes from afar
-constexpr std::int64_t kPageBytes = 4096;      // where the processor by itself stops to ask ahead
-constexpr std::size_t kMostCoded = 48;         // calls in one function
+constexpr std::int64_t kPastCacheBytes = 32 << 20;  // of the same, from which nothing is in a cache when it is read
+constexpr std::int64_t kPageBytes = 4096;           // where the processor by itself stops to ask ahead
+constexpr std::int64_t kLineBytes = 64;
+constexpr std::size_t kMostCoded = 48;  // calls in one function
 constexpr std::size_t kMostParts = 40;
 
 class Cutting {
@@ -118,31 +120,52 @@ class Cutting {
                       {},
                       sweeps->kept,
                       sweeps->elements * static_cast<std::int64_t>(size_of(sweeps->dtype))};
-    std::vector<std::int64_t> row_bytes;
-    for (const RowPart& part : sweeps->parts) {
-      made.parts.push_back({.value = part.value, .row_bytes = part.moves ? this->row_bytes(part.value) : 0});
-      row_bytes.push_back(made.parts.back().row_bytes);
-    }
-    const auto ahead = end - first == blocks_.calls.size() ? ahead_of(*sweeps, made) : std::vector<Ahead>();
-    made.function = code_.write(*sweeps, row_bytes, ahead);
+    for (const RowPart& part : sweeps->parts)
+      made.parts.push_back({.value = part.value, .row_bytes = part.moves ? row_bytes(part.value) : 0});
+    made.function = code_.write(*sweeps, streams_of(*sweeps, made, end - first == blocks_.calls.size()));
     if (made.function < 0) return false;
     blocks_.items.push_back({first, end - first, static_cast<std::int32_t>(blocks_.code.size())});
     blocks_.code.push_back(std::move(made));
     return true;
   }
 
-  // What comes from afar, two pages or rows before it is needed, into the second-level cache.
-  std::vector<Ahead> ahead_of(const Sweeps& sweeps, const Blocks::Code& code) const {
-    std::vector<Ahead> ahead;
+  // Of code that is all of the step (`whole`) what comes from afar is asked for two pages or rows before it is needed,
+  // into the second-level cache, and what is written where so much is read and written that no cache holds it until it
+  // is read goes past them.
+  std::vector<Stream> streams_of(const Sweeps& sweeps, const Blocks::Code& code, bool whole) const {
+    std::vector<Stream> streams;
     std::int64_t bytes = 0;
+    const auto short_row = [&](std::size_t k) { return sweeps.elements && sweeps.parts[k].elements == 1; };
     for (std::size_t k = 0; k < code.parts.size(); ++k) {
-      const std::int64_t row = code.parts[k].row_bytes;
-      if (row == 0 || (sweeps.elements && sweeps.parts[k].elements == 1)) continue;
-      bytes += row * step_.rows;
-      const std::int64_t rows = sweeps.elements ? (kPageBytes + row - 1) / row : 0;
-      ahead.push_back({static_cast<std::int32_t>(k), 2 * (rows ? rows * row : kPageBytes)});
+      streams.push_back({.row_bytes = code.parts[k].row_bytes});
+      if (!short_row(k)) bytes += streams[k].row_bytes * step_.rows;
     }
-    return bytes < kFarBytes ? std::vector<Ahead>() : ahead;
+    if (!whole || bytes < kFarBytes) return streams;
+    std::vector<bool> written(streams.size());
+    for (const Sweeps::Line& line : sweeps.lines)
+      if (line.to >= 0) written[static_cast<std::size_t>(line.to)] = true;
+    for (std::size_t k = 0; k < streams.size(); ++k) {
+      const std::int64_t row = streams[k].row_bytes;
+      if (row == 0 || short_row(k)) continue;
+      if (written[k] && bytes >= kPastCacheBytes && row % kLineBytes == 0 && !in_place(sweeps, k)) {
+        streams[k].past_cache = true;
+      } else {
+        const std::int64_t rows = sweeps.elements ? (kPageBytes + row - 1) / row : 0;
+        streams[k].ahead = 2 * (rows ? rows * row : kPageBytes);
+      }
+    }
+    return streams;
+  }
+
+  // Whether a part takes the memory of another.
+  bool in_place(const Sweeps& sweeps, std::size_t part) const {
+    const Place& place = layout_.places[sweeps.parts[part].value];
+    for (std::size_t k = 0; k < sweeps.parts.size(); ++k) {
+      const Place& other = layout_.places[sweeps.parts[k].value];
+      if (k != part && place.kind == Place::Kind::arena && other.kind == place.kind && other.offset == place.offset)
+        return true;
+    }
+    return false;
   }
 
   void add_kernels() {

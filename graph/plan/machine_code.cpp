@@ -48,11 +48,11 @@ MachineCode::~MachineCode() = default;
 MachineCode::MachineCode(MachineCode&&) noexcept = default;
 MachineCode& MachineCode::operator=(MachineCode&&) noexcept = default;
 
-int MachineCode::write(const Sweeps& sweeps, std::span<const std::int64_t> row_bytes, std::span<const Ahead> ahead) {
+int MachineCode::write(const Sweeps& sweeps, std::span<const Stream> streams) {
   if (body_->processor == Processor::none) return -1;
-  for (const std::int64_t each : row_bytes)
-    if (each > kMostRowBytes) return -1;
-  const std::vector<std::uint8_t> code = code_of(sweeps, body_->processor, row_bytes, ahead);
+  for (const Stream& each : streams)
+    if (each.row_bytes > kMostRowBytes) return -1;
+  const std::vector<std::uint8_t> code = code_of(sweeps, body_->processor, streams);
   if (code.empty()) return -1;
   constexpr std::size_t kAlign = 64;
   body_->bytes.resize((body_->bytes.size() + kAlign - 1) / kAlign * kAlign);

@@ -16,10 +16,11 @@ enum class Processor : std::uint8_t { none, avx2, avx512 };
 /// The best that there is here, where the build can write code at all.
 Processor processor();
 
-/// What a loop asks memory for ahead of time: one of the parts.
-struct Ahead {
-  std::int32_t part;
-  std::int64_t bytes;  // ahead
+/// How loops go through the memory of a part.
+struct Stream {
+  std::int64_t row_bytes = 0;  // from one row to the next
+  std::int64_t ahead = 0;      // so many bytes before they are needed memory is asked for them; 0: it is not
+  bool past_cache = false;     // is written to memory, not to the cache: rows, and the first of them, begin at lines
 };
 
 /// Functions that run sweeps, in memory of their own.
@@ -34,9 +35,8 @@ class MachineCode {
   MachineCode(MachineCode&&) noexcept;
   MachineCode& operator=(MachineCode&&) noexcept;
 
-  /// Writes a function; its number, or -1 where the processor has too few registers. `row_bytes`: from one row of each
-  /// part to the next.
-  int write(const Sweeps& sweeps, std::span<const std::int64_t> row_bytes, std::span<const Ahead> ahead);
+  /// Writes a function; its number, or -1 where the processor has too few registers. `streams`: one for each part.
+  int write(const Sweeps& sweeps, std::span<const Stream> streams);
   /// No more is written: from now on there are functions.
   void finish();
   Function function(int number) const;

@@ -12,7 +12,7 @@ MachineCode::~MachineCode() = default;
 MachineCode::MachineCode(MachineCode&&) noexcept = default;
 MachineCode& MachineCode::operator=(MachineCode&&) noexcept = default;
 
-int MachineCode::write(const Sweeps&, std::span<const std::int64_t>, std::span<const Ahead>) { return -1; }
+int MachineCode::write(const Sweeps&, std::span<const Stream>) { return -1; }
 void MachineCode::finish() {}
 MachineCode::Function MachineCode::function(int) const { return nullptr; }
 

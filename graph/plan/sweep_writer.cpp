@@ -21,12 +21,10 @@ struct NoRegister {};
 // Writes one function; throws NoRegister where there are too few.
 class Writer : VectorAssembler {
  public:
-  Writer(Processor processor, const Sweeps& sweeps, std::span<const std::int64_t> row_bytes,
-         std::span<const Ahead> ahead)
+  Writer(Processor processor, const Sweeps& sweeps, std::span<const Stream> streams)
       : VectorAssembler(processor, sweeps.dtype),
         sweeps_(sweeps),
-        row_bytes_(row_bytes),
-        ahead_(ahead),
+        streams_(streams),
         slot_of_(sweeps.lines.size(), 0) {}
 
   std::vector<std::uint8_t> write() {
@@ -45,10 +43,12 @@ class Writer : VectorAssembler {
     store_row_outputs();
     if (sweeps_.elements > 0) {
       for (std::size_t k = 0; k < sweeps_.parts.size(); ++k)
-        if (row_bytes_[k]) add(qword[rdi + 8 * k], static_cast<std::uint32_t>(row_bytes_[k]));
+        if (const std::int64_t bytes = streams_[k].row_bytes)
+          add(qword[rdi + 8 * k], static_cast<std::uint32_t>(bytes));
       dec(rsi);
       jnz(row, T_NEAR);
     }
+    if (std::any_of(streams_.begin(), streams_.end(), [](const Stream& each) { return each.past_cache; })) sfence();
     add(rsp, frame_);
     for (const Reg64& each : {r15, r14, r13, r12, rbp, rbx}) pop(each);
     vzeroupper();
@@ -218,6 +218,13 @@ class Writer : VectorAssembler {
     copy.at.erase(known);
   }
 
+  void write_out(std::int32_t to, std::uint32_t place, const Xmm& from, bool part) {
+    if (!part && streams_[static_cast<std::size_t>(to)].past_cache)
+      store_past_cache(element(to, place), from);
+    else
+      store(element(to, place), from, part);
+  }
+
   // The arithmetic of one vector. `sums` are the registers that the sums of this place are in, in order.
   void write_vector(const std::vector<std::int32_t>& work, std::uint32_t place, bool part, const int* sums) {
     Copy copy{{}, place, part};
@@ -233,7 +240,7 @@ class Writer : VectorAssembler {
         const int to = copy.at[k] = take(), spare = take();
         compute(each.what.kind, vector(to), vector(a), vector(b), vector(spare));
         give(spare);
-        if (each.to >= 0) store(element(each.to, place), vector(to), part);
+        if (each.to >= 0) write_out(each.to, place, vector(to), part);
         if (each.kept >= 0) store(element(kept_part(k), place), vector(to), part);
       }
       release(each.what.a.number, position, copy);
@@ -244,12 +251,12 @@ class Writer : VectorAssembler {
 
   // Asks for what is ahead, where this loop is the first that goes through it.
   void write_ahead(std::int64_t bytes) {
-    for (const Ahead& each : ahead_) {
-      const auto row = rows_.find(each.part);
-      if (row == rows_.end() || asked_.try_emplace(each.part, sweep_).first->second != sweep_) continue;
-      for (std::int64_t line = 0; line < bytes; line += kLine) {
-        prefetcht1(ptr[row->second + rcx + static_cast<std::size_t>(each.bytes + line)]);
-      }
+    for (std::int32_t part = 0; part < static_cast<std::int32_t>(streams_.size()); ++part) {
+      const std::int64_t ahead = streams_[static_cast<std::size_t>(part)].ahead;
+      const auto row = rows_.find(part);
+      if (ahead == 0 || row == rows_.end() || asked_.try_emplace(part, sweep_).first->second != sweep_) continue;
+      for (std::int64_t line = 0; line < bytes; line += kLine)
+        prefetcht1(ptr[row->second + rcx + static_cast<std::size_t>(ahead + line)]);
     }
   }
 
@@ -373,8 +380,7 @@ class Writer : VectorAssembler {
   }
 
   const Sweeps& sweeps_;
-  std::span<const std::int64_t> row_bytes_;
-  std::span<const Ahead> ahead_;
+  std::span<const Stream> streams_;
   std::vector<std::uint32_t> slot_of_;
   std::uint32_t leaves_at_ = 0, frame_ = 0;
   std::int32_t sweep_ = 0;
@@ -388,10 +394,9 @@ class Writer : VectorAssembler {
 
 }  // namespace
 
-std::vector<std::uint8_t> code_of(const Sweeps& sweeps, Processor processor, std::span<const std::int64_t> row_bytes,
-                                  std::span<const Ahead> ahead) {
+std::vector<std::uint8_t> code_of(const Sweeps& sweeps, Processor processor, std::span<const Stream> streams) {
   try {
-    return Writer(processor, sweeps, row_bytes, ahead).write();
+    return Writer(processor, sweeps, streams).write();
   } catch (const NoRegister&) {
     return {};
   }

@@ -9,7 +9,6 @@
 namespace twopass::planning {
 
 /// What MachineCode::write writes; nothing where the processor has too few registers.
-std::vector<std::uint8_t> code_of(const Sweeps& sweeps, Processor processor, std::span<const std::int64_t> row_bytes,
-                                  std::span<const Ahead> ahead);
+std::vector<std::uint8_t> code_of(const Sweeps& sweeps, Processor processor, std::span<const Stream> streams);
 
 }  // namespace twopass::planning

@@ -42,6 +42,10 @@ void VectorAssembler::store(const Address& to, const Xmm& from, bool part) {
     single_ ? vmaskmovps(to, ymm15, from) : vmaskmovpd(to, ymm15, from);
 }
 
+void VectorAssembler::store_past_cache(const Address& to, const Xmm& from) {
+  single_ ? vmovntps(to, from) : vmovntpd(to, from);
+}
+
 void VectorAssembler::begin_part() {
   if (wide_) {
     shr(rdx, single_ ? 2 : 3);

@@ -28,6 +28,8 @@ class VectorAssembler : public Xbyak::CodeGenerator {
   /// A whole vector, or, with `part`, the lanes that `begin_part` has chosen.
   void load(const Xmm& to, const Address& from, bool part);
   void store(const Address& to, const Xmm& from, bool part);
+  /// A whole vector to an address that is a multiple of its size; sfence() before others read it.
+  void store_past_cache(const Address& to, const Xmm& from);
   /// Chooses the first lanes, of as many bytes as rdx has; uses rax and the last vector of AVX2.
   void begin_part();
   /// What begin_part reads; behind the code.
