@@ -29,9 +29,12 @@ constexpr std::int64_t kFewSums = 32 << 10;   // something: oneDNN leaves that t
 constexpr std::int64_t kHalfWork = 1 << 17;   // multiply-adds from which converting to bf16 pays
 constexpr std::int64_t kFewRows = 16;
 constexpr std::int64_t kFewColumns = 32;
+constexpr std::int64_t kWakes = 3 << 20;   // from which it does not
 constexpr std::int64_t kRowStep = 48;      // tiles end where groups of rows
 constexpr std::int64_t kTallStep = 64;     // (where the right matrix is turned, oneDNN wants more of them)
-constexpr std::int64_t kColumnStep = 128;  // and panels do
+constexpr std::int64_t kColumnStep = 128;  // and panels do,
+constexpr std::int64_t kFewTiles = 3;      // but so few
+constexpr std::int64_t kLeastStep = 16;    // where packets do
 
 // A step between rows of so many elements that those below each other do not share a set of the cache.
 std::int64_t apart(std::int64_t columns) { return (columns + 31) / 32 * 32 + 16; }
@@ -176,22 +179,29 @@ Cut cut_of(const Product<T>& whole) {
   const std::int64_t m = whole.m, n = whole.n, k = whole.k;
   const bool by_rows = m >= n || (whole.transpose_b && m >= 2 * kTallStep);  // turning b in part costs more
   const std::int64_t length = by_rows ? m : n;
+  if (m * n <= kSmall / k) return {by_rows, length, length};
   const std::int64_t work_each = (by_rows ? n : m) * k;  // of one row or column
   const std::int64_t tile_work =
       whole.transpose_b && !by_rows ? kMostWork : std::clamp(length * work_each / 8, kTileWork, kMostWork);
-  const std::int64_t least = m * n <= kSmall / k ? length : std::max<std::int64_t>(1, tile_work / work_each);
+  const auto rounded_up = [](std::int64_t step, std::int64_t unit) { return (step + unit - 1) / unit * unit; };
   const std::int64_t unit = !by_rows ? kColumnStep : whole.transpose_b ? kTallStep : kRowStep;
-  return {by_rows, length, (least + unit - 1) / unit * unit};
+  const std::int64_t step = rounded_up(std::max<std::int64_t>(1, tile_work / work_each), unit);
+  const std::int64_t tiles = std::max<std::int64_t>(2, (length + step - 1) / step);
+  // A few tiles are of one length, as the longest decides how long all take.
+  return {by_rows, length,
+          tiles > kFewTiles ? step : std::min(length, rounded_up((length + tiles - 1) / tiles, kLeastStep))};
 }
 
 template <typename T>
 void run_in_tiles(const Product<T>& whole) {
   const Cut cut = cut_of(whole);
   if (cut.step >= cut.length) return whole.run();
-  parallel_for((cut.length + cut.step - 1) / cut.step, [&](std::int64_t tile) {
-    const std::int64_t first = tile * cut.step, count = std::min(cut.step, cut.length - first);
-    (cut.by_rows ? whole.rows(first, count) : whole.columns(first, count)).run();
-  });
+  parallel_for((cut.length + cut.step - 1) / cut.step,
+               [&](std::int64_t tile) {
+                 const std::int64_t first = tile * cut.step, count = std::min(cut.step, cut.length - first);
+                 (cut.by_rows ? whole.rows(first, count) : whole.columns(first, count)).run();
+               },
+               whole.m * whole.n < kWakes / whole.k ? threads::Effort::small : threads::Effort::large);
 }
 
 bool in_halves(Precision precision, std::int64_t m, std::int64_t n, std::int64_t k) {

@@ -151,6 +151,22 @@ TEST_CASE("large products are bit-equal for any number of threads") {
   });
 }
 
+TEST_CASE("products that are cut in two or three are right and bit-equal for any number of threads") {
+  Random random(4);
+  for (const auto& [m, k, n] :
+       {std::array{32, 784, 128}, {128, 3072, 20}, {784, 32, 128}, {300, 300, 29}, {23, 700, 333}})
+    for (const bool turned_a : {false, true})
+      for (const bool turned_b : {false, true}) {
+        CAPTURE(m);
+        CAPTURE(n);
+        const Tensor a = random.normal(turned_a ? Shape{k, m} : Shape{m, k}, f32),
+                     b = random.normal(turned_b ? Shape{n, k} : Shape{k, n}, f32);
+        const auto product = [&](DType dtype) { return matmul(cast(a, dtype), cast(b, dtype), {turned_a, turned_b}); };
+        CHECK(max(abs(cast(product(f32), f64) - product(f64))).item<double>() < 1e-5 * k);
+        check_equal_for_thread_counts([&] { return product(f32).values<float>(); });
+      }
+}
+
 TEST_CASE("affine equals its parts bit for bit, with and without a bias") {
   Random random(5);
   const Tensor x = random.normal({37, 29}), w = random.normal({29, 13}), b = random.normal({13});
