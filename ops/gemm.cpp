@@ -70,7 +70,7 @@ struct Product {
   // small products without edges, where calling it costs as much.
   bool suits_onednn(bool added) const {
     if (better_turned() || (m < kFewRows && n > kFewColumns && !transpose_b)) return false;
-    if (transpose_b || n % gemm_kernel::kLanes<T> != 0) return true;
+    if (n % gemm_kernel::kLanes<T> != 0) return true;
     return m * n > (added && k <= kShallow ? std::max(kFewSums, kPlainWork / k) : kPlainWork / k);
   }
 
@@ -181,15 +181,15 @@ Cut cut_of(const Product<T>& whole) {
   const std::int64_t length = by_rows ? m : n;
   if (m * n <= kSmall / k) return {by_rows, length, length};
   const std::int64_t work_each = (by_rows ? n : m) * k;  // of one row or column
-  const std::int64_t tile_work =
-      whole.transpose_b && !by_rows ? kMostWork : std::clamp(length * work_each / 8, kTileWork, kMostWork);
+  const bool turns_whole = whole.transpose_b && !by_rows;
+  const std::int64_t tile_work = turns_whole ? kMostWork : std::clamp(length * work_each / 8, kTileWork, kMostWork);
   const auto rounded_up = [](std::int64_t step, std::int64_t unit) { return (step + unit - 1) / unit * unit; };
   const std::int64_t unit = !by_rows ? kColumnStep : whole.transpose_b ? kTallStep : kRowStep;
   const std::int64_t step = rounded_up(std::max<std::int64_t>(1, tile_work / work_each), unit);
   const std::int64_t tiles = std::max<std::int64_t>(2, (length + step - 1) / step);
+  if (turns_whole || tiles > kFewTiles) return {by_rows, length, step};
   // A few tiles are of one length, as the longest decides how long all take.
-  return {by_rows, length,
-          tiles > kFewTiles ? step : std::min(length, rounded_up((length + tiles - 1) / tiles, kLeastStep))};
+  return {by_rows, length, std::min(length, rounded_up((length + tiles - 1) / tiles, kLeastStep))};
 }
 
 template <typename T>

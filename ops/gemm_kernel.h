@@ -104,16 +104,21 @@ template <typename T, int R, int V>
 void block(std::int64_t depth, const Strided<T>& a, const Strided<T>& b, T* c, std::int64_t ldc, bool more,
            const GemmOptions<T>* ending) {
   using namespace Eigen::internal;
-  Packet<T> sums[R][V];
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v)
-      sums[r][v] = more ? ploadu<Packet<T>>(c + r * ldc + v * kLanes<T>) : pset1<Packet<T>>(T{0});
+  // Unrolled, so that sums are in registers throughout: no loop over them is left.
   // What comes behind the sums is asked for before them: W4 takes a tenth less time.
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
       if (ending && ending->add) __builtin_prefetch(ending->add + r * ending->ldadd + v * kLanes<T>, 0);
       if (!more) __builtin_prefetch(c + r * ldc + v * kLanes<T>, 1);
     }
+  Packet<T> sums[R][V];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v)
+      sums[r][v] = more ? ploadu<Packet<T>>(c + r * ldc + v * kLanes<T>) : pset1<Packet<T>>(T{0});
   const T* from[R];
   for (int r = 0; r < R; ++r) from[r] = a.data + r * a.across;
   const T* row = b.data;
@@ -127,12 +132,13 @@ void block(std::int64_t depth, const Strided<T>& a, const Strided<T>& b, T* c, s
       for (int v = 0; v < V; ++v) sums[r][v] = pmadd(left, right[v], sums[r][v]);
     }
   }
-  for (int r = 0; ending && r < R; ++r)
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    const T* const add = ending && ending->add ? ending->add + r * ending->ldadd : nullptr;
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v)
-      sums[r][v] =
-          finished<T>(sums[r][v], *ending, ending->add ? ending->add + r * ending->ldadd : nullptr, v * kLanes<T>);
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) pstoreu(c + r * ldc + v * kLanes<T>, sums[r][v]);
+      pstoreu(c + r * ldc + v * kLanes<T>, ending ? finished<T>(sums[r][v], *ending, add, v * kLanes<T>) : sums[r][v]);
+  }
 }
 
 template <typename T>
