@@ -27,6 +27,8 @@ constexpr std::int64_t kPlainWork = 1 << 18;  // multiply-adds up to which the o
 constexpr std::int64_t kShallow = 64;         // terms up to which it is best for a few sums, too, that are added to
 constexpr std::int64_t kFewSums = 32 << 10;   // something: oneDNN leaves that to a sweep of its own
 constexpr std::int64_t kHalfWork = 1 << 17;   // multiply-adds from which converting to bf16 pays
+constexpr std::int64_t kLongSum = 768;        // terms and rows from which narrow results are best turned, whatever
+constexpr std::int64_t kManyRows = 64;        // lies side by side: oneDNN takes up to three times as long there
 constexpr std::int64_t kFewRows = 16;
 constexpr std::int64_t kFewColumns = 32;
 constexpr std::int64_t kWakes = 3 << 20;   // from which it does not
@@ -61,9 +63,13 @@ struct Product {
   gemm_kernel::Strided<T> left() const { return {a, transpose_a ? 1 : lda, transpose_a ? lda : 1}; }
   gemm_kernel::Strided<T> right() const { return {b, transpose_b ? ldb : 1, transpose_b ? 1 : ldb}; }
 
-  // Vector lanes are filled along the columns of the result. Where those are few and many rows lie side by side in
-  // memory (the weight gradient of a narrow layer), the transposed result is faster, even with the turn.
-  bool better_turned() const { return transpose_a && n <= gemm_kernel::kNarrow && m >= 4 * n; }
+  // Vector lanes are filled along the columns of the result. Where those are few and leave some empty, and many rows
+  // lie side by side in memory (the weight gradient of a narrow layer) or sums are long (its output), the transposed
+  // result is faster, even with the turn.
+  bool better_turned() const {
+    return n <= gemm_kernel::kNarrow && n % gemm_kernel::kLanes<T> != 0 && m >= 2 * n &&
+           (transpose_a || (k >= kLongSum && m >= kManyRows));
+  }
   bool turned() const { return better_turned() && options.turns && !halves.a; }
 
   // Measured on Zen 4: oneDNN is up to a tenth faster, more where columns do not fill lanes; not on few rows, nor on

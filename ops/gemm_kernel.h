@@ -87,12 +87,26 @@ constexpr std::int64_t kNarrow = 24;  // columns that fill few vector lanes
 template <typename T>
 void finish_turned(const T* sums, std::int64_t stride, std::int64_t m, std::int64_t n, T* c, std::int64_t ldc,
                    const GemmOptions<T>& options) {
-  constexpr std::int64_t kRows = 16;
-  T strip[kRows * kNarrow];
-  for (std::int64_t i = 0; i < m; i += kRows) {
-    const std::int64_t rows = std::min(kRows, m - i);
-    for (std::int64_t j = 0; j < n; ++j)
+  using namespace Eigen::internal;
+  constexpr std::int64_t L = kLanes<T>;
+  T strip[L * kNarrow + L];  // so many rows of c
+  const bool one_run = ldc == n && !options.bias && (!options.add || options.ldadd == n);
+  for (std::int64_t i = 0; i < m; i += L) {
+    const std::int64_t rows = std::min(L, m - i);
+    // The last columns first: what a packet has beyond its row is overwritten by the next row's first ones.
+    for (std::int64_t j = rows == L ? (n - 1) / L * L : -1; j >= 0; j -= L) {
+      PacketBlock<Packet<T>, static_cast<int>(L)> square;
+      for (std::int64_t l = 0; l < L; ++l)
+        square.packet[l] = j + l < n ? ploadu<Packet<T>>(sums + (j + l) * stride + i) : pset1<Packet<T>>(T{0});
+      ptranspose(square);
+      for (std::int64_t r = 0; r < L; ++r) pstoreu(strip + r * n + j, square.packet[r]);
+    }
+    for (std::int64_t j = 0; rows < L && j < n; ++j)
       for (std::int64_t r = 0; r < rows; ++r) strip[r * n + j] = sums[j * stride + i + r];
+    if (one_run) {
+      finish_row(strip, c + i * n, rows * n, options_at(options, i, 0));
+      continue;
+    }
     for (std::int64_t r = 0; r < rows; ++r)
       finish_row(strip + r * n, c + (i + r) * ldc, n, options_at(options, i + r, 0));
   }
@@ -207,8 +221,11 @@ void multiply_panel(std::int64_t m, std::int64_t width, std::int64_t depth, cons
   const std::int64_t step = rows_for(static_cast<int>(packets));
   alignas(64) T edge[kGroup * kColumns<T>];
   if (width != stride) std::fill_n(edge, step * stride, T{0});  // the lanes beyond the last column are read too
-  for (std::int64_t i = 0; i < m; i += step, c += step * ldc) {
-    const std::int64_t rows = std::min(step, m - i);
+  for (std::int64_t i = 0, rows = 0; i < m; i += rows, c += rows * ldc) {
+    rows = std::min(step, m - i);
+    // The last two groups are equal, as a few rows alone leave the processor waiting for their sums.
+    const bool side_by_side = !packed || i / kGroup == (m - 1) / kGroup;
+    if (side_by_side && m - i > step && m - i < 2 * step) rows = (m - i + 1) / 2;
     const Strided<T> left = packed ? Strided<T>{a.data + i / kGroup * kGroup * depth + i % kGroup, 1, kGroup}
                                    : Strided<T>{a.data + i * a.across, a.across, a.along};
     const Block<T> run = block_for<T>(static_cast<int>(rows), static_cast<int>(packets));

@@ -141,30 +141,43 @@ TEST_CASE("options change elements as the same operations on the finished produc
 }
 
 TEST_CASE("narrow products give the same bits turned and as they are written, for any depth, tiles and options") {
-  const auto check = [&]<typename T>(const Sizes& size, DType dtype) {
+  const auto check = [&]<typename T>(const Sizes& size, bool left, bool right, DType dtype) {
     const std::int64_t m = size.m, n = size.n, k = size.k;
     const Tensor a = Random(1).normal({k, m}, dtype), b = Random(2).normal({k, n}, dtype),
                  bias = Random(3).normal({n}, dtype), added = Random(4).normal({m, n}, dtype);
-    const auto product = [&](bool in_place) {
+    const auto product = [&](bool in_place, bool biased) {
       std::vector<T> c = added.values<T>();
-      gemm(true, false, m, n, k, a.data<T>(), m, b.data<T>(), n, c.data(), n,
-           {.alpha = T(-0.3), .bias = bias.data<T>(), .add = in_place ? c.data() : added.data<T>(), .ldadd = n});
+      gemm(left, right, m, n, k, a.data<T>(), left ? m : k, b.data<T>(), right ? k : n, c.data(), n,
+           {.alpha = T(-0.3),
+            .bias = biased ? bias.data<T>() : nullptr,
+            .add = in_place ? c.data() : added.data<T>(),
+            .ldadd = n});
       return c;
     };
-    CHECK(turns_product(true, false, m, n, k, dtype));
-    const auto turned = product(false), turned_in_place = product(true);
-    const TurnScope as_written(false);
-    CHECK(!turns_product(true, false, m, n, k, dtype));
-    CHECK(product(false) == turned);
-    CHECK(product(true) == turned_in_place);
+    CHECK(turns_product(left, right, m, n, k, dtype));
+    for (const bool in_place : {false, true})
+      for (const bool biased : {false, true}) {
+        const auto turned = product(in_place, biased);
+        const TurnScope as_written(false);
+        CHECK(!turns_product(left, right, m, n, k, dtype));
+        CHECK(product(in_place, biased) == turned);
+      }
   };
-  for (const Sizes& size : {Sizes{300, 10, 128}, {96, 24, 40}, {785, 1, 700}, {5000, 17, 600}}) {
-    CAPTURE(size.m);
-    check.operator()<float>(size, f32);
-    check.operator()<double>(size, f64);
-  }
+  for (const Sizes& size : {Sizes{300, 11, 128}, {96, 23, 40}, {785, 1, 700}, {5000, 17, 600}, {40, 19, 77}})
+    for (const bool right : {false, true}) {
+      CAPTURE(size.m);
+      check.operator()<float>(size, true, right, f32);
+      check.operator()<double>(size, true, right, f64);
+    }
+  for (const Sizes& size : {Sizes{70, 11, 800}, {128, 21, 3000}, {200, 1, 1024}})
+    for (const bool right : {false, true}) {
+      CAPTURE(size.m);
+      check.operator()<float>(size, false, right, f32);
+      check.operator()<double>(size, false, right, f64);
+    }
   CHECK(!turns_product(true, false, 300, 25, 128, f32));
-  CHECK(!turns_product(false, false, 300, 10, 128, f32));
+  CHECK(!turns_product(true, false, 300, 16, 128, f32));  // fills vectors as it is
+  CHECK(!turns_product(false, false, 300, 11, 128, f32));
 }
 
 TEST_CASE("NaN passes a product's relu, in whole packets and beside them") {
