@@ -27,8 +27,10 @@ constexpr std::int64_t kPlainWork = 1 << 18;  // multiply-adds up to which the o
 constexpr std::int64_t kShallow = 64;         // terms up to which it is best for a few sums, too, that are added to
 constexpr std::int64_t kFewSums = 32 << 10;   // something: oneDNN leaves that to a sweep of its own
 constexpr std::int64_t kHalfWork = 1 << 17;   // multiply-adds from which converting to bf16 pays
-constexpr std::int64_t kLongSum = 768;        // terms and rows from which narrow results are best turned, whatever
-constexpr std::int64_t kManyRows = 64;        // lies side by side: oneDNN takes up to three times as long there
+constexpr std::int64_t kTurnedTerms = 32;     // a narrow layer's output is turned from so many terms on, up to so many
+constexpr std::int64_t kTurnedRows = 256;     // rows,
+constexpr std::int64_t kLongSum = 768;  // and from so many terms and rows on: oneDNN takes up to three times as long
+constexpr std::int64_t kManyRows = 64;
 constexpr std::int64_t kFewRows = 16;
 constexpr std::int64_t kFewColumns = 32;
 constexpr std::int64_t kWakes = 3 << 20;   // from which it does not
@@ -63,12 +65,12 @@ struct Product {
   gemm_kernel::Strided<T> left() const { return {a, transpose_a ? 1 : lda, transpose_a ? lda : 1}; }
   gemm_kernel::Strided<T> right() const { return {b, transpose_b ? ldb : 1, transpose_b ? 1 : ldb}; }
 
-  // Vector lanes are filled along the columns of the result. Where those are few and leave some empty, and many rows
-  // lie side by side in memory (the weight gradient of a narrow layer) or sums are long (its output), the transposed
-  // result is faster, even with the turn.
+  // Vector lanes are filled along the columns of the result. Where those are few and leave some empty, the transposed
+  // result is faster, even with the turn: where the rows of the left matrix lie side by side in memory (the weight
+  // gradient of a narrow layer) always, else (its output) where turning them too is little beside the sums.
   bool better_turned() const {
     return n <= gemm_kernel::kNarrow && n % gemm_kernel::kLanes<T> != 0 && m >= 2 * n &&
-           (transpose_a || (k >= kLongSum && m >= kManyRows));
+           (transpose_a || (k >= kTurnedTerms && m <= kTurnedRows) || (k >= kLongSum && m >= kManyRows));
   }
   bool turned() const { return better_turned() && options.turns && !halves.a; }
 
@@ -125,12 +127,13 @@ struct Product {
 
   // Bytes that run() takes, where it may be added to c itself; what oneDNN takes is little.
   std::int64_t scratch(bool added) const {
-    if (turned()) return n * apart(m) * std::int64_t{sizeof(T)};
+    const auto packed = [&](std::int64_t rows, const gemm_kernel::Packing<T>& packing) {
+      return static_cast<std::int64_t>(packing.row_bytes(rows) + packing.panel_bytes());
+    };
+    if (turned()) return n * apart(m) * std::int64_t{sizeof(T)} + packed(n, {n, m, k, right(), left()});
     static const bool found = !onednn::description().empty();
     const bool library = found && (halves.a || (std::is_same_v<T, float> && suits_onednn(added)));
-    const gemm_kernel::Packing<T> packing(m, n, k, left(), right());
-    const std::int64_t packed = static_cast<std::int64_t>(packing.row_bytes(m) + packing.panel_bytes());
-    return (library ? 0 : packed) +
+    return (library ? 0 : packed(m, {m, n, k, left(), right()})) +
            (added && (library || k > gemm_kernel::kDepth) ? m * n * std::int64_t{sizeof(T)} : 0);
   }
 

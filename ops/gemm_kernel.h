@@ -90,7 +90,14 @@ void finish_turned(const T* sums, std::int64_t stride, std::int64_t m, std::int6
   using namespace Eigen::internal;
   constexpr std::int64_t L = kLanes<T>;
   T strip[L * kNarrow + L];  // so many rows of c
-  const bool one_run = ldc == n && !options.bias && (!options.add || options.ldadd == n);
+  // A bias is added to columns as they are here, the rest is done to rows.
+  GemmOptions<T> rest = options;
+  if (options.bias) {
+    rest.alpha = 1;
+    rest.bias = nullptr;
+  }
+  const Packet<T> alpha = pset1<Packet<T>>(options.alpha);
+  const bool one_run = ldc == n && (!options.add || options.ldadd == n);
   for (std::int64_t i = 0; i < m; i += L) {
     const std::int64_t rows = std::min(L, m - i);
     // The last columns first: what a packet has beyond its row is overwritten by the next row's first ones.
@@ -98,17 +105,21 @@ void finish_turned(const T* sums, std::int64_t stride, std::int64_t m, std::int6
       PacketBlock<Packet<T>, static_cast<int>(L)> square;
       for (std::int64_t l = 0; l < L; ++l)
         square.packet[l] = j + l < n ? ploadu<Packet<T>>(sums + (j + l) * stride + i) : pset1<Packet<T>>(T{0});
+      for (std::int64_t l = 0; options.bias && l < std::min(L, n - j); ++l)
+        square.packet[l] = padd(pmul(alpha, square.packet[l]), pset1<Packet<T>>(options.bias[j + l]));
       ptranspose(square);
       for (std::int64_t r = 0; r < L; ++r) pstoreu(strip + r * n + j, square.packet[r]);
     }
     for (std::int64_t j = 0; rows < L && j < n; ++j)
-      for (std::int64_t r = 0; r < rows; ++r) strip[r * n + j] = sums[j * stride + i + r];
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const T sum = sums[j * stride + i + r];
+        strip[r * n + j] = options.bias ? options.alpha * sum + options.bias[j] : sum;
+      }
     if (one_run) {
-      finish_row(strip, c + i * n, rows * n, options_at(options, i, 0));
+      finish_row(strip, c + i * n, rows * n, options_at(rest, i, 0));
       continue;
     }
-    for (std::int64_t r = 0; r < rows; ++r)
-      finish_row(strip + r * n, c + (i + r) * ldc, n, options_at(options, i + r, 0));
+    for (std::int64_t r = 0; r < rows; ++r) finish_row(strip + r * n, c + (i + r) * ldc, n, options_at(rest, i + r, 0));
   }
 }
 

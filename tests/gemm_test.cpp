@@ -169,7 +169,7 @@ TEST_CASE("narrow products give the same bits turned and as they are written, fo
       check.operator()<float>(size, true, right, f32);
       check.operator()<double>(size, true, right, f64);
     }
-  for (const Sizes& size : {Sizes{70, 11, 800}, {128, 21, 3000}, {200, 1, 1024}})
+  for (const Sizes& size : {Sizes{70, 11, 800}, {128, 21, 3000}, {200, 1, 1024}, {70, 11, 40}})
     for (const bool right : {false, true}) {
       CAPTURE(size.m);
       check.operator()<float>(size, false, right, f32);
@@ -178,6 +178,7 @@ TEST_CASE("narrow products give the same bits turned and as they are written, fo
   CHECK(!turns_product(true, false, 300, 25, 128, f32));
   CHECK(!turns_product(true, false, 300, 16, 128, f32));  // fills vectors as it is
   CHECK(!turns_product(false, false, 300, 11, 128, f32));
+  CHECK(!turns_product(false, false, 100, 11, 20, f32));
 }
 
 TEST_CASE("NaN passes a product's relu, in whole packets and beside them") {
