@@ -41,6 +41,17 @@ void check_regular(const std::string& path, const struct stat& status) {
   throw Error(fmt::format("{}: is {}, not a regular file", path, kind));
 }
 
+// Opens a new file in the folder of `path`, whose name it puts into `name`.
+int new_file_beside(const std::string& path, std::string& name) {
+  name = path + ".tmp-XXXXXX";
+  const int file = ::mkostemp(name.data(), O_CLOEXEC);
+  if (file >= 0) return file;
+  const std::string reason = std::strerror(errno);
+  const std::size_t slash = path.rfind('/');
+  throw Error(fmt::format("{}: can't be written: no new file can be made in its folder \"{}\": {}", path,
+                          slash == std::string::npos ? "." : path.substr(0, slash + 1), reason));
+}
+
 void write_all(int file, std::string_view bytes, const std::string& path) {
   while (!bytes.empty()) {
     const ssize_t count = ::write(file, bytes.data(), bytes.size());
@@ -77,21 +88,24 @@ std::string read_file(std::string_view given, std::uint64_t limit) {
   return bytes;
 }
 
+void check_writable(std::string_view given) {
+  const std::string path = checked_path(given);
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0) check_regular(path, status);
+  std::string temporary;
+  const Descriptor file{new_file_beside(path, temporary)};
+  ::unlink(temporary.c_str());
+}
+
 void write_file(std::string_view given, std::string_view bytes) {
   const std::string path = checked_path(given);
   struct stat status {};
   const bool there = ::stat(path.c_str(), &status) == 0;
   if (there) check_regular(path, status);
 
-  std::string temporary = path + ".tmp-XXXXXX";
+  std::string temporary;
   {
-    const Descriptor file{::mkostemp(temporary.data(), O_CLOEXEC)};
-    if (file.number < 0) {
-      const std::string reason = std::strerror(errno);
-      const std::size_t slash = path.rfind('/');
-      throw Error(fmt::format("{}: can't be written: no new file can be made in its folder \"{}\": {}", path,
-                              slash == std::string::npos ? "." : path.substr(0, slash + 1), reason));
-    }
+    const Descriptor file{new_file_beside(path, temporary)};
     try {
       write_all(file.number, bytes, path);
       // mkostemp makes private files; a written one gets the rights of the one it replaces, or the usual ones.

@@ -18,6 +18,9 @@ std::string read_file(std::string_view path, std::uint64_t limit = kLargestFile)
 /// it, which is renamed. Refuses a path that is there and is not a regular file.
 void write_file(std::string_view path, std::string_view bytes);
 
+/// Refuses a path that write_file refuses, leaving what is there as it is.
+void check_writable(std::string_view path);
+
 /// Whether the path is a regular file (links are followed).
 bool is_file(std::string_view path);
 

@@ -7,6 +7,7 @@
 
 #include <twopass/core/csv.h>
 #include <twopass/core/error.h>
+#include <twopass/core/files.h>
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/model/sequential.h>
 #include <twopass/ops/creation.h>
@@ -115,9 +116,82 @@ TEST_CASE("early stopping asks for the mode of a name whose better side it doesn
 
 TEST_CASE("early stopping refuses a name that training does not have, and options that make no sense") {
   CHECK_THROWS_WITH_AS(trained({1, 2}, {.monitor = "val_loss"}),
-                       "early_stopping watches \"val_loss\", which this training does not have: it has loss", Error);
+                       "early_stopping watches \"val_loss\", which this training does not have: it has loss; "
+                       "validation_split or validation_data gives it more",
+                       Error);
   CHECK_THROWS_WITH_AS(early_stopping({.patience = -1}), Contains("not -1"), Error);
   CHECK_THROWS_WITH_AS(early_stopping({.mode = "best"}), Contains("not \"best\""), Error);
+}
+
+TEST_CASE(
+    "early stopping that watches what is not there, and a CSV log that can't be written, are told before a step") {
+  const TemporaryFolder folder;
+  const auto refused = [&](const CallbackHandle& callback, const FitOptions& with) {
+    Model model = model_of_loss();
+    std::string calls;
+    FitOptions options = with;
+    options.verbose = 0;
+    options.callbacks = {on_epoch_end([&](int, const Logs&) { calls += "epoch"; }), callback};
+    std::string message;
+    try {
+      model.fit(ones({4, 1}), zeros({4, 1}), options);
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    CHECK(calls.empty());
+    CHECK(model.optimizer().iterations() == 0);
+    return message;
+  };
+  CHECK(refused(early_stopping(), {}) ==
+        "early_stopping watches \"val_loss\", which this training does not have: it has loss; validation_split or "
+        "validation_data gives it more");
+  CHECK(refused(early_stopping({.monitor = "accuracy"}), {.validation_split = 0.5}) ==
+        "early_stopping watches \"accuracy\", which this training does not have: it has loss, val_loss");
+  const std::string nowhere = folder.at("nowhere/log.csv");
+  CHECK(refused(csv_logger(nowhere), {}) == nowhere + ": can't be written: no new file can be made in its folder \"" +
+                                                folder.at("nowhere/") + "\": No such file or directory");
+}
+
+TEST_CASE("early stopping may watch what a callback before it adds") {
+  class Adds : public Callback {
+    void on_epoch_end(TrainingState&, int epoch, Logs& logs) override { logs.emplace_back("f1", epoch); }
+  };
+  Model model = model_of_loss();
+  const History history = model.fit(
+      ones({1, 1}), zeros({1, 1}),
+      {.epochs = 4,
+       .verbose = 0,
+       .callbacks = {std::make_shared<Adds>(), early_stopping({.monitor = "f1", .patience = 1, .mode = "min"})}});
+  CHECK(history.epochs().size() == 2);
+}
+
+TEST_CASE("a CSV log that is there is kept where training is refused before its first epoch ends") {
+  const TemporaryFolder folder;
+  const std::string path = folder.at("log.csv");
+  write_file(path, "epoch,loss\n");
+  Model model = model_of_loss();
+  CHECK_THROWS_AS(model.fit(full({1, 1}, INFINITY), zeros({1, 1}), {.verbose = 0, .callbacks = {csv_logger(path)}}),
+                  Error);
+  CHECK(read_file(path) == "epoch,loss\n");
+}
+
+TEST_CASE("a callback can't compile the model that is trained: the training ends as it was, and may go on afterwards") {
+  Model model = model_of_loss();
+  bool again = false;
+  const auto compiles = on_epoch_end([&](int, const Logs&) {
+    if (!again) model.compile({.optimizer = adam(), .loss = mean_squared_error()});
+  });
+  const FitOptions options{.epochs = 2, .verbose = 0, .callbacks = {compiles}};
+  CHECK_THROWS_WITH_AS(model.fit(ones({1, 1}), zeros({1, 1}), options),
+                       "compile: model \"model\" is being trained by fit: end that first, which a callback does by "
+                       "setting stop in its TrainingState",
+                       Error);
+  CHECK(model.optimizer().name() == "sgd");
+  CHECK(model.optimizer().iterations() == 1);
+  again = true;
+  model.fit(ones({1, 1}), zeros({1, 1}), options);
+  CHECK(model.optimizer().iterations() == 3);
+  model.compile({.loss = mean_squared_error()});
 }
 
 TEST_CASE("callbacks are called around training, epochs and batches") {

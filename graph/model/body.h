@@ -49,6 +49,7 @@ class ModelBody : public Layer {
   std::uint64_t seed = 0;
   bool seed_given = false;
   std::optional<CompileOptions> compiled;
+  bool fitted = false;          // fit is training it now
   std::int64_t steps_done = 0;  // training steps: what dropout draws from
   int epochs_done = 0;          // epochs over all calls of fit: what shuffling draws from
 

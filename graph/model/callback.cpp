@@ -23,10 +23,13 @@ bool grows(const std::string& monitor) {
       fmt::format("early_stopping: is a larger \"{}\" better or worse? say so by mode \"max\" or \"min\"", monitor));
 }
 
-std::string names_of(const Logs& logs) {
+[[noreturn]] void refuse_monitor(const std::string& monitor, const std::vector<std::string>& names) {
   std::string list;
-  for (const auto& each : logs) list += (list.empty() ? "" : ", ") + each.first;
-  return list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  const auto validates = [](const std::string& name) { return name.starts_with("val_"); };
+  const bool unvalidated = validates(monitor) && std::none_of(names.begin(), names.end(), validates);
+  throw Error(fmt::format("early_stopping watches \"{}\", which this training does not have: it has {}{}", monitor,
+                          list, unvalidated ? "; validation_split or validation_data gives it more" : ""));
 }
 
 class EarlyStopping : public Callback {
@@ -40,7 +43,11 @@ class EarlyStopping : public Callback {
     larger_is_better_ = options.mode == "max" || (options.mode == "auto" && grows(options.monitor));
   }
 
-  void on_train_begin(TrainingState&) override {
+  bool adds_to_logs() const override { return false; }
+
+  void on_train_begin(TrainingState& state) override {
+    if (state.names_are_all && std::find(state.names.begin(), state.names.end(), options_.monitor) == state.names.end())
+      refuse_monitor(options_.monitor, state.names);
     waited_ = 0;
     best_ = larger_is_better_ ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
     best_weights_.clear();
@@ -49,9 +56,11 @@ class EarlyStopping : public Callback {
   void on_epoch_end(TrainingState& state, int epoch, Logs& logs) override {
     const auto found =
         std::find_if(logs.begin(), logs.end(), [&](const auto& each) { return each.first == options_.monitor; });
-    if (found == logs.end())
-      throw Error(fmt::format("early_stopping watches \"{}\", which this training does not have: it has {}",
-                              options_.monitor, names_of(logs)));
+    if (found == logs.end()) {
+      std::vector<std::string> names;
+      for (const auto& each : logs) names.push_back(each.first);
+      refuse_monitor(options_.monitor, names);
+    }
     if (epoch < options_.start_from_epoch) return;
     const double value = found->second;
     ++waited_;
@@ -88,7 +97,11 @@ class EarlyStopping : public Callback {
 class CsvLogger : public Callback {
  public:
   explicit CsvLogger(std::string path) : path_(std::move(path)) {}
-  void on_train_begin(TrainingState&) override { seen_ = History(); }
+  bool adds_to_logs() const override { return false; }
+  void on_train_begin(TrainingState&) override {
+    check_writable(path_);
+    seen_ = History();
+  }
   void on_epoch_end(TrainingState&, int epoch, Logs& logs) override {
     seen_.add(epoch, logs);
     seen_.save_csv(path_);
@@ -102,6 +115,7 @@ class CsvLogger : public Callback {
 class EpochFunction : public Callback {
  public:
   explicit EpochFunction(std::function<void(int, const Logs&)> f) : f_(std::move(f)) {}
+  bool adds_to_logs() const override { return false; }
   void on_epoch_end(TrainingState&, int epoch, Logs& logs) override { f_(epoch, logs); }
 
  private:

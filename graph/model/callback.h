@@ -21,8 +21,10 @@ struct TrainingState {
   int epochs = 0;  // the number of the last epoch
   std::int64_t steps_per_epoch = 0;
   std::int64_t batch_size = 0;
-  bool stop = false;                  // set it to end training after this epoch
-  Tensors inputs = {}, targets = {};  // the batch of the step
+  bool stop = false;                    // set it to end training after this epoch
+  Tensors inputs = {}, targets = {};    // the batch of the step
+  std::vector<std::string> names = {};  // those of an epoch's logs
+  bool names_are_all = true;            // no callback before this one may add to them
 };
 
 /// Override what you want to see. Callbacks run in the order in which they were given; logs are shared, so that what
@@ -38,6 +40,9 @@ class Callback {
   virtual void on_batch_end(TrainingState&, std::int64_t /*step*/, const Logs&) {}
   /// A step was refused, for example as its loss is not finite; the error goes on unless this throws a better one.
   virtual void on_step_error(TrainingState&, std::int64_t /*step*/, const Error&) {}
+  /// Whether on_epoch_end may add to the logs. Where no callback does, early_stopping is told before the first step
+  /// that what it watches is not there; else after the first epoch.
+  virtual bool adds_to_logs() const { return true; }
 };
 
 using CallbackHandle = std::shared_ptr<Callback>;
@@ -53,9 +58,10 @@ struct EarlyStoppingOptions {
   bool restore_best_weights = false;
   int start_from_epoch = 0;
 };
-/// Ends training once the monitored value has not improved for `patience` epochs (Keras's rules).
+/// Ends training once the monitored value has not improved for `patience` epochs (Keras's rules). Refuses a name that
+/// training does not have.
 CallbackHandle early_stopping(const EarlyStoppingOptions& options = {});
-/// Writes each epoch's logs to a CSV file as it ends.
+/// Writes each epoch's logs to a CSV file as it ends. Refuses a path that can't be written before the first step.
 CallbackHandle csv_logger(const std::string& path);
 /// Calls `f(epoch, logs)` at each epoch's end.
 CallbackHandle on_epoch_end(std::function<void(int, const Logs&)> f);

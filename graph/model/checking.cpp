@@ -41,6 +41,7 @@ class GradientChecks : public Callback {
                               options_.every, options_.rows));
   }
 
+  bool adds_to_logs() const override { return false; }
   void on_train_begin(TrainingState&) override { begun_ = false; }
   void on_epoch_begin(TrainingState&, int epoch) override { epoch_ = epoch; }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <utility>
 
 #include <twopass/core/error.h>
 #include <twopass/core/finite.h>
@@ -27,6 +28,19 @@ struct Samples {
     return {inputs.range(first, last), targets.range(first, last),
             weights.count() > 0 ? weights.range(first, last) : weights};
   }
+};
+
+// What is compiled stays the same in it.
+class FittedScope {
+ public:
+  explicit FittedScope(ModelBody& body) : body_(body), before_(std::exchange(body.fitted, true)) {}
+  ~FittedScope() { body_.fitted = before_; }
+  FittedScope(const FittedScope&) = delete;
+  FittedScope& operator=(const FittedScope&) = delete;
+
+ private:
+  ModelBody& body_;
+  bool before_;
 };
 
 class Fitting {
@@ -60,7 +74,7 @@ class Fitting {
     state_.steps_per_epoch = (training_.count() + options_.batch_size - 1) / options_.batch_size;
     Progress progress(options_.verbose, state_.steps_per_epoch);
     History history;
-    for (const auto& callback : options_.callbacks) callback->on_train_begin(state_);
+    begin_callbacks();
     for (int epoch = options_.initial_epoch; epoch < options_.epochs && !state_.stop; ++epoch) {
       for (const auto& callback : options_.callbacks) callback->on_epoch_begin(state_, epoch);
       if (epoch == options_.initial_epoch) prepare();
@@ -81,6 +95,17 @@ class Fitting {
   }
 
  private:
+  void begin_callbacks() {
+    const Trainer::Tally none(trainer_);
+    for (const auto& each : none.logs()) state_.names.push_back(each.first);
+    if (validation_.count() > 0)
+      for (const auto& each : none.logs("val_")) state_.names.push_back(each.first);
+    for (const auto& callback : options_.callbacks) {
+      callback->on_train_begin(state_);
+      state_.names_are_all = state_.names_are_all && !callback->adds_to_logs();
+    }
+  }
+
   Samples samples(const TensorList& inputs, const TensorList& targets, const char* call) const {
     Samples made{body_.input_rows(inputs), trainer_.target_rows(targets)};
     check_rows(made.inputs, made.targets, call);
@@ -237,6 +262,7 @@ History Model::fit(const TensorList& inputs, const TensorList& targets, const Fi
                     name()));
   Fitting fitting(*this, body(), options);
   fitting.take(inputs, targets);
+  const FittedScope fitted(body());
   return fitting.run();
 }
 

@@ -131,8 +131,8 @@ class Model : public LayerHandle {
   std::string summary_text() const;
   void summary() const;
 
-  /// What training is to do. Refuses losses, weights or metrics for outputs that there are not, and outputs without a
-  /// loss.
+  /// What training is to do. Refuses losses, weights or metrics for outputs that there are not, outputs without a
+  /// loss, and, from a callback, a model that fit is training.
   void compile(const CompileOptions& options);
   bool compiled() const;
   const Optimizer& optimizer() const;

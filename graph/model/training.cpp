@@ -22,6 +22,11 @@ double Evaluation::operator[](const std::string& name) const {
 
 void Model::compile(const CompileOptions& options) {
   ModelBody& own = body();
+  if (own.fitted)
+    throw Error(
+        fmt::format("compile: model \"{}\" is being trained by fit: end that first, which a callback does by setting "
+                    "stop in its TrainingState",
+                    name()));
   check_plan_passes(options.without, "compile");
   std::optional<CompileOptions> before = std::exchange(own.compiled, options);
   try {
