@@ -121,5 +121,15 @@ inline Tensor operator<(const Tensor& a, double b) { return less(a, scalar_like(
 inline Tensor operator<=(const Tensor& a, double b) { return less_equal(a, scalar_like(b, a)); }
 inline Tensor operator>(const Tensor& a, double b) { return greater(a, scalar_like(b, a)); }
 inline Tensor operator>=(const Tensor& a, double b) { return greater_equal(a, scalar_like(b, a)); }
+inline Tensor operator<(double a, const Tensor& b) { return less(scalar_like(a, b), b); }
+inline Tensor operator<=(double a, const Tensor& b) { return less_equal(scalar_like(a, b), b); }
+inline Tensor operator>(double a, const Tensor& b) { return greater(scalar_like(a, b), b); }
+inline Tensor operator>=(double a, const Tensor& b) { return greater_equal(scalar_like(a, b), b); }
+inline Tensor equal(const Tensor& a, double b) { return equal(a, scalar_like(b, a)); }
+inline Tensor not_equal(const Tensor& a, double b) { return not_equal(a, scalar_like(b, a)); }
+inline Tensor less(const Tensor& a, double b) { return a < b; }
+inline Tensor less_equal(const Tensor& a, double b) { return a <= b; }
+inline Tensor greater(const Tensor& a, double b) { return a > b; }
+inline Tensor greater_equal(const Tensor& a, double b) { return a >= b; }
 
 }  // namespace twopass

@@ -174,3 +174,19 @@ TEST_CASE("known values of the activations") {
   CHECK(elu(tensor(-1.0, f64)).item<double>() == doctest::Approx(-0.63212055882855768).epsilon(1e-14));
   CHECK(softplus(tensor(0.0, f64)).item<double>() == doctest::Approx(0.69314718055994531).epsilon(1e-14));
 }
+
+TEST_CASE("comparisons take numbers on either side, as arithmetic does") {
+  const Tensor x = tensor({1.0, 2.0, 3.0}), whole = tensor({1, 2, 3});
+  using Truths = std::vector<bool>;
+  CHECK(equal(x, 2.0).values<bool>() == Truths{false, true, false});
+  CHECK(equal(whole, 2).values<bool>() == Truths{false, true, false});
+  CHECK(not_equal(x, 2).values<bool>() == Truths{true, false, true});
+  CHECK(less(x, 2).values<bool>() == Truths{true, false, false});
+  CHECK(less_equal(x, 2).values<bool>() == Truths{true, true, false});
+  CHECK(greater(x, 2).values<bool>() == Truths{false, false, true});
+  CHECK(greater_equal(x, 2).values<bool>() == Truths{false, true, true});
+  CHECK((2.0 < x).values<bool>() == Truths{false, false, true});
+  CHECK((2.0 <= x).values<bool>() == Truths{false, true, true});
+  CHECK((2.0 > x).values<bool>() == Truths{true, false, false});
+  CHECK((2.0 >= x).values<bool>() == Truths{true, true, false});
+}
