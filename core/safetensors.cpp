@@ -7,6 +7,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/core/files.h>
 
@@ -110,9 +111,13 @@ Safetensors read_safetensors(std::string_view path) {
   const auto bytes = read_file(path);
   const std::string_view file(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const auto refuse = [&](const std::string& what) { return Error(fmt::format("{}: {}", path, what)); };
-  if (file.size() < 8) throw refuse(fmt::format("{} bytes are too few for safetensors", file.size()));
+  if (file.size() < 8)
+    throw refuse(fmt::format("is cut short, or no safetensors file: it has {} where the first 8 tell of a header",
+                             counted(file.size(), "byte")));
   std::uint64_t length = 0;
   std::memcpy(&length, file.data(), 8);
+  if (length > file.size() - 8 && length <= kLongestHeader && file.size() > 8 && file[8] == '{')
+    throw refuse(fmt::format("is cut short: its header alone ends at byte {}, but it has {}", 8 + length, file.size()));
   if (length > file.size() - 8 || length > kLongestHeader)
     throw refuse(fmt::format("is no safetensors file: its first 8 bytes announce a header of {} bytes, but it has {}",
                              length, file.size()));
@@ -144,8 +149,11 @@ Safetensors read_safetensors(std::string_view path) {
   // In the order of their bytes they must fill the rest of the file, without holes and without sharing.
   std::sort(entries.begin(), entries.end(),
             [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
-  std::uint64_t at = 0;
+  std::uint64_t at = 0, end = 0;
   const std::uint64_t data = file.size() - 8 - length;
+  for (const Entry& entry : entries) end = std::max(end, entry.end);
+  if (end > data)
+    throw refuse(fmt::format("is cut short: its tensors end at byte {}, but it has {}", 8 + length + end, file.size()));
   for (const Entry& entry : entries) {
     if (entry.begin != at || entry.end > data)
       throw refuse(fmt::format("tensor \"{}\" lies at {}…{} where {} is next and {} is the end", entry.name,

@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <cstring>
@@ -103,6 +104,27 @@ TEST_CASE("I5: offsets that run backwards, end outside, overlap, leave a hole or
   CHECK(two("0,4", "4,8").empty());
   CHECK_FALSE(two("0,4", "0,4").empty());
   CHECK_FALSE(two("0,4", "2,6").empty());
+}
+
+TEST_CASE("I1, I5: a file that is cut short says so, where its header and its tensors end, and what it has") {
+  const Scratch file;
+  write_safetensors(file.path, {{{"a", ones({4})}}, {}});
+  const std::string whole = read_file(file.path);
+  const auto cut = [&](std::size_t bytes) {
+    write_file(file.path, whole.substr(0, bytes));
+    try {
+      read_safetensors(file.path);
+    } catch (const Error& error) {
+      return std::string(error.what()).substr(file.path.size());
+    }
+    return std::string();
+  };
+  const std::size_t header = whole.size() - 16;
+  CHECK(cut(whole.size() - 1) ==
+        fmt::format(": is cut short: its tensors end at byte {}, but it has {}", whole.size(), whole.size() - 1));
+  CHECK(cut(header) == fmt::format(": is cut short: its tensors end at byte {}, but it has {}", whole.size(), header));
+  CHECK(cut(20) == fmt::format(": is cut short: its header alone ends at byte {}, but it has 20", header));
+  CHECK(cut(1) == ": is cut short, or no safetensors file: it has 1 byte where the first 8 tell of a header");
 }
 
 TEST_CASE("I6: empty tensors, scalars, NaN with a payload and unaligned elements keep their bits") {
