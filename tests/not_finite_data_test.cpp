@@ -50,11 +50,11 @@ std::string refusal(Model model, const Tensor& x, const Tensor& y, FitOptions op
 
 TEST_CASE("F17: NaN in the data ends training with its batch and epoch, and the input and row that hold it") {
   CHECK(refusal(line(), column(6, 3, NAN), column(6), {.epochs = 4, .batch_size = 2, .shuffle = false}) ==
-        "the loss is nan at step 2: the weights are those of the step before\n"
-        "  in epoch 1 of 4, batch 2 of 3, whose inputs \"input\" hold nan in row 3");
+        "the loss is nan: the weights are those of the step before\n"
+        "  in epoch 1 of 4, batch 2 of 3 (step 2 over all calls of fit), whose inputs \"input\" hold nan in row 3");
   CHECK(refusal(line(), column(6), column(6, 5, -kInf), {.batch_size = 2, .shuffle = false}) ==
-        "the loss is inf at step 3: the weights are those of the step before\n"
-        "  in epoch 1 of 1, batch 3 of 3, whose targets \"line\" hold -inf in row 5");
+        "the loss is inf: the weights are those of the step before\n"
+        "  in epoch 1 of 1, batch 3 of 3 (step 3 over all calls of fit), whose targets \"line\" hold -inf in row 5");
 }
 
 TEST_CASE("F17: the row of NaN is its number in the data, however these are shuffled") {

@@ -170,8 +170,18 @@ TEST_CASE("F17: a loss that is not finite ends training with its step, and keeps
   Model model = scale_model(0, sgd({.learning_rate = 0.5}));
   const Tensor x = ones({3, 1}), y = tensor({{1.0}, {kInf}, {1.0}});
   CHECK_THROWS_WITH_AS(model.fit(x, y, {.batch_size = 1, .shuffle = false, .verbose = 0}),
-                       Contains("the loss is inf at step 2"), Error);
+                       Contains("batch 2 of 3 (step 2 over all calls of fit)"), Error);
   CHECK(weight_of(model) == 0.5);
+}
+
+TEST_CASE("F17: the epoch and batch of a loss that is not finite are those of this fit, its step that of all fits") {
+  Model model = scale_model(0, sgd({.learning_rate = 0}));
+  model.fit(ones({3, 1}), ones({3, 1}), {.epochs = 2, .batch_size = 1, .verbose = 0});
+  CHECK_THROWS_WITH_AS(
+      model.fit(ones({3, 1}), tensor({{1.0}, {kInf}, {1.0}}), {.batch_size = 1, .shuffle = false, .verbose = 0}),
+      "the loss is inf: the weights are those of the step before\n"
+      "  in epoch 1 of 1, batch 2 of 3 (step 8 over all calls of fit), whose targets \"dense\" hold inf in row 1",
+      Error);
 }
 
 TEST_CASE("F18: the last ceil(n s) rows validate, and a split that leaves one side empty is refused") {

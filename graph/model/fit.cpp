@@ -231,9 +231,9 @@ class Fitting {
       trainer_.train_step({state_.inputs, state_.targets, batch.size() > 2 ? batch[2][0] : Tensor()}, tally);
     } catch (const Error& error) {
       const std::string where = not_finite(step);
-      const Error told =
-          error.within(fmt::format("in epoch {} of {}, batch {} of {}{}", epoch + 1, options_.epochs, step + 1,
-                                   state_.steps_per_epoch, where.empty() ? "" : ", whose " + where));
+      const Error told = error.within(fmt::format("in epoch {} of {}, batch {} of {} (step {} over all calls of fit){}",
+                                                  epoch + 1, options_.epochs, step + 1, state_.steps_per_epoch,
+                                                  body_.steps_done + 1, where.empty() ? "" : ", whose " + where));
       for (const auto& callback : options_.callbacks) callback->on_step_error(state_, step, told);
       throw told;
     }

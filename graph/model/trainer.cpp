@@ -216,8 +216,8 @@ Trainer::Batch Trainer::unpacked(const Tensors& tensors) const {
 
 void Trainer::check_loss(const Tensor& total) const {
   if (!std::isfinite(total.item<double>()))
-    throw Error(fmt::format("the loss is {} at step {}: the weights are those of the step before",
-                            without_sign_of_nan(total.item<double>()), body_.steps_done + 1));
+    throw Error(fmt::format("the loss is {}: the weights are those of the step before",
+                            without_sign_of_nan(total.item<double>())));
 }
 
 // Behind the batch come the number of the step, the learning rate and the number of the update.
