@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <twopass/core/error.h>
+#include <twopass/core/users_code.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
@@ -40,10 +41,24 @@ void check_vectors(const Tensor& predictions) {
     throw Error(fmt::format("predictions of shape {} have no axis beside the batch", predictions.shape().text()));
 }
 
+std::string shape_advice(const Shape& targets, const Shape& wanted) {
+  const auto column = [](const Shape& wide, const Shape& narrow) {
+    return wide.rank() == narrow.rank() + 1 && wide.back() == 1 && same_shape_or_open(wide.without(-1), narrow);
+  };
+  if (column(wanted, targets)) return ": expand_dims(targets, -1) has the right one";
+  if (column(targets, wanted)) return ": squeeze(targets, -1) has the right one";
+  if (targets.rank() < 1 || wanted.rank() < 1 || !same_size(targets[0], wanted[0])) return "";
+  const Shape given = targets.without(0), needed = wanted.without(0);
+  if (given.open() || needed.open() || given.elements() != needed.elements()) return "";
+  std::string sizes = "-1";
+  for (const std::int64_t size : needed.sizes()) sizes += fmt::format(", {}", size);
+  return fmt::format(": reshape(targets, {{{}}}) has the right one, if the order of the values is", sizes);
+}
+
 Tensor targets_like(const Tensor& targets, const Tensor& predictions) {
   if (!same_shape_or_open(targets.shape(), predictions.shape()))
-    throw Error(
-        fmt::format("targets have shape {} but predictions {}", targets.shape().text(), predictions.shape().text()));
+    throw Error(fmt::format("targets have shape {} but predictions {}{}", targets.shape().text(),
+                            predictions.shape().text(), shape_advice(targets.shape(), predictions.shape())));
   return targets.dtype() == predictions.dtype() ? targets : cast(targets, predictions.dtype());
 }
 
@@ -79,8 +94,9 @@ Tensor labels_for(const Tensor& targets, const Tensor& predictions) {
   const char* one_hot = same_shape_or_open(targets.shape(), predictions.shape())
                             ? ": one-hot targets are for categorical_crossentropy"
                             : "";
-  throw Error(fmt::format("labels have shape {} where predictions {} need {}{}", targets.shape().text(),
-                          predictions.shape().text(), wanted.text(), one_hot));
+  throw Error(fmt::format("labels have shape {} where predictions {} need {}{}{}", targets.shape().text(),
+                          predictions.shape().text(), wanted.text(), one_hot,
+                          *one_hot ? "" : shape_advice(targets.shape(), wanted)));
 }
 
 double number(const Attributes& attributes, const char* name, double otherwise) {
@@ -107,10 +123,13 @@ bool Loss::takes_labels() const { return body_->labels; }
 Tensor Loss::per_sample(const Tensor& targets, const Tensor& predictions) const {
   try {
     losses::check_predictions(predictions);
-    return body_->function(targets, predictions);
+    Tensor each = users_code([&] { return body_->function(targets, predictions); });
+    if (!each.defined()) throw Error(fmt::format("gives an undefined tensor: {}", kUndefined));
+    return each;
   } catch (const Error& reason) {
     throw Error(
-        fmt::format("{}({}, {}): {}", name(), targets.shape().text(), predictions.shape().text(), reason.what()));
+        fmt::format("{}({}, {}): {}", name(), targets.shape().text(), predictions.shape().text(), reason.what()),
+        reason.cause());
   }
 }
 

@@ -31,6 +31,8 @@ constexpr const char* kLogitsAdvice = "no probability; say .from_logits = true w
 
 /// Refuses predictions of one axis.
 void check_vectors(const Tensor& predictions);
+/// What gives targets the shape that is wanted, for the end of a message; empty where nothing plain does.
+std::string shape_advice(const Shape& targets, const Shape& wanted);
 /// The targets in the dtype of the predictions. Refuses another shape.
 Tensor targets_like(const Tensor& targets, const Tensor& predictions);
 /// (n, 1) labels stand for (n,): Keras's rule. Refuses what is not one label for each prediction.

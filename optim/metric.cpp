@@ -5,10 +5,11 @@
 #include <cmath>
 
 #include <twopass/core/error.h>
+#include <twopass/core/users_code.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
-#include <twopass/optim/loss.h>
+#include <twopass/optim/loss_parts.h>
 
 namespace twopass {
 
@@ -30,8 +31,8 @@ namespace {
 
 void check_same(const Tensor& targets, const Tensor& predictions) {
   if (targets.shape() != predictions.shape())
-    throw Error(
-        fmt::format("targets have shape {} but predictions {}", targets.shape().text(), predictions.shape().text()));
+    throw Error(fmt::format("targets have shape {} but predictions {}{}", targets.shape().text(),
+                            predictions.shape().text(), losses::shape_advice(targets.shape(), predictions.shape())));
 }
 
 Tensor binary(const Tensor& targets, const Tensor& p, double threshold) {
@@ -70,10 +71,13 @@ bool Metric::saveable() const { return !body_->own; }
 Tensor Metric::per_sample(const Tensor& targets, const Tensor& predictions) const {
   try {
     if (predictions.rank() == 0) throw Error("predictions have no batch axis");
-    return no_record([&] { return body_->function(targets, predictions); });
+    Tensor each = no_record([&] { return users_code([&] { return body_->function(targets, predictions); }); });
+    if (!each.defined()) throw Error(fmt::format("gives an undefined tensor: {}", kUndefined));
+    return each;
   } catch (const Error& reason) {
     throw Error(
-        fmt::format("{}({}, {}): {}", name(), targets.shape().text(), predictions.shape().text(), reason.what()));
+        fmt::format("{}({}, {}): {}", name(), targets.shape().text(), predictions.shape().text(), reason.what()),
+        reason.cause());
   }
 }
 

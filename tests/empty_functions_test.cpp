@@ -52,8 +52,38 @@ TEST_CASE("a layer made of a null pointer is refused, and one that was moved fro
 
 TEST_CASE("a layer that gives no tensor is named") {
   const auto nothing = Lambda([](const Tensor&) { return Tensor(); }, {.name = "nothing"});
-  CHECK_THROWS_WITH_AS(nothing(ones({1})), "Lambda gives an undefined tensor\n  in layer \"nothing\"", Error);
-  CHECK_THROWS_WITH_AS(nothing(input({1})), "Lambda gives an undefined tensor\n  in layer \"nothing\"", Error);
+  const char* undefined =
+      "Lambda gives an undefined tensor: one that was never given a value, or moved from\n  in layer \"nothing\"";
+  CHECK_THROWS_WITH_AS(nothing(ones({1})), undefined, Error);
+  CHECK_THROWS_WITH_AS(nothing(input({1})), undefined, Error);
+  class Second : public Layer {
+    Tensors call(const Tensors& inputs, const CallContext&) override { return {inputs[0], Tensor()}; }
+  };
+  CHECK_THROWS_WITH_AS(layer<Second>().call({ones({1})}),
+                       "Second gives an undefined tensor for output 1: one that was never given a value, or moved "
+                       "from\n  in a Second layer",
+                       Error);
+}
+
+TEST_CASE("a loss, a metric and a function of a plan that give no tensor are named") {
+  const Tensor x = input({1}), one = ones({1, 1});
+  const auto nothing = [](const Tensor&, const Tensor&) { return Tensor(); };
+  Model model(x, Dense(1)(x));
+  model.compile({.loss = loss("void", nothing)});
+  CHECK_THROWS_WITH_AS(model.fit(one, one),
+                       "void((1, 1), (1, 1)): gives an undefined tensor: one that was never given a value, or moved "
+                       "from\n  in a trial on the first row",
+                       Error);
+  model.compile({.loss = mean_squared_error(), .metrics = {metric("none", nothing)}});
+  CHECK_THROWS_WITH_AS(model.fit(one, one), Contains("none((1, 1), (1, 1)): gives an undefined tensor: "), Error);
+  CHECK_THROWS_WITH_AS(plan(
+                           [](const Tensors& in) {
+                             return Tensors{in[0], Tensor()};
+                           },
+                           {one}),
+                       "plan: the function gives an undefined tensor as output 1: one that was never given a value, or "
+                       "moved from",
+                       Error);
 }
 
 TEST_CASE("a layer without a name is told with its article, as it is spoken") {

@@ -130,8 +130,35 @@ TEST_CASE("F15: a label that is no class is found before the first step, whereve
 
 TEST_CASE("F15: targets (n,) for predictions (n, 1) are refused, not broadcast") {
   Model model = scale_model();
-  CHECK_THROWS_WITH_AS(model.fit(zeros({3, 1}), zeros({3})), Contains("targets have shape (3,) but predictions (3, 1)"),
-                       Error);
+  CHECK_THROWS_WITH_AS(
+      model.fit(zeros({3, 1}), zeros({3})),
+      Contains("targets have shape (3,) but predictions (3, 1): expand_dims(targets, -1) has the right one"), Error);
+}
+
+TEST_CASE("F15: what gives targets the shape that is wanted is told, in losses and metrics, and is right") {
+  const auto refused = [](const auto& measure, const Tensor& targets, const Tensor& predictions) {
+    try {
+      measure.per_sample(targets, predictions);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const Loss mse = mean_squared_error();
+  const Tensor column = zeros({3, 1}), flat = zeros({3}), image = zeros({3, 2, 2}), row = zeros({3, 4});
+  CHECK(refused(mse, column, flat).ends_with("(3, 1) but predictions (3,): squeeze(targets, -1) has the right one"));
+  CHECK(refused(mse, expand_dims(flat, -1), column).empty());
+  CHECK(refused(mse, squeeze(column, -1), flat).empty());
+  CHECK(
+      refused(mse, image, row)
+          .ends_with("predictions (3, 4): reshape(targets, {-1, 4}) has the right one, if the order of the values is"));
+  CHECK(refused(mse, reshape(image, {-1, 4}), row).empty());
+  CHECK(refused(mse, zeros({3, 5}), row).ends_with("targets have shape (3, 5) but predictions (3, 4)"));
+  CHECK(refused(binary_accuracy(), flat, column).ends_with(": expand_dims(targets, -1) has the right one"));
+  const Tensor scores = full({3, 2}, 0.5);
+  CHECK(refused(sparse_categorical_crossentropy(), cast(zeros({3, 1, 1}), i64), scores)
+            .ends_with("labels have shape (3, 1, 1) where predictions (3, 2) need (3,): reshape(targets, {-1}) has the "
+                       "right one, if the order of the values is"));
 }
 
 TEST_CASE("F5: what fit, evaluate and predict refuse of data they tell by the shapes of all of it") {

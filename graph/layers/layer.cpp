@@ -12,6 +12,7 @@
 #include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/core/parameter_reads.h>
+#include <twopass/core/users_code.h>
 #include <twopass/graph/layers/traced.h>
 #include <twopass/ops/creation.h>
 
@@ -159,11 +160,15 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
     Shapes shapes;
     for (const Tensor& input : inputs) shapes.push_back(input.shape());
     try {
-      build(shapes);
+      users_code([&] { build(shapes); });
     } catch (const Error& error) {
       weights_.clear();
       states_.clear();
       throw error.within("in " + title_of(*this, inputs));
+    } catch (...) {
+      weights_.clear();
+      states_.clear();
+      throw;
     }
     built_ = true;
     built_for_ = std::move(shapes);
@@ -179,9 +184,11 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
     }
   }
   try {
-    Tensors outputs = call(inputs, context);
-    for (const Tensor& output : outputs)
-      if (!output.defined()) throw Error(fmt::format("{} gives an undefined tensor", type()));
+    Tensors outputs = users_code([&] { return call(inputs, context); });
+    for (std::size_t k = 0; k < outputs.size(); ++k)
+      if (!outputs[k].defined())
+        throw Error(fmt::format("{} gives an undefined tensor{}: {}", type(),
+                                outputs.size() > 1 ? fmt::format(" for output {}", k) : "", kUndefined));
     return outputs;
   } catch (const Error& error) {
     const std::string place = "in " + title_of(*this, inputs);

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include <twopass/core/place.h>
+#include <twopass/core/users_code.h>
 #include <twopass/graph/plan/eager_calls.h>
 
 namespace twopass::planning {
@@ -27,6 +28,10 @@ class Tracer {
     scope_ = &scope;
     const RecordingScope on(true);
     const Tensors outputs = f(symbols);
+    for (std::size_t k = 0; k < outputs.size(); ++k)
+      if (!outputs[k].defined())
+        throw Error(fmt::format("plan: the function gives an undefined tensor as {}: {}",
+                                name_of(options.output_names, "output", k), kUndefined));
     for (const LiftScope::Lifted& lifted : scope.lifted())
       add(lifted.symbol.node(), {.kind = Value::Kind::parameter,
                                  .spec = {lifted.symbol.shape(), lifted.symbol.dtype()},
