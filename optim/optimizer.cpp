@@ -67,11 +67,16 @@ struct Optimizer::Body {
 
 namespace {
 
-// Where what is traced updates a parameter: "dense/kernel", if it was met in a layer.
-std::string place_of(const Parameter& parameter, const Tensor& symbol) {
+// Where what is traced updates a parameter: "adam/dense/kernel", if it was met in a layer. What several updates share,
+// as the rate of the step, is then in "adam".
+std::string place_of(const std::string& optimizer, const Parameter& parameter, const Tensor& symbol) {
   const PlaceLog* const log = LiftScope::active() ? PlaceLog::current() : nullptr;
-  const std::string layer = log ? log->of(symbol.node()) : "";
-  return layer.empty() ? "" : layer + "/" + parameter.name();
+  if (!log) return "";
+  const std::string layer = log->of(symbol.node());
+  std::string path = optimizer;
+  for (const std::string& part : {layer, parameter.name()})
+    if (!part.empty()) path += "/" + part;
+  return path;
 }
 
 void check_option(const std::string& what, double value) {
@@ -153,7 +158,7 @@ std::vector<Optimizer::Change> Optimizer::changes(const Tensors& gradients, cons
   for (std::size_t k = 0; k < changes.size(); ++k) {
     Change& change = changes[k];
     Tensor value = change.parameter.value();
-    const PlaceScope place(place_of(change.parameter, value));
+    const PlaceScope place(place_of(name(), change.parameter, value));
     if (body_->options.weight_decay > 0)
       value = value - value * cast(learning_rate * body_->options.weight_decay, value.dtype());
     Tensors slots;

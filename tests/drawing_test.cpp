@@ -264,8 +264,8 @@ TEST_CASE(
   const Parsed parsed = parse(to_dot(model.step_plan(ones({5, 4}), ones({5, 2}))));
   for (const char* label :
        {"image\\n(5, 4) f32", "dense_1 targets\\n(5, 2) f32", "learning rate\\n() f64", "dense/kernel\\n(4, 3) f32",
-        "dense_1/kernel\\n(3, 2) f32", "dense_1/bias/momentum\\n(2,) f32", "accuracy", "dense_1 loss",
-        "new \"dense/kernel/velocity\""})
+        "dense_1/kernel\\n(3, 2) f32", "adam/dense_1/bias/momentum\\n(2,) f32", "accuracy", "dense_1 loss",
+        "new \"adam/dense/kernel/velocity\""})
     CHECK_MESSAGE(parsed.has(label), label);
   CHECK_FALSE(parsed.has("input 0"));
   CHECK_FALSE(parsed.has("output 0"));

@@ -362,7 +362,18 @@ TEST_CASE("profile and text of a model's step say which layers' calls a step has
   CHECK_MESSAGE(has("gate: dense\n"), steps);  // of the backward pass
   CHECK_MESSAGE(has("dense/kernel"), steps);
   CHECK_MESSAGE(has("dense_1/bias"), steps);
-  CHECK(step.text().find("; dense_1/kernel\n") != std::string::npos);
+  CHECK(step.text().find("; sgd/dense_1/kernel\n") != std::string::npos);
+}
+
+TEST_CASE("the rate of a step is the optimizer's in a plan's text, not that of the parameter that comes first") {
+  const Tensor x = input({4});
+  Model model(x, Dense(2)(Dense(3)(x)));
+  model.compile({.optimizer = adamw(), .loss = mean_squared_error()});
+  const Plan step = model.step_plan(ones({5, 4}), ones({5, 2}));
+  std::string places;
+  for (const Plan::StepTime& each : step.profile(1))
+    if (each.calls == "pow" || each.calls == "cast") places += each.places + "\n";
+  CHECK(places == "adamw\nadamw\nadamw\nadamw\n");  // β₁ᵗ, β₂ᵗ, the rate of the decay and that of the step
 }
 
 TEST_CASE("text says what each step does, how much it moves and where it lies; profile times it") {

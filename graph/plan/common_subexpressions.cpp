@@ -30,6 +30,18 @@ std::string key_of(const Tensor& constant) {
   return key;
 }
 
+// The innermost place that both are in: "adam" of "adam/dense/kernel" and "adam/dense_1/kernel".
+std::string around(const std::string& a, const std::string& b) {
+  if (a == b) return a;
+  std::size_t end = 0;
+  for (std::size_t k = 0; k <= a.size() && k <= b.size(); ++k) {
+    const bool ends = (k == a.size() || a[k] == '/') && (k == b.size() || b[k] == '/');
+    if (ends) end = k;
+    if (k == a.size() || k == b.size() || a[k] != b[k]) break;
+  }
+  return a.substr(0, end);
+}
+
 }  // namespace
 
 void merge_common_subexpressions(Program& program) {
@@ -37,6 +49,7 @@ void merge_common_subexpressions(Program& program) {
   std::vector<ValueId> by(program.values.size());
   std::iota(by.begin(), by.end(), ValueId{0});
   std::unordered_map<std::string, ValueId> known;
+  std::unordered_map<ValueId, std::string> places;
   for (ValueId id = 0; id < program.values.size(); ++id) {
     const Value& value = program.values[id];
     if (value.kind == Value::Kind::constant && value.bytes() <= kSmall)
@@ -46,8 +59,11 @@ void merge_common_subexpressions(Program& program) {
     for (ValueId& input : call.inputs) input = by[input];
     const auto [first, fresh] = known.emplace(key_of(call), call.output);
     by[call.output] = first->second;
+    const auto [place, alone] = places.try_emplace(first->second, call.place);
+    if (!alone) place->second = around(place->second, call.place);
     return !fresh;
   });
+  for (PlannedCall& call : program.calls) call.place = places.at(call.output);
   program.replace(by);
 }
 
