@@ -225,6 +225,75 @@ TEST_CASE("a layer class of the user's that is named as another one, or lacks at
   CHECK_FALSE(is_file(file.path));
 }
 
+TEST_CASE("a layer class of the user's that tells nothing, or less than all, of what it was made of can't be saved") {
+  class Gain : public Layer {
+   public:
+    explicit Gain(double by, double in_training, bool tells) : by_(by), in_training_(in_training), tells_(tells) {}
+    void build(const Shapes& inputs) override {
+      if (by_ > 9) bias_ = add_weight("bias", {inputs[0].back()}, zeros_initializer());
+      weight_ = add_weight("weight", {inputs[0].back()}, glorot_uniform());
+    }
+    Tensors call(const Tensors& inputs, const CallContext& context) override {
+      return {inputs[0] * weight_ * (context.training ? in_training_ : by_)};
+    }
+    std::string type() const override { return "Gain"; }
+    Attributes attributes() const override { return tells_ ? Attributes{{"by", by_}} : Attributes{}; }
+
+   private:
+    double by_, in_training_;
+    bool tells_;
+    Parameter weight_, bias_;
+  };
+  register_layer("Gain", [](const Attributes& a) {
+    return std::make_shared<Gain>(a.empty() ? 1 : attribute::as_double(attribute::named(a, "by"), "by"), 1, true);
+  });
+  const Scratch file;
+  const Tensor x = input({3}), several = input({2, 3});
+  const auto refused = [&](const LayerHandle& gain, const Tensor& on) {
+    const Model model(on, gain(on));
+    CHECK_THROWS_WITH_AS(
+        model.save(file.path),
+        "layer \"gain\" (Gain) can't be saved, as load() could not make it again: what is registered for \"Gain\" "
+        "makes "
+        "one that gives something else for the same inputs: attributes() must tell what the constructor was given, and "
+        "the function of register_layer() read it; save_weights() saves its weights",
+        Error);
+    CHECK_FALSE(is_file(file.path));
+  };
+  refused(layer<Gain>(2, 1, false), x);
+  refused(layer<Gain>(2, 1, false), several);
+  refused(layer<Gain>(2, 3, true), x);  // what it does in training is not told
+  CHECK_THROWS_WITH_AS(Model(x, layer<Gain>(10, 1, false)(x)).save(file.path),
+                       Contains("makes one that has other weights"), Error);
+  Model model(x, layer<Gain>(2, 1, true)(x));
+  const auto before = bits(model);
+  model.save(file.path);
+  CHECK(bits(model) == before);
+  Model again = load(file.path);
+  CHECK(bits(again) == before);
+}
+
+TEST_CASE("a layer class of the user's that can't be tried, or never gives the same, is saved as it tells of itself") {
+  struct Counts : Layer {
+    mutable double calls = 0;
+    Tensors call(const Tensors& inputs, const CallContext&) override { return {inputs[0] + ++calls}; }
+    std::string type() const override { return "Counts"; }
+  };
+  struct Picky : Layer {
+    Tensors call(const Tensors& inputs, const CallContext&) override {
+      if (!inputs[0].symbolic()) throw Error("no values today");
+      return inputs;
+    }
+    std::string type() const override { return "Picky"; }
+  };
+  register_layer("Counts", [](const Attributes&) { return std::make_shared<Counts>(); });
+  register_layer("Picky", [](const Attributes&) { return std::make_shared<Picky>(); });
+  const Scratch file;
+  const Tensor x = input({3});
+  Model(x, layer<Picky>()(layer<Counts>()(x))).save(file.path);
+  CHECK(load(file.path).layers().size() == 2);
+}
+
 TEST_CASE("F11, I17: an architecture that is no graph of known layers is refused with what is wrong") {
   CHECK(has(refusal([](json& a) { a["format"] = 99; }), "has format 99"));
   CHECK(has(refusal([](json& a) { a.erase("model"); }), "\"model\" is missing"));

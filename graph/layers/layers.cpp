@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include <twopass/core/error.h>
 #include <twopass/graph/layers/families.h>
@@ -246,6 +247,7 @@ LayerPointer plain(const Attributes&) {
 // Layers by class name, the user's too; a mutex, as programs may register from several threads.
 struct LayerRegistry {
   std::mutex mutex;
+  std::set<std::string> of_users;
   std::map<std::string, LayerMaker> makers = {
       {"Dense",
        [](const Attributes& with) {
@@ -307,6 +309,12 @@ void register_layer(const std::string& type, std::function<LayerPointer(const At
   if (registry().makers.contains(type)) throw Error(fmt::format("there is a layer class \"{}\" already", type));
   if (!make) throw Error(fmt::format("register_layer: \"{}\" needs a function that makes it", type));
   registry().makers.emplace(type, std::move(make));
+  registry().of_users.insert(type);
+}
+
+bool is_registered(const std::string& type) {
+  const std::lock_guard lock(registry().mutex);
+  return registry().of_users.contains(type);
 }
 
 }  // namespace twopass

@@ -105,5 +105,7 @@ LayerPointer layer_from(const std::string& type, const Attributes& attributes);
 /// Makes `load`, and `save`, know a layer class of the user's. Refuses a class that is known already, an empty name
 /// and an empty function.
 void register_layer(const std::string& type, std::function<LayerPointer(const Attributes&)> make);
+/// Whether register_layer made it known.
+bool is_registered(const std::string& type);
 
 }  // namespace twopass

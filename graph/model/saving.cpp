@@ -2,16 +2,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <typeinfo>
 
 #include <twopass/core/error.h>
 #include <twopass/core/safetensors.h>
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/model/body.h>
+#include <twopass/graph/model/json_parts.h>
+#include <twopass/graph/model/made_again.h>
 
 namespace twopass {
 namespace {
@@ -21,77 +20,7 @@ using nlohmann::json;
 constexpr int kFormat = 1;
 constexpr int kDeepest = 64;  // models inside models
 
-// ---- attributes: numbers that JSON has no text for are strings in objects ----
-
-json json_of(const Attributes& attributes) {
-  json object = json::object();
-  for (const auto& attribute : attributes)
-    std::visit(
-        [&](const auto& held) {
-          if constexpr (std::is_same_v<std::decay_t<decltype(held)>, double>) {
-            if (!std::isfinite(held)) {
-              object[attribute.first] = {{"number", fmt::format("{}", held)}};
-              return;
-            }
-          }
-          object[attribute.first] = held;
-        },
-        attribute.second);
-  return object;
-}
-
-double special_number(const json& value) {
-  const std::string text =
-      value.is_object() && value.size() == 1 && value.contains("number") && value["number"].is_string()
-          ? value["number"].get<std::string>()
-          : "";
-  if (text == "inf") return std::numeric_limits<double>::infinity();
-  if (text == "-inf") return -std::numeric_limits<double>::infinity();
-  if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
-  throw Error("an attribute is no value");
-}
-
-Attributes attributes_from(const json& object) {
-  if (!object.is_object()) throw Error("attributes are no object");
-  Attributes attributes;
-  for (const auto& [name, value] : object.items()) {
-    if (value.is_boolean())
-      attributes.emplace_back(name, value.get<bool>());
-    else if (value.is_number_integer())
-      attributes.emplace_back(name, value.get<std::int64_t>());
-    else if (value.is_number())
-      attributes.emplace_back(name, value.get<double>());
-    else if (value.is_string())
-      attributes.emplace_back(name, value.get<std::string>());
-    else if (value.is_array()) {
-      for (const json& each : value)
-        if (!each.is_number_integer()) throw Error(fmt::format("attribute \"{}\" is no list of integers", name));
-      attributes.emplace_back(name, value.get<std::vector<std::int64_t>>());
-    } else
-      attributes.emplace_back(name, special_number(value));
-  }
-  return attributes;
-}
-
 // ---- writing ----
-
-// What load() could not make again is refused while there is somebody to mend it.
-void check_made_again(const Layer& layer, const std::string& name) {
-  const auto refuse = [&](const std::string& why) {
-    throw Error(
-        fmt::format("layer \"{}\" ({}) can't be saved, as load() could not make it again: {}; save_weights() "
-                    "saves its weights",
-                    name, layer.type(), why));
-  };
-  LayerPointer again;
-  try {
-    again = layer_from(layer.type(), layer.attributes());
-  } catch (const Error& error) {
-    refuse(error.what());
-  }
-  if (const Layer& made = *again; typeid(made) != typeid(layer))
-    refuse(fmt::format("\"{}\" is another class of layers there; its type() must be a name of its own", layer.type()));
-}
 
 // Layers that stand in several places, in nested models too, are written once and referred to by number.
 struct Writer {
@@ -99,7 +28,7 @@ struct Writer {
   json layers = json::array();
   std::vector<std::pair<std::string, Tensor>> constants;
 
-  std::size_t layer(const LayerPointer& layer, const std::string& name) {
+  std::size_t layer(const LayerPointer& layer, const std::string& name, const std::vector<Spec>& inputs) {
     if (const auto known = numbers.find(layer.get()); known != numbers.end()) return known->second;
     json written = {{"type", layer->type()}, {"name", layer->name()}, {"trainable", layer->trainable()}};
     if (const auto* nested = dynamic_cast<const ModelBody*>(layer.get())) {
@@ -109,7 +38,7 @@ struct Writer {
         throw Error(
             fmt::format("layer \"{}\" ({}) can't be saved: no file can hold its code; save_weights() saves its weights",
                         name, layer->type()));
-      check_made_again(*layer, name);
+      check_made_again(layer, name, inputs);
       written["attributes"] = json_of(layer->attributes());
     }
     numbers[layer.get()] = layers.size();
@@ -117,15 +46,19 @@ struct Writer {
     return layers.size() - 1;
   }
 
-  json step(const ModelStep& step) {
+  json step(const ModelGraph& graph, const ModelStep& step) {
     json inputs = json::array();
-    for (const auto& source : step.inputs) inputs.push_back({source.step, source.output});
+    std::vector<Spec> specs;
+    for (const auto& source : step.inputs) {
+      inputs.push_back({source.step, source.output});
+      specs.push_back(graph.steps[source.step].outputs[source.output]);
+    }
     switch (step.kind) {
       case ModelStep::Kind::input:
         return {
             {"input", step.name}, {"shape", step.outputs[0].shape.sizes()}, {"dtype", name_of(step.outputs[0].dtype)}};
       case ModelStep::Kind::layer:
-        return {{"layer", layer(step.layer, step.name)}, {"name", step.name}, {"inputs", inputs}};
+        return {{"layer", layer(step.layer, step.name, specs)}, {"name", step.name}, {"inputs", inputs}};
       case ModelStep::Kind::op:
         if (find_op(step.op->name()) != step.op)
           throw Error(fmt::format("op \"{}\" can't be saved: it was not made by define()", step.op->name()));
@@ -144,7 +77,7 @@ struct Writer {
 
   json model(const ModelBody& body) {
     json steps = json::array(), outputs = json::array();
-    for (const ModelStep& each : body.graph.steps) steps.push_back(step(each));
+    for (const ModelStep& each : body.graph.steps) steps.push_back(step(body.graph, each));
     for (const auto& source : body.graph.outputs) outputs.push_back({source.step, source.output});
     json written = {{"name", body.name()}, {"steps", steps}, {"inputs", body.graph.inputs}, {"outputs", outputs}};
     if (body.seed_given) written["seed"] = body.seed;
@@ -153,29 +86,6 @@ struct Writer {
 };
 
 // ---- reading ----
-
-const json& member(const json& object, const char* name) {
-  if (!object.is_object() || !object.contains(name)) throw Error(fmt::format("\"{}\" is missing", name));
-  return object[name];
-}
-
-std::string text_member(const json& object, const char* name) {
-  const json& value = member(object, name);
-  if (!value.is_string()) throw Error(fmt::format("\"{}\" is no string", name));
-  return value.get<std::string>();
-}
-
-std::size_t number_below(const json& value, std::size_t bound, const char* what) {
-  if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= bound)
-    throw Error(fmt::format("{} {} does not exist: there are {}", what, value.dump().substr(0, 40), bound));
-  return value.get<std::size_t>();
-}
-
-const json& list_member(const json& object, const char* name) {
-  const json& value = member(object, name);
-  if (!value.is_array()) throw Error(fmt::format("\"{}\" is no list", name));
-  return value;
-}
 
 struct Reader {
   const Safetensors& file;
