@@ -14,6 +14,7 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/optim/clipping.h>
+#include <twopass/optim/optimizer_maker.h>
 
 namespace twopass {
 
@@ -28,6 +29,7 @@ struct Optimizer::Body {
   UpdateRule rule;
   UpdateOptions options;
   LearningRate learning_rate;
+  bool own = true;  // its rule is the user's
   std::int64_t iterations = 0;
   std::map<std::uint64_t, Parameters> slots{};  // by the parameter's id
   mutable std::mutex mutex{};
@@ -98,6 +100,17 @@ Optimizer::Optimizer(UpdateRule rule, LearningRate learning_rate, const UpdateOp
 }
 
 const std::string& Optimizer::name() const { return body_->rule.name; }
+Optimizer OptimizerMaker::make(UpdateRule rule, LearningRate rate, const UpdateOptions& options) {
+  Optimizer made(std::move(rule), std::move(rate), options);
+  made.body_->own = false;
+  return made;
+}
+
+bool Optimizer::saveable() const {
+  const std::lock_guard lock(body_->mutex);
+  return !body_->own && body_->learning_rate.schedule().saveable();
+}
+
 const UpdateRule& Optimizer::rule() const { return body_->rule; }
 const UpdateOptions& Optimizer::options() const { return body_->options; }
 

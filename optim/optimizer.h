@@ -51,6 +51,8 @@ class Optimizer {
   const std::string& name() const;
   /// What the rule, the options and the learning rate were made with: for `optimizer_from`.
   Attributes attributes() const;
+  /// Whether `optimizer_from` can make it again: rules and schedules of the user's own can't be saved.
+  bool saveable() const;
   const UpdateRule& rule() const;
   const UpdateOptions& options() const;
   /// The updates done so far.
@@ -95,6 +97,7 @@ class Optimizer {
  private:
   struct Body;
   struct Change;
+  friend struct OptimizerMaker;
   std::vector<Change> changes(const Tensors& gradients, const Parameters& parameters, const Tensor& learning_rate,
                               const Tensor& number) const;
   std::shared_ptr<Body> body_;

@@ -4,7 +4,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/ops/elementwise.h>
-#include <twopass/optim/optimizer.h>
+#include <twopass/optim/optimizer_maker.h>
 
 namespace twopass {
 namespace {
@@ -46,7 +46,7 @@ Optimizer adam_named(const char* name, const AdamOptions& options) {
     const Tensor alpha = scalar_for(s.learning_rate * sqrt(one_less_b2) / one_less_b1, s.parameter);
     return {s.parameter - alpha * m / (sqrt(v) + epsilon), m, v};
   };
-  return Optimizer(std::move(rule), options.learning_rate, common(options));
+  return OptimizerMaker::make(std::move(rule), options.learning_rate, common(options));
 }
 
 }  // namespace
@@ -68,7 +68,7 @@ Optimizer sgd(const SgdOptions& options) {
       return {nesterov ? s.parameter + (v * momentum - step) : s.parameter + v, v};
     };
   }
-  return Optimizer(std::move(rule), options.learning_rate, common(options));
+  return OptimizerMaker::make(std::move(rule), options.learning_rate, common(options));
 }
 
 Optimizer rmsprop(const RmspropOptions& options) {
@@ -103,7 +103,7 @@ Optimizer rmsprop(const RmspropOptions& options) {
     made[0] = s.parameter - step;
     return made;
   };
-  return Optimizer(std::move(rule), options.learning_rate, common(options));
+  return OptimizerMaker::make(std::move(rule), options.learning_rate, common(options));
 }
 
 Optimizer adam(const AdamOptions& options) { return adam_named("adam", options); }

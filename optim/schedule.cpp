@@ -3,10 +3,20 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <utility>
 
 #include <twopass/core/error.h>
 
 namespace twopass {
+
+struct ScheduleMaker {
+  static Schedule make(std::string name, Attributes attributes, Schedule::Function function) {
+    Schedule made(std::move(name), std::move(attributes), std::move(function));
+    made.saveable_ = true;
+    return made;
+  }
+};
+
 namespace {
 
 void check_rate(const char* what, double rate) {
@@ -30,7 +40,7 @@ double Schedule::operator()(std::int64_t step) const {
 
 Schedule constant(double rate) {
   check_rate("the learning rate", rate);
-  return Schedule("constant", {{"rate", rate}}, [rate](std::int64_t) { return rate; });
+  return ScheduleMaker::make("constant", {{"rate", rate}}, [rate](std::int64_t) { return rate; });
 }
 
 Schedule exponential_decay(const ExponentialDecayOptions& options) {
@@ -38,16 +48,16 @@ Schedule exponential_decay(const ExponentialDecayOptions& options) {
   check_rate("exponential_decay: decay_rate", options.decay_rate);
   if (options.decay_steps < 1)
     throw Error(fmt::format("exponential_decay: decay_steps is {}, below 1", options.decay_steps));
-  return Schedule("exponential_decay",
-                  {{"initial", options.initial},
-                   {"decay_steps", options.decay_steps},
-                   {"decay_rate", options.decay_rate},
-                   {"staircase", options.staircase}},
-                  [options](std::int64_t step) {
-                    const double power = static_cast<double>(step) / static_cast<double>(options.decay_steps);
-                    return options.initial *
-                           std::pow(options.decay_rate, options.staircase ? std::floor(power) : power);
-                  });
+  return ScheduleMaker::make(
+      "exponential_decay",
+      {{"initial", options.initial},
+       {"decay_steps", options.decay_steps},
+       {"decay_rate", options.decay_rate},
+       {"staircase", options.staircase}},
+      [options](std::int64_t step) {
+        const double power = static_cast<double>(step) / static_cast<double>(options.decay_steps);
+        return options.initial * std::pow(options.decay_rate, options.staircase ? std::floor(power) : power);
+      });
 }
 
 Schedule schedule_from(const std::string& name, const Attributes& attributes) {

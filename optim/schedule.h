@@ -18,13 +18,17 @@ class Schedule {
 
   const std::string& name() const { return name_; }
   const Attributes& attributes() const { return attributes_; }
+  /// Whether `schedule_from` can make it again: schedules of the user's own can't be saved.
+  bool saveable() const { return saveable_; }
   /// The rate for the update after `step` others; refuses what is negative or not finite.
   double operator()(std::int64_t step) const;
 
  private:
+  friend struct ScheduleMaker;
   std::string name_;
   Attributes attributes_;
   Function function_;
+  bool saveable_ = false;
 };
 
 struct ExponentialDecayOptions {

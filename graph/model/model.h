@@ -135,6 +135,7 @@ class Model : public LayerHandle {
   /// loss, and, from a callback, a model that fit is training.
   void compile(const CompileOptions& options);
   bool compiled() const;
+  /// That of compile; of a loaded model that is not compiled, the one that its file has the state of.
   const Optimizer& optimizer() const;
 
   /// Trains on rows of data (first axis) and returns the history. Data are cast to the inputs' dtypes; everything is
@@ -160,8 +161,9 @@ class Model : public LayerHandle {
                                   const GradcheckOptions& options = {},
                                   const CallContext& context = {.training = true}) const;
 
-  /// One file: architecture as JSON, weights as safetensors. Refuses layers and ops that no file can hold, or that load
-  /// would not know, naming them.
+  /// One file: architecture as JSON, weights as safetensors; of a compiled model also what training goes on from, as
+  /// far as losses, metrics and optimizer are the library's. Refuses layers and ops that no file can hold, or that load
+  /// would not know, naming them: layers of the user's are made again and tried, whether they do the same.
   void save(std::string_view path) const;
   void save_weights(std::string_view path) const;
   /// Refuses missing, unknown and misshapen weights in one message, changing nothing.
@@ -174,8 +176,10 @@ class Model : public LayerHandle {
 /// and outputs have the model's names unless the options say others.
 Plan plan(const Model& model, const TensorList& inputs, const PlanOptions& options = {});
 
-/// The model of a file that `save` wrote; it predicts the same bits, in f32 until it is compiled for bf16. The state of
-/// the optimizer is not part of the file.
+/// The model of a file that `save` wrote; it predicts the same bits. One that was compiled is compiled, and fit goes on
+/// with the same bits as without the file. Where a loss or a metric was the user's own, or this processor lacks the
+/// bf16 that it was compiled for, it is not compiled, but its optimizer goes on: compile({.optimizer =
+/// model.optimizer(), .loss = …}). Of an optimizer of the user's own the file holds nothing.
 Model load(std::string_view path);
 
 }  // namespace twopass

@@ -11,6 +11,7 @@
 #include <twopass/graph/model/body.h>
 #include <twopass/graph/model/json_parts.h>
 #include <twopass/graph/model/made_again.h>
+#include <twopass/graph/model/resuming.h>
 
 namespace twopass {
 namespace {
@@ -198,8 +199,10 @@ void set_weights(const Model& model, const Safetensors& file, std::string_view p
 void Model::save(std::string_view path) const {
   Writer writer;
   const json architecture = writer.model(body());
-  const json whole = {{"format", kFormat}, {"layers", writer.layers}, {"model", architecture}};
-  Safetensors file{weights_of(*this), {{"twopass", whole.dump()}}};
+  Safetensors file{weights_of(*this), {}};
+  const json training = training_of(*this, file.tensors);
+  const json whole = {{"format", kFormat}, {"layers", writer.layers}, {"model", architecture}, {"training", training}};
+  file.metadata = {{"twopass", whole.dump()}};
   file.tensors.insert(file.tensors.end(), writer.constants.begin(), writer.constants.end());
   write_safetensors(path, file);
 }
@@ -232,6 +235,7 @@ Model load(std::string_view path) {
     set_weights(model, file, path);
     for (std::size_t k = 0; k < layers.size(); ++k)
       if (layers[k].contains("trainable") && layers[k]["trainable"] == false) reader.layers[k]->set_trainable(false);
+    if (whole.contains("training")) take_training(model, whole["training"], file);
     return model;
   } catch (const json::exception& error) {
     throw Error(fmt::format("{}: the architecture is no JSON: {}", path, error.what()));

@@ -37,13 +37,16 @@ void Model::compile(const CompileOptions& options) {
     own.compiled = std::move(before);
     throw;
   }
+  own.loaded_optimizer.reset();
 }
 
 bool Model::compiled() const { return body().compiled.has_value(); }
 
 const Optimizer& Model::optimizer() const {
-  if (!compiled()) throw Error(fmt::format("model \"{}\" has no optimizer: call compile() first", name()));
-  return body().compiled->optimizer;
+  const ModelBody& own = body();
+  if (own.compiled) return own.compiled->optimizer;
+  if (own.loaded_optimizer) return *own.loaded_optimizer;
+  throw Error(fmt::format("model \"{}\" has no optimizer: call compile() first", name()));
 }
 
 Evaluation Model::evaluate(const TensorList& inputs, const TensorList& targets, const EvaluateOptions& options) {

@@ -1,0 +1,138 @@
+#include <twopass/graph/model/resuming.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include <twopass/core/error.h>
+#include <twopass/graph/model/body.h>
+#include <twopass/graph/model/json_parts.h>
+
+namespace twopass {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kPrefix = "optimizer/";
+
+// A loss, a metric or an optimizer: each has a name and attributes.
+template <typename T>
+json made_of(const T& each) {
+  return {{"name", each.name()}, {"attributes", json_of(each.attributes())}};
+}
+template <typename T>
+T again(const json& written, T (*from)(const std::string&, const Attributes&)) {
+  return from(text_member(written, "name"), attributes_from(member(written, "attributes")));
+}
+
+json list_of(const std::vector<Metric>& metrics) {
+  json list = json::array();
+  for (const Metric& each : metrics) list.push_back(made_of(each));
+  return list;
+}
+std::vector<Metric> metrics_from(const json& list) {
+  if (!list.is_array()) throw Error("metrics are no list");
+  std::vector<Metric> metrics;
+  for (const json& each : list) metrics.push_back(again(each, metric_from));
+  return metrics;
+}
+
+bool saveable(const CompileOptions& options) {
+  const auto known = [](const auto& each) { return each.saveable(); };
+  const auto all_known = [&](const std::vector<Metric>& metrics) {
+    return std::all_of(metrics.begin(), metrics.end(), known);
+  };
+  const auto& losses = options.loss.named();
+  const auto& metrics = options.metrics.named();
+  return (!options.loss.single() || known(*options.loss.single())) &&
+         std::all_of(losses.begin(), losses.end(), [&](const auto& each) { return known(each.second); }) &&
+         all_known(options.metrics.common()) &&
+         std::all_of(metrics.begin(), metrics.end(), [&](const auto& each) { return all_known(each.second); });
+}
+
+// Which passes plans leave out is for debugging, and not kept.
+json json_of(const CompileOptions& options) {
+  json written = {{"run_eagerly", options.run_eagerly},
+                  {"bf16", options.precision == Precision::bf16},
+                  {"metrics", list_of(options.metrics.common())}};
+  if (options.loss.single()) written["loss"] = made_of(*options.loss.single());
+  for (const auto& [output, loss] : options.loss.named()) written["losses"][output] = made_of(loss);
+  for (const auto& [output, weight] : options.loss_weights) written["loss_weights"][output] = weight;
+  for (const auto& [output, metrics] : options.metrics.named())
+    for (const Metric& each : metrics) written["metrics_of"][output].push_back(made_of(each));
+  return written;
+}
+
+bool truth_member(const json& object, const char* name) {
+  const json& value = member(object, name);
+  if (!value.is_boolean()) throw Error(fmt::format("\"{}\" is no truth", name));
+  return value.get<bool>();
+}
+
+CompileOptions options_from(const json& written, const Optimizer& optimizer) {
+  CompileOptions options{.optimizer = optimizer, .run_eagerly = truth_member(written, "run_eagerly")};
+  if (truth_member(written, "bf16")) options.precision = Precision::bf16;
+  if (written.contains("loss")) {
+    options.loss = again(written["loss"], loss_from);
+  } else {
+    LossMap::Named losses;
+    for (const auto& [output, loss] : member(written, "losses").items())
+      losses.emplace_back(output, again(loss, loss_from));
+    options.loss = losses;
+  }
+  if (written.contains("loss_weights"))
+    for (const auto& [output, weight] : written["loss_weights"].items()) {
+      if (!weight.is_number()) throw Error(fmt::format("the loss weight of \"{}\" is no number", output));
+      options.loss_weights.emplace_back(output, weight.get<double>());
+    }
+  options.metrics = metrics_from(member(written, "metrics"));
+  if (written.contains("metrics_of")) {
+    MetricMap::Named metrics;
+    for (const auto& [output, list] : written["metrics_of"].items()) metrics.emplace_back(output, metrics_from(list));
+    options.metrics = metrics;
+  }
+  return options;
+}
+
+bool available(Precision precision) {
+  try {
+    const PrecisionScope scope(precision);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+json training_of(const Model& model, std::vector<std::pair<std::string, Tensor>>& tensors) {
+  const ModelBody& body = model.body();
+  json written = {{"steps", body.steps_done}, {"epochs", body.epochs_done}};
+  if (!body.compiled || !body.compiled->optimizer.saveable()) return written;
+  const Optimizer& optimizer = body.compiled->optimizer;
+  written["optimizer"] = made_of(optimizer);
+  for (const auto& [name, tensor] : optimizer.state(model.named_parameters()))
+    tensors.emplace_back(std::string(kPrefix) + name, tensor);
+  if (saveable(*body.compiled)) written["compile"] = json_of(*body.compiled);
+  return written;
+}
+
+void take_training(Model& model, const json& written, const Safetensors& file) {
+  ModelBody& body = model.body();
+  body.steps_done = count_member(written, "steps", std::numeric_limits<std::int64_t>::max() / 2);
+  body.epochs_done = static_cast<int>(count_member(written, "epochs", std::numeric_limits<int>::max() / 2));
+  if (!written.contains("optimizer")) return;
+  const Optimizer optimizer = again(written["optimizer"], optimizer_from);
+  Optimizer::NamedTensors state;
+  for (const auto& [name, tensor] : file.tensors)
+    if (name.starts_with(kPrefix)) state.emplace_back(name.substr(kPrefix.size()), tensor);
+  optimizer.set_state(state, model.named_parameters());
+  body.loaded_optimizer = optimizer;
+  if (!written.contains("compile")) return;
+  const CompileOptions options = options_from(written["compile"], optimizer);
+  if (available(options.precision)) model.compile(options);  // else predict computes in f32, as it can here
+}
+
+}  // namespace twopass
