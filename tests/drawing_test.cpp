@@ -190,6 +190,20 @@ TEST_CASE("D11: equal graphs give equal bytes, whatever was made between them") 
   CHECK_FALSE(has(to_dot(multi_label(), {.level = DotLevel::backward}), "0x"));
 }
 
+TEST_CASE("D11: a loaded model is drawn with the bytes of the one that was saved, at every level") {
+  const TemporaryFolder folder;
+  const std::string path = folder.at("model.twopass");
+  for (const Model& model : topologies()) {
+    std::vector<std::string> drawn;
+    for (const DotLevel level : {DotLevel::layer, DotLevel::op, DotLevel::backward})
+      drawn.push_back(to_dot(model, {.level = level}));
+    model.save(path);
+    const Model again = load(path);
+    for (const DotLevel level : {DotLevel::layer, DotLevel::op, DotLevel::backward})
+      CHECK(to_dot(again, {.level = level}) == drawn[static_cast<std::size_t>(level)]);
+  }
+}
+
 TEST_CASE("D12: a hundred thousand recorded ops are drawn, a node and an edge each") {
   const Tensor x = variable(tensor({1.0}));
   Tensor y = x;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
+#include <unordered_map>
 #include <unordered_set>
 
 #include <twopass/graph/layers/layer.h>
@@ -34,6 +36,28 @@ DotStyle node_style(const Node& node, DotStyle ops) {
   return node.op ? ops : DotStyle::constant;
 }
 
+// In order of numbers, which is that of making, constants where they are met. Parameters were made whenever their
+// values were: they come just before what reads them first.
+void in_order(std::vector<const Node*>& nodes) {
+  using Order = std::tuple<std::uint64_t, bool, std::size_t>;
+  std::unordered_map<const Node*, Order> orders;
+  for (const Node* node : nodes) {
+    const auto edges = node->edges();
+    for (std::size_t k = 0; k < edges.size(); ++k) {
+      const Node* const read = edges[k].node();
+      if (!read->leaf() || !read->leaf()->parameter) continue;
+      const Order here{node->number, false, k};
+      const auto [known, first] = orders.try_emplace(read, here);
+      if (!first) known->second = std::min(known->second, here);
+    }
+  }
+  const auto order = [&](const Node* node) {
+    const auto read = orders.find(node);
+    return read == orders.end() ? Order{node->number, true, 0} : read->second;
+  };
+  std::stable_sort(nodes.begin(), nodes.end(), [&](const Node* a, const Node* b) { return order(a) < order(b); });
+}
+
 }  // namespace
 
 std::string spec_text(const Shape& shape, DType dtype) { return fmt::format("{} {}", shape.text(), name_of(dtype)); }
@@ -59,8 +83,7 @@ std::string call_label(const std::string& title, const Op& op, const Arguments* 
 }
 
 void RecordDrawing::draw(const Tensors& outputs, DotStyle ops, bool dashed) {
-  // What is new, found without recursion; drawn in order of numbers, which is that of making, constants where they are
-  // met.
+  // What is new, found without recursion.
   std::vector<const Node*> found, open;
   std::unordered_set<const Node*> seen;
   const auto meet = [&](const Node* node) {
@@ -78,7 +101,7 @@ void RecordDrawing::draw(const Tensors& outputs, DotStyle ops, bool dashed) {
     for (const Node::Edge& edge : node->edges()) meet(edge.node());
   }
   std::reverse(found.begin(), found.end());
-  std::stable_sort(found.begin(), found.end(), [](const Node* a, const Node* b) { return a->number < b->number; });
+  in_order(found);
   const std::unordered_map<const Node*, std::size_t> before =
       dashed ? drawn_ : std::unordered_map<const Node*, std::size_t>();
   for (const Node* node : found) {
