@@ -292,6 +292,42 @@ Pool* pool() {
   return current.compare_exchange_strong(found, made.get()) ? made.release() : found;
 }
 
+// Two threads that hand a number to each other and back.
+class RoundTrips {
+ public:
+  // What two tiles do. It takes no longer than kSpin where the other does not come, or goes, or shares a processor.
+  void run(std::int64_t tile) {
+    const bool first = tile == 0;
+    std::int64_t next = first ? 0 : 1;
+    for (int batch = 0; batch < kBatches; ++batch) {
+      const auto begin = std::chrono::steady_clock::now();
+      for (int trip = 0; trip < kTrips; ++trip, next += 2)
+        if (!handed(next)) return;
+      const std::chrono::duration<double, std::nano> taken = std::chrono::steady_clock::now() - begin;
+      if (taken.count() > kTrips * kSlow) return;
+      if (first && batch > 0) shortest_ = std::min(shortest_, taken.count() / kTrips);
+    }
+  }
+  double shortest() const { return shortest_; }
+
+ private:
+  static constexpr int kBatches = 8, kTrips = 40;
+  static constexpr double kSlow = 1000;  // ns
+
+  // Waits until the number is `next` and counts it on.
+  bool handed(std::int64_t next) {
+    const auto come = [&] { return number_.load(std::memory_order_acquire) == next; };
+    for (int look = 0; look < 400; ++look)
+      if (come()) return number_.store(next + 1, std::memory_order_release), true;
+    if (!spin_until(come)) return false;
+    number_.store(next + 1, std::memory_order_release);
+    return true;
+  }
+
+  alignas(64) std::atomic<std::int64_t> number_{0};
+  alignas(64) double shortest_ = std::numeric_limits<double>::infinity();  // of the first tile alone
+};
+
 }  // namespace
 
 int count() { return wanted; }
@@ -311,6 +347,18 @@ void run(std::int64_t tiles, Body body, const void* context, Effort effort) {
       if (ran) return;
     }
   for (std::int64_t tile = 0; tile < tiles; ++tile) body(context, tile);
+}
+
+bool share_cache() {
+  constexpr double kCommon = 150;  // ns
+  if (inside || processors() == 1) return false;
+  Pool* const shared = pool();
+  if (shared == nullptr) return false;
+  RoundTrips trips;
+  Job job{
+      [](const void* context, std::int64_t tile) { static_cast<RoundTrips*>(const_cast<void*>(context))->run(tile); },
+      &trips, 2};
+  return shared->try_run(job, 1, Effort::large) && trips.shortest() < kCommon;
 }
 
 std::shared_ptr<IdleWorks> give(const IdleWorks::Work& work) {

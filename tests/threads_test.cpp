@@ -241,6 +241,24 @@ TEST_CASE("a tile that takes long is waited for, and every tile of a thousand sh
   CHECK(wrong == 0);
 }
 
+TEST_CASE("asking whether threads share a cache ends soon, disturbs no call, and is no inside a tile") {
+  std::atomic<int> done{0}, inside{0};
+  const auto ask = [&] {
+    for (int k = 0; k < 20; ++k) {
+      threads::share_cache();
+      parallel_for(8, [&](std::int64_t) {
+        inside += threads::share_cache();
+        ++done;
+      });
+    }
+  };
+  std::thread other(ask);
+  ask();
+  other.join();
+  CHECK(done == 2 * 20 * 8);
+  CHECK(inside == 0);
+}
+
 TEST_CASE("threads without work burn no time") {
   const ThreadCount two(2);
   CHECK(tiles_meet());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <twopass/core/idle_work.h>
+#include <twopass/graph/model/gathering.h>
 #include <twopass/graph/model/rows.h>
 
 namespace twopass {
@@ -31,6 +32,7 @@ class Batches {
   void make(std::int64_t piece);
 
   const std::thread::id reader_ = std::this_thread::get_id();
+  Reach others_ = Reach::here;  // what other threads write for the reader
   std::vector<const Rows*> sets_;
   std::span<const std::int64_t> order_;
   std::int64_t size_, rows_, count_;
