@@ -12,6 +12,7 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/products.h>
+#include <twopass/ops/record.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 
@@ -100,7 +101,64 @@ TEST_CASE("a function that gives other numbers at each call is told of, and not 
   CHECK(!report.ok());
   CHECK(!report.wrong());
   CHECK(report.culprits().empty());
+  // Nothing else is said, as nothing else is known.
+  CHECK(report.text() == "the function gives other numbers at each call: differences cannot tell its derivatives");
   CHECK(!says(gradcheck(sum_of, {tensor({1.0, 2.0}, f64)}), "other numbers"));
+  // Roundings that differ from call to call hide little: what stands above them is checked.
+  const auto noisy = [&](double claim) {
+    return gradcheck(
+        [&, claim](const Tensors& in) {
+          const Tensor y = exp(in[0]) * (1 + 1e-15 * (++calls % 2));
+          return y + (in[0] - detach(in[0])) * claim;
+        },
+        {one(1)}, {.blame = false});
+  };
+  CHECK(noisy(0).pairs().size() == 1);
+  CHECK(!noisy(0).wrong());
+  CHECK(!noisy(1).ok());
+}
+
+TEST_CASE("N36: a function of no floating inputs or outputs has no derivative to check: that is not ok") {
+  const Tensor whole = cast(one(3), i64);
+  const GradcheckReport of_whole = gradcheck([](const Tensors& in) { return cast(in[0], f64); }, {whole});
+  CHECK(!of_whole.ok());
+  CHECK(!of_whole.wrong());
+  CHECK(of_whole.text() == "nothing was checked: no input is f32 or f64");
+  CHECK(of_whole.headline() == "nothing was checked");
+  CHECK(nlohmann::json::parse(of_whole.json())["ok"] == false);
+  CHECK(!gradcheck(sum_of, Tensors{cast(one(1), boolean)}).ok());
+  const GradcheckReport to_whole = gradcheck([](const Tensors& in) { return cast(in[0], i64); }, {one(3)});
+  CHECK(!to_whole.ok());
+  CHECK(to_whole.text() == "nothing was checked: no output is f32 or f64");
+  CHECK(gradcheck([](const Tensors& in) { return in[0] * cast(in[1], f64); }, {one(2), whole}).ok());
+}
+
+TEST_CASE("a kink's line says how far outside the slopes a derivative is only where it is") {
+  const GradcheckReport inside = gradcheck([](const Tensors& in) { return relu(in[0]); }, {one(0)});
+  CHECK(says(inside, "at [0]: analytic 0 between the slopes 0 and 1"));
+  CHECK(!says(inside, "off by"));
+  const GradcheckReport beside = gradcheck(
+      [](const Tensors& in) { return relu(in[0]) - (in[0] - detach(in[0])) * 1e-9; }, {one(0)}, {.exact = false});
+  CAPTURE(beside);
+  CHECK(says(beside, "at [0]: analytic -1e-09 beside the slopes 0 and 1, off by 1e-09 where "));
+}
+
+TEST_CASE("an op that several samples show to be wrong is blamed once") {
+  const OpRecord<> record{
+      .name = "test_twice_wrong",
+      .doc = "2 x.",
+      .shape = same_floating,
+      .forward = [](const NoArgs&, Inputs in, Output out) { each(in, out, [](auto x) { return x + x; }); },
+      .gradient = [](const NoArgs&, const Call&, const Tensor& g) -> Tensors { return {g * 2.2}; },
+      .samples = {{.inputs = {sample::uniform({3})}}, {.inputs = {sample::uniform({2})}}}};
+  const TypedOp<> op(record);
+  const GradcheckReport report = gradcheck(op, {.order = 1});
+  CAPTURE(report);
+  CHECK(report.culprits().size() == 6);
+  CHECK(says(report, "to blame: test_twice_wrong((3,)), found 3 times, at its worst\n  input 0: fail"));
+  const std::string text = report.text();
+  const std::size_t first = text.find("to blame: test_twice_wrong((3,))");
+  CHECK(text.find("to blame: test_twice_wrong((3,))", first + 1) == std::string::npos);
 }
 
 TEST_CASE("what is not finite is named with its first index: nothing can be checked there") {
@@ -109,6 +167,7 @@ TEST_CASE("what is not finite is named with its first index: nothing can be chec
   CAPTURE(bad);
   CHECK(says(bad, "b is nan at [1, 0]: nothing can be checked there"));
   CHECK(says(bad, "a: unreliable, nothing could be tried"));
+  CHECK(bad.text().find("b is nan") < bad.text().find("a: unreliable"));  // the reason first
   CHECK(!bad.ok());
   CHECK(!bad.wrong());
   const GradcheckReport result = gradcheck([](const Tensors& in) { return log(in[0] - 2.0); }, {one(1)});

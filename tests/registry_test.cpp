@@ -54,7 +54,7 @@ TEST_CASE("every op has a name of its own, a sentence, an example and a refusal,
 TEST_CASE("the gradient of every op agrees with numerical differentiation to second order") {
   std::set<std::string> first_order_only;
   for (const Op* op : all_ops()) {
-    if (!op->differentiable()) continue;
+    if (!op->differentiable() || op->samples().empty()) continue;
     const GradcheckReport report = gradcheck(*op);
     INFO(op->name());
     CHECK(report);

@@ -92,6 +92,27 @@ void list_pairs(const std::vector<const GradcheckPair*>& pairs, std::vector<std:
   }
 }
 
+// A call that several samples or draws blame stands once, with the worst of its pairs.
+void list_culprits(const std::vector<Culprit>& culprits, std::vector<std::string>& lines) {
+  std::vector<std::string> names;
+  std::map<std::string, std::vector<const Culprit*>> by_name;
+  for (const Culprit& culprit : culprits) {
+    const std::string name =
+        culprit.call + (culprit.layer.empty() ? "" : fmt::format(" in layer \"{}\"", culprit.layer));
+    if (by_name[name].empty()) names.push_back(name);
+    by_name[name].push_back(&culprit);
+  }
+  for (const std::string& name : names) {
+    const auto& same = by_name[name];
+    const auto worst = std::max_element(same.begin(), same.end(), [](const auto* a, const auto* b) {
+      return a->pair.relative_error < b->pair.relative_error;
+    });
+    lines.push_back(fmt::format("to blame: {}{}\n  {}", name,
+                                same.size() > 1 ? fmt::format(", found {} times, at its worst", same.size()) : "",
+                                text_of((*worst)->pair)));
+  }
+}
+
 }  // namespace
 
 std::string_view name_of(Verdict verdict) {
@@ -116,12 +137,14 @@ std::string text_of(const GradcheckPair& pair) {
   const std::string count =
       pair.tried == pair.elements ? fmt::format("{}", pair.tried) : fmt::format("{} of {}", pair.tried, pair.elements);
   if (pair.verdict == Verdict::vacuous) return text + fmt::format(", all {} derivatives are 0 here", count);
-  if (pair.verdict == Verdict::kink)
-    return text + fmt::format(
-                      ", {} tried,{}: analytic {:.10g} between the slopes {:.10g} and {:.10g}, outside by "
-                      "{:.2g} where {:.2g} is allowed",
-                      count, place_text(pair), shown(pair.analytic), pair.below, pair.above, pair.absolute_error,
-                      pair.bound);
+  if (pair.verdict == Verdict::kink) {
+    const bool outside = pair.absolute_error > 0;
+    text += fmt::format(", {} tried,{}: analytic {:.10g} {} the slopes {:.10g} and {:.10g}", count, place_text(pair),
+                        shown(pair.analytic), outside ? "beside" : "between", pair.below, pair.above);
+    if (outside) text += fmt::format(", off by {:.2g}", pair.absolute_error);
+    return outside && pair.absolute_error <= pair.bound ? text + fmt::format(" where {:.2g} is allowed", pair.bound)
+                                                        : text;
+  }
   text += fmt::format(
       ", worst of {}{}: analytic {:.10g}, numerical {:.10g}, off by {:.2g} ({:.2g} % of its size) where {:.2g} is "
       "allowed",
@@ -135,9 +158,9 @@ std::string text_of(const GradcheckPair& pair) {
 }
 
 bool GradcheckReport::ok() const {
-  return std::all_of(pairs_.begin(), pairs_.end(),
-                     [](const auto& pair) { return pair.verdict < Verdict::unreliable; }) &&
-         std::all_of(exact_.begin(), exact_.end(), [](const auto& check) { return check.ok; });
+  return !pairs_.empty() && std::all_of(pairs_.begin(), pairs_.end(), [](const auto& pair) {
+    return pair.verdict < Verdict::unreliable;
+  }) && std::all_of(exact_.begin(), exact_.end(), [](const auto& check) { return check.ok; });
 }
 
 bool GradcheckReport::wrong() const {
@@ -146,9 +169,8 @@ bool GradcheckReport::wrong() const {
 }
 
 bool GradcheckReport::conclusive() const {
-  return ok() && !pairs_.empty() && std::none_of(pairs_.begin(), pairs_.end(), [](const auto& pair) {
-           return pair.order == 1 && pair.verdict == Verdict::vacuous;
-         });
+  return ok() && std::none_of(pairs_.begin(), pairs_.end(),
+                              [](const auto& pair) { return pair.order == 1 && pair.verdict == Verdict::vacuous; });
 }
 
 std::string GradcheckReport::headline() const {
@@ -159,7 +181,7 @@ std::string GradcheckReport::headline() const {
     untested += pair.order == 1 && pair.verdict == Verdict::vacuous ? 1 : 0;
   }
   const auto broken = std::count_if(exact_.begin(), exact_.end(), [](const ExactCheck& check) { return !check.ok; });
-  std::string text = wrong() ? "wrong" : !ok() ? "unreliable" : pairs_.empty() ? "nothing was checked" : "ok";
+  std::string text = wrong() ? "wrong" : pairs_.empty() ? "nothing was checked" : !ok() ? "unreliable" : "ok";
   if (ok() && untested > 0)
     text += fmt::format(", but inconclusive: nothing was tested of {} of {} pairs", untested, first);
   std::vector<std::string> parts;
@@ -179,6 +201,10 @@ std::string GradcheckReport::text(Listing listing) const {
   std::vector<std::string> lines;
   if (!pairs_.empty() || notes_.empty()) lines.push_back(headline());  // else the notes say why there is none
   const auto line = [&](std::string more) { lines.push_back(std::move(more)); };
+  // Where nothing could be tried, the reason comes first.
+  const bool untried =
+      std::all_of(pairs_.begin(), pairs_.end(), [](const auto& pair) { return pair.tried == 0 && pair.elements > 0; });
+  if (untried) lines.insert(lines.end(), notes_.begin(), notes_.end());
   if (listing == Listing::full)
     for (const GradcheckPair& pair : pairs_) line(text_of(pair));
   // What is worst first.
@@ -192,11 +218,8 @@ std::string GradcheckReport::text(Listing listing) const {
     if (!check.ok)
       line(fmt::format("{}: fail, {:.17g} against {:.17g}, off by {:.2g} where {:.2g} is allowed", check.name,
                        check.left, check.right, std::abs(check.left - check.right), check.bound));
-  for (const std::string& note : notes_) line(note);
-  for (const Culprit& culprit : culprits_)
-    line(fmt::format("to blame: {}{}\n  {}", culprit.call,
-                     culprit.layer.empty() ? "" : fmt::format(" in layer \"{}\"", culprit.layer),
-                     text_of(culprit.pair)));
+  if (!untried) lines.insert(lines.end(), notes_.begin(), notes_.end());
+  list_culprits(culprits_, lines);
   return fmt::format("{}", fmt::join(lines, "\n"));
 }
 

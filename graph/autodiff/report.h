@@ -55,10 +55,12 @@ enum class Listing : std::uint8_t { brief, full };
 
 class GradcheckReport {
  public:
-  /// Whether nothing failed and nothing was unreliable. What is vacuous is no mistake, but nothing is proven there.
+  /// Whether something was checked, nothing failed and nothing was unreliable. What is vacuous is no mistake, but
+  /// nothing is proven there.
   bool ok() const;
   explicit operator bool() const { return ok(); }
-  /// Whether a derivative or an identity failed; what is unreliable is neither ok nor wrong.
+  /// Whether a derivative or an identity failed; what is unreliable, or was not checked at all, is neither ok nor
+  /// wrong.
   bool wrong() const;
   /// Whether it is ok and every first-order pair was really tested.
   bool conclusive() const;

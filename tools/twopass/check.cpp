@@ -38,10 +38,10 @@ std::vector<Checked> check_ops(const CheckChoice& choice, const GradcheckOptions
   if (ops.empty()) ops = all_ops();
   std::vector<Checked> checked;
   for (const Op* op : ops) {
-    if (op->differentiable())
+    if (op->differentiable() && !op->samples().empty())
       checked.push_back({op->name(), gradcheck(*op, options)});
     else if (!choice.json)
-      fmt::print("{:<32} has no gradient\n", op->name());
+      fmt::print("{:<32} has no {}\n", op->name(), op->differentiable() ? "samples" : "gradient");
   }
   return checked;
 }
@@ -49,6 +49,7 @@ std::vector<Checked> check_ops(const CheckChoice& choice, const GradcheckOptions
 // A sample of an op may leave an input without a derivative; that much of a model was not tested is to be known.
 std::string verdict_of(const GradcheckReport& report, bool of_model) {
   if (report.wrong()) return "WRONG";
+  if (report.pairs().empty()) return "NOT CHECKED";
   if (!report.ok()) return "UNRELIABLE";
   return of_model && !report.conclusive() ? "ok, but inconclusive" : "ok";
 }
