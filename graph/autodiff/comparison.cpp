@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <string>
 
 #include <twopass/core/error.h>
@@ -14,6 +13,7 @@
 #include <twopass/graph/autodiff/differences.h>
 #include <twopass/graph/autodiff/directions.h>
 #include <twopass/graph/autodiff/judgement.h>
+#include <twopass/graph/autodiff/nearby.h>
 #include <twopass/graph/autodiff/roundings.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
@@ -26,25 +26,6 @@ namespace {
 using Values = std::vector<double>;
 
 constexpr std::size_t kTogether = Direction::kTogether;
-
-// With the roundings of the sum of blocks summed too (W. Kahan, 1965): those of many terms would hide what small steps
-// change.
-double dot(const Values& a, const Values& b) {
-  constexpr std::size_t kLanes = 8, kBlock = 32 * kLanes;
-  double total = 0, lost = 0;
-  for (std::size_t first = 0; first < a.size(); first += kBlock) {
-    const std::size_t last = std::min(a.size(), first + kBlock);
-    double lanes[kLanes] = {};
-    std::size_t k = first;
-    for (; k + kLanes <= last; k += kLanes)
-      for (std::size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += a[k + lane] * b[k + lane];
-    for (; k < last; ++k) lanes[0] += a[k] * b[k];
-    const double term = std::accumulate(lanes, lanes + kLanes, 0.0) - lost, sum = total + term;
-    lost = (sum - total) - term;
-    total = sum;
-  }
-  return total;
-}
 
 class Comparison {
  public:
@@ -134,11 +115,7 @@ class Comparison {
       Values& of_row = analytic_.emplace_back();
       double& largest = largest_.emplace_back(0);
       for (const Direction& column : columns_) {
-        double derivative = 0;
-        if (column.element)
-          derivative = gradients[column.of][static_cast<std::size_t>(*column.element)];
-        else
-          for (std::size_t k = 0; k < inputs_.size(); ++k) derivative += dot(gradients[k], column.numbers[k]);
+        const double derivative = along(column, gradients);
         of_row.push_back(derivative);
         if (column.element && std::isfinite(derivative)) largest = std::max(largest, std::abs(derivative));
       }
@@ -160,26 +137,8 @@ class Comparison {
     return seen;
   }
 
-  Differences::Point moved(const Direction& column, double t) const {
-    Tensors at = inputs_;
-    double really = t;
-    const auto put = [&](std::size_t input, const Values& values) {
-      at[input] = from_values(values, inputs_[input].shape(), inputs_[input].dtype());
-    };
-    if (column.element) {
-      Values values = values_[column.of];
-      const auto place = static_cast<std::size_t>(*column.element);
-      values[place] += t;
-      put(column.of, values);
-      really = at[column.of].at<double>(*column.element) - values_[column.of][place];
-    } else {
-      for (std::size_t k = 0; k < inputs_.size(); ++k) {
-        if (!counts(k)) continue;
-        Values values = values_[k];
-        for (std::size_t place = 0; place < values.size(); ++place) values[place] += t * column.numbers[k][place];
-        put(k, values);
-      }
-    }
+  Differences::Point seen_beside(const Direction& column, double t) const {
+    const auto [at, really] = moved(column, inputs_, values_, t);
     // Higher orders differentiate inside, and record what they need for that themselves.
     const RecordingScope off(false);
     try {
@@ -208,7 +167,8 @@ class Comparison {
 
   void compare_column(std::size_t number) {
     const Direction& column = columns_[number];
-    Differences differences([&](double t) { return moved(column, t); }, seen_here_, place_of(column), epsilon_, noise_);
+    Differences differences([&](double t) { return seen_beside(column, t); }, seen_here_, place_of(column), epsilon_,
+                            noise_);
     if (column.closely) differences.glance();
     for (std::size_t row = 0; row < rows_.size(); ++row) {
       const double size = size_of(row, differences);
@@ -231,7 +191,7 @@ class Comparison {
 
   void note(std::size_t row, std::size_t column, const Differences& differences) {
     const double analytic = analytic_[row][column];
-    const Slope slope = differences.slope(row);
+    Slope slope = differences.slope(row);
     Judgement found = judge(analytic, slope, size_of(row, differences), !columns_[column].element, options_);
     if (found.verdict == Verdict::fail && differences.sees_closer(row, analytic, slope))
       found.verdict = Verdict::unreliable;
@@ -244,6 +204,10 @@ class Comparison {
     const auto known = [&] { return found.verdict < pair.verdict || (found.verdict == pair.verdict && now <= before); };
     if (pair.tried++ > 0 && known()) return;
     double of_gradient = 0;
+    if (narrow() && found.verdict >= Verdict::unreliable && std::isfinite(analytic)) {
+      look_beside(row, column, analytic, slope, found);
+      if (pair.tried > 1 && known()) return;
+    }
     if (found.verdict == Verdict::fail && std::isfinite(analytic)) {
       of_gradient = 4 * rounding_of(row, column);
       if (found.off <= found.bound + of_gradient) found.verdict = Verdict::unreliable;
@@ -266,6 +230,39 @@ class Comparison {
     pair.bound = found.bound;
     pair.uncertainty = slope.error;
     pair.analytic_uncertainty = of_gradient;
+  }
+
+  bool narrow() const { return epsilon_ > 1e-10; }
+
+  // The steps of f32 are so long that kinks of a network lie within them, and smaller ones are lost in roundings. There
+  // the record must agree with the difference in the mean.
+  void look_beside(std::size_t row, std::size_t column, double analytic, Slope& slope, Judgement& found) const {
+    if (!std::isfinite(slope.central)) return;
+    const auto nearby = look_nearby([&](double t) { return derivative_beside(row, column, t); }, analytic, slope.reach);
+    const double tolerance =
+        options_.absolute + options_.relative * std::max(std::abs(slope.central), std::abs(analytic)) + slope.rounding;
+    if (!nearby || !explains(*nearby, slope.central, tolerance)) return;
+    const bool shown = std::abs(analytic - slope.central) > 4 * (tolerance + nearby->error);
+    slope.below = nearby->least;
+    slope.above = nearby->most;
+    found = {shown ? Verdict::kink : Verdict::unreliable, found.numerical, found.bound, shown ? 0 : found.off, false};
+  }
+
+  // What the record says along a column at a point beside; NaN where f takes that point not at all.
+  double derivative_beside(std::size_t row, std::size_t column, double t) const {
+    Tensors at = moved(columns_[column], inputs_, values_, t).first;
+    try {
+      const RecordingScope on(true);
+      at = as_variables(at);
+      const Tensor y = f_(at)[rows_[row].of];
+      const Gradients found = y.recorded() ? backward(y, {.seed = seed_of_row(row)}) : Gradients();
+      std::vector<Values> gradients;
+      for (std::size_t k = 0; k < at.size(); ++k)
+        gradients.push_back(counts(k) ? found[at[k]].values<double>() : Values());
+      return along(columns_[column], gradients);
+    } catch (const Error&) {
+      return std::numeric_limits<double>::quiet_NaN();
+    }
   }
 
   // What roundings on the way back do to one derivative.

@@ -260,7 +260,14 @@ Slope Differences::slope(std::size_t component) const {
     if (off > error && error < 0.01 * std::abs(value) && error < rival.error) rival = {.value = value, .error = error};
     const bool contradicted = off > error;
     error = std::max(error, off);
-    if (error < best.error) best = {.value = value, .error = error, .level = fine.level, .contradicted = contradicted};
+    if (error < best.error)
+      best = {.value = value,
+              .error = error,
+              .level = fine.level,
+              .central = fine.slope,
+              .reach = fine.width / 2,
+              .rounding = fine.rounding,
+              .contradicted = contradicted};
   }
   const double apart = std::abs(rival.value - best.value);
   best.disputed = std::isfinite(rival.error) && apart > 10 * (rival.error + best.error);

@@ -13,6 +13,9 @@ struct Slope {
   double value = 0;             // the derivative, by central differences and one Richardson step
   double error = 0;             // how far off it may be: what another step changes, rounding, what smaller steps say
   int level = 0;                // of the smallest step that it was found with
+  double central = 0;           // the central difference over that step alone
+  double reach = 0;             // that step
+  double rounding = 0;          // what roundings do to that difference
   double below = 0, above = 0;  // the one-sided derivatives where there is a kink
   bool kink = false;
   bool silent = false;        // the smallest steps change nothing at all

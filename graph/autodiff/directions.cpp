@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <string>
 
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/alone.h>
+#include <twopass/ops/creation.h>
 
 namespace twopass {
 namespace {
@@ -146,6 +148,54 @@ class Choice {
 };
 
 }  // namespace
+
+// With the roundings of the sum of blocks summed too (W. Kahan, 1965): those of many terms would hide what small steps
+// change.
+double dot(const Values& a, const Values& b) {
+  constexpr std::size_t kLanes = 8, kBlock = 32 * kLanes;
+  double total = 0, lost = 0;
+  for (std::size_t first = 0; first < a.size(); first += kBlock) {
+    const std::size_t last = std::min(a.size(), first + kBlock);
+    double lanes[kLanes] = {};
+    std::size_t k = first;
+    for (; k + kLanes <= last; k += kLanes)
+      for (std::size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += a[k + lane] * b[k + lane];
+    for (; k < last; ++k) lanes[0] += a[k] * b[k];
+    const double term = std::accumulate(lanes, lanes + kLanes, 0.0) - lost, sum = total + term;
+    lost = (sum - total) - term;
+    total = sum;
+  }
+  return total;
+}
+
+double along(const Direction& column, const std::vector<Values>& gradients) {
+  if (column.element) return gradients[column.of][static_cast<std::size_t>(*column.element)];
+  double derivative = 0;
+  for (std::size_t k = 0; k < gradients.size(); ++k) derivative += dot(gradients[k], column.numbers[k]);
+  return derivative;
+}
+
+std::pair<Tensors, double> moved(const Direction& column, const Tensors& inputs, const std::vector<Values>& values,
+                                 double t) {
+  Tensors at = inputs;
+  const auto put = [&](std::size_t input, const Values& to) {
+    at[input] = from_values(to, inputs[input].shape(), inputs[input].dtype());
+  };
+  if (column.element) {
+    Values to = values[column.of];
+    const auto place = static_cast<std::size_t>(*column.element);
+    to[place] += t;
+    put(column.of, to);
+    return {at, at[column.of].at<double>(*column.element) - values[column.of][place]};
+  }
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    if (!is_floating(inputs[k].dtype())) continue;
+    Values to = values[k];
+    for (std::size_t place = 0; place < to.size(); ++place) to[place] += t * column.numbers[k][place];
+    put(k, to);
+  }
+  return {at, t};
+}
 
 Directions directions_of(const Tensors& inputs, const Tensors& outputs, const GradcheckOptions& options) {
   return Choice(inputs, outputs, options).made();

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <twopass/core/tensor.h>
@@ -28,5 +29,14 @@ struct Directions {
 /// Every element of small inputs and outputs; of large ones some, and directions through all; and through all inputs
 /// together. `outputs` are recorded, for what they cost.
 Directions directions_of(const Tensors& inputs, const Tensors& outputs, const GradcheckOptions& options);
+
+/// Σ a b, with the roundings of the sum summed too.
+double dot(const std::vector<double>& a, const std::vector<double>& b);
+/// The derivative along a column, of gradients for each input (empty: none).
+double along(const Direction& column, const std::vector<std::vector<double>>& gradients);
+/// The inputs, whose values (empty: not floating) are given, moved by t along a column, and by how much they really
+/// were.
+std::pair<Tensors, double> moved(const Direction& column, const Tensors& inputs,
+                                 const std::vector<std::vector<double>>& values, double t);
 
 }  // namespace twopass
