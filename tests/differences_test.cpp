@@ -161,6 +161,32 @@ TEST_CASE("numbers so large that their own steps are as long as the waves of a f
   }
 }
 
+TEST_CASE(
+    "directions through waves that are as short as the steps of large numbers are not judged, nor what cancels in "
+    "them") {
+  const auto waves = [](double x, double factor) {
+    return gradcheck(
+        [factor](const Tensors& in) {
+          const Tensor t = detach(in[0]);
+          return sum(sin(in[0])) + sum((in[0] - t) * cos(t)) * (factor - 1);
+        },
+        {tensor({x, 2 * x}, f64)}, {.exact = false, .blame = false});
+  };
+  for (const double x : {1e13, 2e13, 3e13, 1.2e13, 1.04e12, 1.06e12, 1.15e11, 1.29e11, 1.37e11}) {
+    CAPTURE(x);
+    const GradcheckReport report =
+        gradcheck([](const Tensors& in) { return sum(sin(in[0])); }, {tensor({x, 2 * x}, f64)}, {.blame = false});
+    CAPTURE(report.text());
+    CHECK(!report.wrong());
+    CHECK(gradcheck([](const Tensors& in) { return sum(square(in[0])); }, {tensor({x, 2 * x}, f64)}).ok());
+  }
+  for (const double x : {1e3, 1e6, 1e9}) {  // shorter steps than the waves: what is wrong there is found
+    CAPTURE(x);
+    CHECK(waves(x, 1.01).wrong());
+    CHECK(waves(x, 0.5).wrong());
+  }
+}
+
 TEST_CASE("a gradient that loses its digits where terms cancel is not called wrong, which is explained, to any order") {
   const std::vector<std::function<Tensor(const Tensor&)>> functions = {
       [](const Tensor& t) { return (exp(t) - 1.0) / t; },
@@ -275,6 +301,27 @@ TEST_CASE("what f32 values inside of a function do to it is reckoned: its deriva
     for (const GradcheckPair& pair : report.pairs()) CHECK(pair.verdict != Verdict::fail);
     for (const ExactCheck& check : report.exact()) CHECK(check.ok);
   }
+}
+
+TEST_CASE("what stands clearly above the roundings of f32 values inside of a function is wrong: 1 % of a gradient") {
+  const auto narrow = [](const Tensor& t) { return cast(cast(t, f32), f64); };
+  const auto both = [&](double factor) {
+    // Rounded in the record, where it is reckoned, and inside of an op, where it shows as stairs.
+    const auto inside = [&](const Tensors& in) {
+      return narrow(square(in[0])) + (in[0] - detach(in[0])) * detach(in[0]) * (2 * (factor - 1));
+    };
+    return std::pair(gradcheck(inside, {tensor({0.7}, f64)}, {.exact = false, .blame = false}).pairs()[0].verdict,
+                     verdict_on([&](const Tensor& t) { return narrow(square(t)); }, 0.7, 1.4 * factor).verdict);
+  };
+  CHECK(both(1.01) == std::pair(Verdict::fail, Verdict::fail));
+  CHECK(both(0.99) == std::pair(Verdict::fail, Verdict::fail));
+  CHECK(both(1) == std::pair(Verdict::unreliable, Verdict::unreliable));
+  const Tensor w = Random(3).normal({5, 4});
+  const auto product = [&](const Tensors& in) {
+    const Tensor t = in[0] * 1.01 - detach(in[0]) * 0.01;
+    return sum(square(cast(matmul(cast(t, f32), w), f64)));
+  };
+  CHECK(gradcheck(product, {Random(1).normal({2, 5}, f64)}, {.blame = false}).wrong());
 }
 
 TEST_CASE("waves whose length is a power of two are not met at the same place by every step") {

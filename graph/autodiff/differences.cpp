@@ -100,6 +100,7 @@ Differences::Differences(Curve curve, std::vector<double> here, Place place, dou
     : curve_(std::move(curve)),
       here_(std::move(here)),
       noise_(std::move(noise)),
+      of_element_(place.of_element),
       size_of_x_(std::abs(place.x)),
       epsilon_(epsilon) {
   const int digits = static_cast<int>(-std::log2(epsilon));
@@ -279,16 +280,24 @@ Slope Differences::slope(std::size_t component) const {
   return best;
 }
 
+// Or the smallest steps cannot tell `value` from what they see, though they could nearly, after somewhat larger ones
+// that see clearly what `slope` stepped over: waves so short that they are seen only where roundings begin.
 bool Differences::sees_closer(std::size_t component, double value, const Slope& slope) const {
-  int in_a_row = 0;
+  const double off = std::abs(value - slope.value);
+  // Terms of a direction may cancel: what is seen of them is to be measured by what they are.
+  const double nearly = of_element_ ? 30 * off : std::max(30 * off, noise_[component] / epsilon_);
+  int in_a_row = 0, last = 0;
+  bool stepped_over = false;
   for (const Central& each : centrals(component)) {
-    if (each.level <= slope.level) continue;
-    const bool seen =
-        std::abs(each.slope - value) < each.rounding && std::abs(each.slope - slope.value) > 4 * each.rounding;
-    in_a_row = seen ? in_a_row + 1 : 0;
+    if (each.level <= slope.level || !each.valid()) continue;
+    const bool same = std::abs(each.slope - value) < each.rounding;
+    const double other = std::abs(each.slope - slope.value);
+    in_a_row = same && other > 4 * each.rounding ? in_a_row + 1 : 0;
     if (in_a_row == 2) return true;
+    last = same && each.rounding < nearly ? last + 1 : 0;
+    stepped_over = stepped_over || other > std::max(2 * each.rounding, 0.5 * off);
   }
-  return false;
+  return stepped_over && last >= 2;
 }
 
 // The one-sided slopes differ by J(h). Where the function is smooth J(h) = h f'' + …, so what J tends to as h vanishes

@@ -49,7 +49,7 @@ class Differences {
   /// relative rounding error `epsilon`, or the absolute one of `noise`, where that is larger.
   Differences(Curve curve, std::vector<double> here, Place place, double epsilon, std::vector<double> noise);
   Slope slope(std::size_t component) const;
-  /// Whether two smaller steps in a row see `value`, but for rounding, and not what `slope` says.
+  /// Whether two smaller steps in a row see `value`, but for rounding, and not what `slope` says, or the smallest may.
   bool sees_closer(std::size_t component, double value, const Slope& slope) const;
   /// A few steps of other sizes, down to those that rounding swallows: they tell whether there is more to see.
   void glance();
@@ -81,6 +81,7 @@ class Differences {
 
   Curve curve_;
   std::vector<double> here_, noise_;
+  bool of_element_;
   double size_of_x_, scale_ = 1, epsilon_;
   int middle_, finest_, deepest_;
   Phase phase_ = Phase::near;

@@ -34,8 +34,10 @@ Judgement judge(double analytic, const Slope& slope, double size, bool direction
   // A flat place beside steps: what the larger steps see of these is not known, and 0 is what the smallest say.
   if (slope.silent && std::abs(analytic) <= tolerance && !(found > 4 * slope.error))
     return {Verdict::pass, 0, bound, std::abs(analytic), false};
-  return {off <= 1000 * slope.error || !std::isfinite(slope.value) ? Verdict::unreliable : wrong, slope.value, bound,
-          off, false};
+  // What an estimate of its own error says may be far off; where it is what roundings do, which is reckoned, it is not.
+  const bool reckoned = slope.error <= 10 * slope.rounding && !slope.disputed && !slope.contradicted;
+  return {off <= (reckoned ? 30 : 1000) * slope.error || !std::isfinite(slope.value) ? Verdict::unreliable : wrong,
+          slope.value, bound, off, false};
 }
 
 }  // namespace twopass
