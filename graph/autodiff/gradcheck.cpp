@@ -4,11 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
-#include <optional>
 
-#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/core/place.h>
 #include <twopass/core/random.h>
@@ -17,6 +14,7 @@
 #include <twopass/graph/autodiff/coverage_log.h>
 #include <twopass/graph/autodiff/exact.h>
 #include <twopass/graph/autodiff/not_finite.h>
+#include <twopass/graph/autodiff/subject.h>
 #include <twopass/graph/autodiff/vacuity.h>
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/elementwise.h>
@@ -26,50 +24,6 @@
 
 namespace twopass {
 namespace {
-
-constexpr double kExact = 1e-12;
-constexpr double kNoise = 1e-9;  // from call to call: what is more leaves nothing to differentiate
-
-// What is checked, in the precision in which it can be.
-struct Subject {
-  ManyFunction f;
-  Tensors inputs;
-  double epsilon = std::numeric_limits<double>::epsilon();
-  double exact = kExact;
-  GradcheckOptions options;
-  std::string refused = {};  // what f says of wider inputs
-};
-
-bool has_f32(const Tensors& tensors) {
-  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& x) { return x.dtype() == f32; });
-}
-
-// f32 is too coarse to differentiate by differences: inputs are widened. A function that caught f32 tensors refuses
-// them; it is checked as it is, within f32's bounds.
-Subject subject_of(const ManyFunction& f, const Tensors& inputs, const GradcheckOptions& options) {
-  Subject subject{.f = f, .inputs = inputs, .options = options};
-  if (!options.names.empty() && options.names.size() != inputs.size())
-    throw Error(
-        fmt::format("gradcheck: {} for {}", counted(options.names.size(), "name"), counted(inputs.size(), "input")));
-  if (!has_f32(inputs)) return subject;
-  for (Tensor& x : subject.inputs)
-    if (x.dtype() == f32) x = cast(detach(x), f64);
-  try {
-    const Tensors outputs = no_record([&] { return f(subject.inputs); });
-    gradient_of(f, options.seed)(as_variables(subject.inputs));  // rules may have caught f32 tensors too
-    if (!has_f32(outputs)) return subject;
-    subject.refused = "its outputs are f32 then too";
-  } catch (const Error& error) {
-    subject.refused = error.what();
-    subject.refused = subject.refused.substr(0, subject.refused.find('\n'));
-  }
-  subject.inputs = inputs;
-  subject.epsilon = std::numeric_limits<float>::epsilon();
-  subject.exact = 1e-5;
-  subject.options.absolute = std::max(options.absolute, 1e-4);
-  subject.options.relative = std::max(options.relative, 1e-3);
-  return subject;
-}
 
 // An op in the record of f's gradients that has no gradient itself, if there is one.
 const Op* not_differentiable(const Tensors& outputs) {
@@ -122,31 +76,6 @@ void check_given(const F& f) {
   if (!f) throw Error("gradcheck: the function is null");
 }
 
-bool has_floating(const Tensors& tensors) {
-  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& x) { return is_floating(x.dtype()); });
-}
-
-// By how much two results of one function differ, relative to the size of each tensor; infinity where they are not
-// alike at all.
-double difference(const Tensors& a, const Tensors& b) {
-  if (a.size() != b.size()) return INFINITY;
-  double most = 0;
-  for (std::size_t k = 0; k < a.size(); ++k) {
-    const Node &x = a[k].node(), &y = b[k].node();
-    if (x.shape != y.shape || x.dtype != y.dtype || x.bytes() != y.bytes()) return INFINITY;
-    if (x.bytes() == 0 || std::memcmp(x.data, y.data, x.bytes()) == 0) continue;
-    if (!is_floating(x.dtype)) return INFINITY;
-    const std::vector<double> left = a[k].values<double>(), right = b[k].values<double>();
-    double size = 0, off = 0;
-    for (std::size_t place = 0; place < left.size(); ++place) {
-      size = std::max({size, std::abs(left[place]), std::abs(right[place])});
-      off = std::max(off, std::abs(left[place] - right[place]));
-    }
-    most = std::max(most, off < INFINITY && size < INFINITY ? off / size : INFINITY);
-  }
-  return most;
-}
-
 // Notes the first number of each tensor that is not finite. Whether nothing can be checked, as one is no number or all
 // are none of those that could be moved or compared.
 bool note_not_finite(const Tensors& tensors, const std::vector<std::string>& names, const char* what, bool any_nan,
@@ -193,8 +122,7 @@ class Check {
 
   GradcheckReport made() {
     report_.set_seed(options_.seed);
-    if (subject_.epsilon > 1e-10)
-      report_.note(fmt::format("f takes f32 only ({}): differences and bounds are those of f32", subject_.refused));
+    if (!subject_.why.empty()) report_.note(subject_.why + ": differences and bounds are those of f32");
     const RecordingScope on(true);
     base_ = subject_.f(as_variables(subject_.inputs));
     if (!has_floating(subject_.inputs) || !has_floating(base_)) {
@@ -288,9 +216,9 @@ ExactCheck check_side_by_side(const Op& op, const ArgumentsPointer& arguments, c
   for (std::size_t k = 0; k < one.size(); ++k) both.push_back(stack({one[k], two[k]}));
   const auto together = apply_stacked(op, arguments, both, std::vector<bool>(both.size(), true)).values<double>();
   const auto apart = stack({apply(op, arguments, one), apply(op, arguments, two)}).values<double>();
-  ExactCheck check{.name = "calls side by side", .bound = kExact};
+  ExactCheck check{.name = "calls side by side", .bound = kExactly};
   for (std::size_t k = 0; k < apart.size(); ++k) {
-    const double bound = kExact * std::max(1.0, std::abs(apart[k])), off = std::abs(together[k] - apart[k]);
+    const double bound = kExactly * std::max(1.0, std::abs(apart[k])), off = std::abs(together[k] - apart[k]);
     const bool same = off <= bound || together[k] == apart[k] || (std::isnan(together[k]) && std::isnan(apart[k]));
     if (check.ok && !same) check = {check.name, together[k], apart[k], bound, false};
   }
