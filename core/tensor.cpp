@@ -131,7 +131,10 @@ Tensor symbol(const Shape& shape, DType dtype, const std::string& name) {
 
 Tensor detach(const Tensor& x) {
   if (x.symbolic()) return detached_symbol(x);
-  return x.recorded() ? Tensor(same_value(x.node(), {}, 0)) : x;
+  if (!x.recorded()) return x;
+  Node* node = same_value(x.node(), {}, 0);
+  node->number = Node::next_number(x.node().number);  // which tells in which layer the record was cut
+  return Tensor(node);
 }
 
 namespace literal {

@@ -16,7 +16,9 @@
 #include <twopass/ops/shaping.h>
 
 #include <cmath>
+#include <functional>
 #include <string>
+#include <vector>
 
 using namespace twopass;
 using doctest::Contains;
@@ -111,6 +113,36 @@ TEST_CASE("a report says how far off a derivative is for its size, and what was 
     return total;
   };
   CHECK(gradcheck(many, {full({21}, 0.5, f64)}).text().find("never taken: 3 branches more") != std::string::npos);
+}
+
+TEST_CASE("what a layer computes beside the record is blamed on the layer: detach, no_record, values read out") {
+  struct Beside {
+    const char* what;
+    std::function<Tensor(const Tensor&)> f;
+    std::string found;
+  };
+  const std::vector<Beside> all = {
+      {"a factor", [](const Tensor& t) { return t * detach(t); }, "mul((5, 4), (5, 4)) takes its input 1"},
+      {"all", [](const Tensor& t) { return detach(t); }, "affine((5, 4), (4, 1), (1,)) takes its input 0"},
+      {"in a scope", [](const Tensor& t) { return t + no_record([&] { return square(t); }); },
+       "add((5, 4), (5, 4)) takes its input 1"},
+      {"read out", [](const Tensor& t) { return t.symbolic() ? t * 1.0 : t * detach(t).at<double>(0); },
+       "mul((5, 4), ()) takes its input 1"},
+  };
+  Random random(2);
+  const Tensor rows = random.normal({5, 3}), targets = random.normal({5, 1});
+  for (const Beside& each : all) {
+    const Tensor x = input({3}, "x");
+    const Tensor hidden = Dense(4, {.activation = "tanh"})(x);
+    Model model(x, Dense(1)(Lambda(each.f, {.name = "cutting"})(Identity()(hidden))), {.seed = 1});
+    model.compile({.loss = mean_squared_error()});
+    const GradcheckReport report = model.check_gradients(rows, targets);
+    CAPTURE(each.what);
+    CAPTURE(report);
+    CHECK(report.wrong());
+    CHECK(report.text().find("in layer \"cutting\": " + each.found +
+                             " as a constant, but it changes with what is checked") != std::string::npos);
+  }
 }
 
 TEST_CASE("an op that is wrong in the second derivative alone is blamed") {

@@ -9,8 +9,10 @@
 
 #include <twopass/core/error.h>
 #include <twopass/core/place.h>
+#include <twopass/core/random.h>
 #include <twopass/graph/autodiff/alone.h>
 #include <twopass/graph/autodiff/exact.h>
+#include <twopass/graph/autodiff/subject.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/keeping.h>
 
@@ -103,6 +105,37 @@ bool search(const Tensors& outputs, int order, double epsilon, double bound, con
   return true;
 }
 
+// Inputs of recorded calls that the record takes as constants though they change with the inputs of f, as a second run
+// beside the point shows; none where that takes another way.
+std::vector<std::string> computed_beside(const ManyFunction& f, const Tensors& inputs, const Tensors& outputs,
+                                         const PlaceLog& places, std::uint64_t seed) {
+  Random random(seed_of(seed, "computed beside"));
+  Tensors at = inputs;
+  for (Tensor& x : at)
+    if (is_floating(x.dtype())) x = (x + (abs(x) + 1.0) * random.uniform(x.shape(), x.dtype(), 1e-4, 2e-4));
+  const Tensors others = f(as_variables(at));  // whose values the calls read
+  const auto calls = calls_behind(outputs), moved = calls_behind(others);
+  if (calls.size() != moved.size()) return {};
+  std::vector<std::string> lines;
+  for (std::size_t k = 0; k < calls.size() && lines.size() < kMostCulprits; ++k) {
+    const AloneCall& call = calls[k];
+    if (call.op != moved[k].op || call.inputs.size() != moved[k].inputs.size()) return {};
+    for (std::size_t input = 0; input < call.inputs.size(); ++input) {
+      const Tensor& x = call.inputs[input];
+      if (call.wanted[input] || !is_floating(x.dtype()) || difference({x}, {moved[k].inputs[input]}) == 0) continue;
+      // Where it was made tells more than where it is read.
+      const std::string made = places.of(*call.node->edges()[input].node());
+      const std::string layer = made.empty() ? places.of(*call.node) : made;
+      lines.push_back(fmt::format("{}{} takes its input {} as a constant, but it changes with what is checked",
+                                  layer.empty() ? "" : fmt::format("in layer \"{}\": ", layer), call.text(), input));
+    }
+  }
+  std::vector<std::string> once;
+  for (std::string& line : lines)
+    if (std::find(once.begin(), once.end(), line) == once.end()) once.push_back(std::move(line));
+  return once;
+}
+
 }  // namespace
 
 void blame(const ManyFunction& f, const Tensors& inputs, int order, double epsilon, double bound,
@@ -119,10 +152,16 @@ void blame(const ManyFunction& f, const Tensors& inputs, int order, double epsil
   bool all = search(outputs, 1, epsilon, bound, places, options, report);
   if (report.culprits().empty() && order > 1)
     all = search(f(variables), order, epsilon, bound, places, options, report) && all;
-  if (report.culprits().empty() && all)
-    report.note(
-        "every recorded op is right by itself: something is computed beside the record (detach, no_record, values read "
-        "out, or numbers that differ from call to call)");
+  if (!report.culprits().empty() || !all) return;
+  report.note(
+      "every recorded op is right by itself: something is computed beside the record (detach, no_record, values read "
+      "out, or numbers that differ from call to call)");
+  try {
+    for (std::string& line : computed_beside(derived, inputs, outputs, places, options.seed))
+      report.note(std::move(line));
+  } catch (const Error&) {
+    // A function that refuses the point beside is not looked at.
+  }
 }
 
 }  // namespace twopass
