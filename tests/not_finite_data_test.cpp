@@ -8,7 +8,9 @@
 
 #include <twopass/core/error.h>
 #include <twopass/graph/layers/layers.h>
+#include <twopass/graph/model/callback.h>
 #include <twopass/graph/model/sequential.h>
+#include <twopass/ops/anomaly.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 
@@ -68,6 +70,32 @@ TEST_CASE("F17: where inputs and targets both hold NaN the inputs are named, and
   Model model = line();
   model.parameters()[0].set(tensor({{NAN}}));
   CHECK(refusal(model, column(2), column(2)).ends_with("whose weight \"line/kernel\" is not finite"));
+}
+
+TEST_CASE("F17: NaN in the data is not blamed on the op that reads it first, whoever looks for one") {
+  const auto looked_for = [](const Tensor& x, const Tensor& y) {
+    const auto ignore = [](int, const GradcheckReport&) {};
+    return refusal(line(), x, y,
+                   {.batch_size = 2, .shuffle = false, .callbacks = {gradient_checks({.report = ignore})}});
+  };
+  CHECK(looked_for(column(6, 3, NAN), column(6)) ==
+        "the loss is nan: the weights are those of the step before\n"
+        "  in epoch 1 of 1, batch 2 of 3 (step 2 over all calls of fit), whose inputs \"input\" hold nan in row 3");
+  CHECK(looked_for(column(6), column(6, 5, kInf)).ends_with("whose targets \"line\" hold inf in row 5"));
+}
+
+TEST_CASE("F17: where data and weights are finite the error says how to find the op that made the first NaN") {
+  const Tensor x = input({1}, "x");
+  Model model(x, Lambda([](const Tensor& v) { return log(v); }, {.name = "logarithm"})(Dense(1)(x)), {.seed = 1});
+  model.parameters()[0].set(tensor({{-1.0}}));
+  model.compile({.loss = mean_squared_error()});
+  CHECK(refusal(model, column(2), column(2))
+            .ends_with("batch 1 of 1 (step 1 over all calls of fit)\n  a gradient_checks() callback or an AnomalyScope "
+                       "names the op that made it first"));
+  const AnomalyScope scope;
+  CHECK(refusal(model, column(2), column(2)).starts_with("log((1, 1)): the result is nan"));
+  REQUIRE(scope.found());
+  CHECK(scope.found()->layer == "logarithm");
 }
 
 TEST_CASE("F17: a loss that data and weights do not explain is told with its batch alone") {

@@ -33,6 +33,10 @@ void note_not_finite(const char* what, const Tensors& tensors, const std::vector
       report.note(fmt::format("{} \"{}\" {}", what, names[k], *found));
 }
 
+bool all_finite(const Tensors& tensors) {
+  return std::none_of(tensors.begin(), tensors.end(), [](const Tensor& x) { return first_not_finite(x).has_value(); });
+}
+
 class GradientChecks : public Callback {
  public:
   explicit GradientChecks(GradientChecksOptions options) : options_(std::move(options)) {
@@ -61,7 +65,9 @@ class GradientChecks : public Callback {
                               state.model.name(), epoch_ + 1, report.text()));
   }
 
+  // What the data hold, by row, the error says itself: no op made it.
   void on_step_error(TrainingState& state, std::int64_t, const Error& error) override {
+    if (!all_finite(state.inputs) || !all_finite(state.targets)) return;
     const AnomalyScope anomalies;
     const StateGuard states(state.model.parameters());
     try {

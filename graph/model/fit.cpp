@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <string_view>
 #include <utility>
 
 #include <twopass/core/error.h>
@@ -235,7 +236,9 @@ class Fitting {
                                                   epoch + 1, options_.epochs, step + 1, state_.steps_per_epoch,
                                                   body_.steps_done + 1, where.empty() ? "" : ", whose " + where));
       for (const auto& callback : options_.callbacks) callback->on_step_error(state_, step, told);
-      throw told;
+      const bool of_layer = where.empty() && std::string_view(error.what()).starts_with("the loss is ");
+      throw of_layer ? told.within("a gradient_checks() callback or an AnomalyScope names the op that made it first")
+                     : told;
     }
     if (options_.callbacks.empty()) return;
     const Logs logs = tally.logs();
