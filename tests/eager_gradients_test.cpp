@@ -94,6 +94,31 @@ TEST_CASE(
   CHECK_THROWS_WITH_AS(plan(along(both), {x, v}), Contains("derivatives in reverse mode alone"), Error);
 }
 
+TEST_CASE(
+    "a Hessian-vector product through a function that runs eagerly and reads a parameter needs reverse mode twice") {
+  const Parameter w(tensor({2.0}, f64), "w");
+  const Tensor x = tensor({3.0, 5.0}, f64), v = tensor({1.0, 2.0}, f64);
+  const auto planned = [&](bool forward, bool reads) {
+    const auto cubic = [&w, reads](const Tensor& at) {
+      return sum(eagerly(
+          [&w, reads](const Tensors& in) {
+            const Tensor cube = in[0] * in[0] * in[0];
+            return reads ? cube * w : cube * 2.0;
+          },
+          {at}));
+    };
+    const auto product = [cubic, forward](const Tensors& in) -> Tensors {
+      if (forward) return {hvp(cubic, in[0], in[1])};
+      return {grad([&](const Tensor& at) { return sum(grad(cubic)(at) * in[1]); })(in[0])};
+    };
+    return plan(product, {x, v})({x, v})[0].values<double>();
+  };
+  const Values expected{36, 120};  // 6 x w v
+  CHECK(planned(true, false) == expected);
+  CHECK(planned(false, true) == expected);
+  CHECK_THROWS_WITH_AS(planned(true, true), Contains("derivatives in reverse mode alone"), Error);
+}
+
 TEST_CASE("a function that runs eagerly and differentiates for parameters itself has their gradients") {
   const Parameter w(tensor({3.0}), "w");
   const auto slope = [&](const Tensors& in) {

@@ -267,3 +267,15 @@ TEST_CASE("in a plan a Jacobian is recorded exactly if its point is, too") {
   CHECK_FALSE(recorded);
   CHECK_FALSE(recorded_hessian);
 }
+
+TEST_CASE("a Hessian is symmetric by construction: below the diagonal stands what is above, whatever a rule claims") {
+  const auto claimed = custom_gradient([](const Tensors& in) { return sum(in[0] * in[1]); },
+                                       [](const Tensors& in, const Tensor&, const Tensor& g) {
+                                         return Tensors{g * in[1] * 2.0, g * in[0]};
+                                       });
+  const Tensors at{tensor({1.0, 2.0}, f64), tensor({3.0, 4.0}, f64)};
+  const auto blocks = hessian([&](const Tensors& in) { return claimed(in); }, at);
+  const std::vector<double> above = blocks[0][1].values<double>(), below = blocks[1][0].values<double>();
+  CHECK(below == std::vector{above[0], above[2], above[1], above[3]});
+  CHECK(std::abs(above[0]) > 0);  // 1 or 2, as the rule has both
+}

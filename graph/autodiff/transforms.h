@@ -67,6 +67,8 @@ Tensor hvp(const Function& f, const Tensor& x, const Tensor& v);
 /// once and its calls are made for all unit vectors at once, side by side; recorded exactly if x is.
 Tensor jacobian(const Function& f, const Tensor& x);
 /// d² f / dx_i dx_j: of shape x.shape + x.shape, for f with one output element: the gradient's Jacobian, by columns.
+/// Taken to be symmetric: of several tensors the blocks below the diagonal are those above it, mirrored. Where a custom
+/// rule is no gradient of anything it need not be, and [i, j] is one of d (df / dx_i) / dx_j and d (df / dx_j) / dx_i.
 Tensor hessian(const Function& f, const Tensor& x);
 
 /// The same for functions of several tensors, with a derivative for each: vjp(f, Tensors{a, b}, v).

@@ -16,8 +16,9 @@ namespace twopass {
 /// run in which there are others, and, where derivatives of it are asked for, one whose outputs depend on others of
 /// them and of the inputs. So with the gradient rules of f's ops: what they read from parameters is what these hold in
 /// the plan when the gradient is asked for. Refused are functions that depend on recorded tensors beside their inputs
-/// and parameters, that train a model, or have several outputs and a derivative in forward mode, and rules that set
-/// parameters.
+/// and parameters or that train a model, rules that set parameters, and derivatives in forward mode through several
+/// results: those of f, or, as in `hvp`, those of its gradient, one for each input and parameter that has one. In
+/// reverse mode, as in a gradient of a gradient, these are there.
 ///
 /// What f gives has the bits that it has without a plan, and so has its gradient. Where f and other calls use one
 /// tensor, its gradient is a sum whose terms are the same but added in another order, those of f first among
