@@ -121,6 +121,18 @@ TEST_CASE("a narrow peak of one element among many, of which some are checked, s
   }
 }
 
+TEST_CASE("directions through small numbers take small steps, beside large ones too") {
+  const auto checked = [](const std::function<Tensor(const Tensor&)>& f, const Tensor& x) {
+    return gradcheck([&](const Tensors& in) { return f(in[0]); }, {x}, {.exact = false, .blame = false});
+  };
+  const Tensor one = tensor(1.0f), small = Random(5).normal({6}, f64) * 1e-20;
+  const auto steep = [](const Tensor& t) { return exp(t * 1e20); };
+  const auto narrow = [one](const Tensor& t) { return log(t * one); };
+  CHECK(checked(steep, small).ok());
+  CHECK(checked(narrow, tensor({1e-6, 1e-3, 5.0})).ok());
+  CHECK(checked([&](const Tensor& t) { return steep(t) + (t - detach(t)) * 1e18; }, small).wrong());
+}
+
 TEST_CASE("a direction through many outputs loses no digits in adding them up") {
   const Shape many{200000};
   const Tensor base = Random(1).uniform(many, f64, 100, 200), slopes = Random(2).uniform(many, f64);

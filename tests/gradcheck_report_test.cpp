@@ -184,6 +184,17 @@ TEST_CASE("what is not finite is named with its first index: nothing can be chec
   CHECK(masked.pairs()[1].tried == 6);
 }
 
+TEST_CASE("N4: a gradient that is nan is told as that, with the call that gave it first") {
+  const GradcheckReport report =
+      gradcheck([](const Tensors& in) { return sqrt(sum(square(in[0]))); }, {zeros({3}, f64)});
+  CAPTURE(report);
+  CHECK(report.wrong());
+  CHECK(says(report, "analytic nan, numerical 0\n"));
+  CHECK(says(report, "the gradient is not finite here: "));
+  CHECK(says(report, "in the gradient of sqrt"));
+  CHECK(!says(report, "every recorded op is right"));
+}
+
 TEST_CASE("a function that refuses points near by is checked at those that it takes") {
   const auto bounded = [](const Tensors& in) { return square(within(in[0], 0, 1)); };
   const GradcheckReport near = gradcheck(bounded, {one(1 - 1e-5)});

@@ -89,6 +89,20 @@ TEST_CASE("where all elements lie at kinks a direction through them is one too, 
   CHECK(!gradcheck(twice, {ones({2}, f64)}).ok());
 }
 
+TEST_CASE("kinks of elements that cancel along a direction are kinks still: clip at both its bounds") {
+  const auto clipped = [](double claim) {
+    return gradcheck(
+        [claim](const Tensors& in) {
+          return sum(clip(in[0], -1, 1)) + sum((in[0] - detach(in[0])) * tensor({0.0, 0.0, claim}, f64));
+        },
+        {tensor({1.0, -1.0, 0.3}, f64)}, {.exact = false, .blame = false});
+  };
+  CAPTURE(clipped(0).text());
+  CHECK(clipped(0).ok());
+  CHECK(pair_of(clipped(0), "all inputs together").verdict == Verdict::kink);
+  CHECK(clipped(0.01).wrong());  // beside them
+}
+
 TEST_CASE("a kink beside the point is no kink: smaller steps stay on one side of it") {
   for (const double at : {1e-2, 1e-4, -1e-6}) {
     const auto report = gradcheck([](const Tensors& x) { return abs(x[0]); }, {single(at)});

@@ -11,8 +11,10 @@
 #include <twopass/core/place.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/alone.h>
+#include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/exact.h>
 #include <twopass/graph/autodiff/subject.h>
+#include <twopass/ops/anomaly.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/keeping.h>
 
@@ -136,6 +138,25 @@ std::vector<std::string> computed_beside(const ManyFunction& f, const Tensors& i
   return once;
 }
 
+// Notes which call of the gradient gives the first number that is not finite, if one does.
+bool note_not_finite(const Tensors& outputs, std::uint64_t seed, GradcheckReport& report) {
+  if (std::none_of(report.pairs().begin(), report.pairs().end(), [](const GradcheckPair& pair) {
+        return pair.verdict == Verdict::fail && !std::isfinite(pair.analytic);
+      }))
+    return false;
+  const Tensor total = weighted_sum(outputs, seed);
+  if (!total.defined() || !total.recorded()) return false;
+  const AnomalyScope anomalies;
+  try {
+    backward(total);
+  } catch (const Error& error) {
+    if (!anomalies.found()) throw;
+    report.note(fmt::format("the gradient is not finite here: {}", error.what()));
+    return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 void blame(const ManyFunction& f, const Tensors& inputs, int order, double epsilon, double bound,
@@ -152,7 +173,7 @@ void blame(const ManyFunction& f, const Tensors& inputs, int order, double epsil
   bool all = search(outputs, 1, epsilon, bound, places, options, report);
   if (report.culprits().empty() && order > 1)
     all = search(f(variables), order, epsilon, bound, places, options, report) && all;
-  if (!report.culprits().empty() || !all) return;
+  if (!report.culprits().empty() || !all || note_not_finite(outputs, options.seed, report)) return;
   report.note(
       "every recorded op is right by itself: something is computed beside the record (detach, no_record, values read "
       "out, or numbers that differ from call to call)");

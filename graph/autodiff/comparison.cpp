@@ -45,6 +45,7 @@ class Comparison {
     rows_ = std::move(chosen.rows);
     add_pairs();
     differentiate();
+    kinks_.resize(rows_.size());
     seen_here_ = seen(here_);
     for (std::size_t column = 0; column < columns_.size(); ++column) compare_column(column);
     bool unsettled = false;
@@ -195,6 +196,8 @@ class Comparison {
     Judgement found = judge(analytic, slope, size_of(row, differences), !columns_[column].element, options_);
     if (found.verdict == Verdict::fail && differences.sees_closer(row, analytic, slope))
       found.verdict = Verdict::unreliable;
+    if (slope.kink && columns_[column].element && found.verdict <= Verdict::kink)
+      kinks_[row].push_back({column, slope.below, slope.above});
     const std::size_t place = pair_of(columns_[column].of, rows_[row].of);
     GradcheckPair& pair = pairs_[place];
     vacuous_[place] = vacuous_[place] && analytic == 0 && found.verdict == Verdict::pass;
@@ -204,6 +207,10 @@ class Comparison {
     const auto known = [&] { return found.verdict < pair.verdict || (found.verdict == pair.verdict && now <= before); };
     if (pair.tried++ > 0 && known()) return;
     double of_gradient = 0;
+    if (found.verdict == Verdict::fail && !columns_[column].element) {
+      add_up_kinks(row, column, analytic, slope, found);
+      if (pair.tried > 1 && known()) return;
+    }
     if (narrow() && found.verdict >= Verdict::unreliable && std::isfinite(analytic)) {
       look_beside(row, column, analytic, slope, found);
       if (pair.tried > 1 && known()) return;
@@ -230,6 +237,28 @@ class Comparison {
     pair.bound = found.bound;
     pair.uncertainty = slope.error;
     pair.analytic_uncertainty = of_gradient;
+  }
+
+  // Kinks of elements that have nothing to do with one another may cancel along a direction: clip at both its bounds.
+  // Where their one-sided slopes add up to what the direction sees, each was judged by itself.
+  void add_up_kinks(std::size_t row, std::size_t column, double analytic, Slope& slope, Judgement& found) const {
+    double above = analytic, below = analytic, least = analytic, most = analytic, size = 0;
+    for (const Kink& kink : kinks_[row]) {
+      const Direction& of = columns_[kink.column];
+      const double number = columns_[column].numbers[of.of][static_cast<std::size_t>(*of.element)];
+      const double up = number * (kink.above - analytic_[row][kink.column]);
+      const double down = number * (kink.below - analytic_[row][kink.column]);
+      above += number > 0 ? up : down;
+      below += number > 0 ? down : up;
+      least += std::min(up, down);
+      most += std::max(up, down);
+      size += std::abs(up) + std::abs(down);
+    }
+    const double slack = found.bound + 1e-6 * size;
+    if (std::abs(above - slope.value) > slack || std::abs(below - slope.value) > slack) return;
+    slope.below = least;
+    slope.above = most;
+    found = {Verdict::kink, found.numerical, found.bound, 0, false};
   }
 
   bool narrow() const { return epsilon_ > 1e-10; }
@@ -293,6 +322,11 @@ class Comparison {
   Values largest_;            // derivative of each row for an element
   std::vector<Direction> columns_, rows_;
   std::vector<Values> analytic_;  // row by row
+  struct Kink {
+    std::size_t column;
+    double below, above;
+  };
+  std::vector<std::vector<Kink>> kinks_;  // of elements, for each row
   std::vector<GradcheckPair> pairs_;
   std::vector<std::pair<std::size_t, std::size_t>> of_pair_;
   std::vector<bool> vacuous_;

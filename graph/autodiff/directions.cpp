@@ -103,8 +103,8 @@ class Choice {
   }
 
   // All inputs at once: what each element does by itself may be a subgradient without the whole being one, and what one
-  // element hides at small scales shows in the whole. Large elements move by as much as their size, infinite ones not
-  // at all.
+  // element hides at small scales shows in the whole. Large and small elements move by as much as their size, infinite
+  // ones not at all.
   void add_columns_together(std::vector<Direction>& columns) const {
     std::int64_t total = 0;
     for (const Tensor& x : inputs_) total += is_floating(x.dtype()) ? x.elements() : 0;
@@ -117,14 +117,17 @@ class Choice {
         numbers = k == 0 ? Values(static_cast<std::size_t>(x.elements()), 1) : signed_numbers(random, x.elements());
         const Values values = x.values<double>();
         for (std::size_t place = 0; place < numbers.size(); ++place)
-          numbers[place] *= std::isfinite(values[place]) ? power_of_two_below(values[place]) : 0;
+          numbers[place] *= std::isfinite(values[place]) ? size_of_steps(values[place]) : 0;
       }
       columns.push_back(std::move(all));
     }
   }
 
-  static double power_of_two_below(double x) {
-    return std::abs(x) > 1 ? std::ldexp(1.0, static_cast<int>(std::floor(std::log2(std::abs(x))))) : 1;
+  // What is neither small nor large moves by as much as others, so that roundings hide nothing of it.
+  static double size_of_steps(double x) {
+    constexpr double kSmall = 1.0 / 4096;
+    const double size = std::abs(x);
+    return size > 1 || (size < kSmall && size > 0) ? std::ldexp(1.0, static_cast<int>(std::floor(std::log2(size)))) : 1;
   }
 
   void add_rows(std::vector<Direction>& rows) const {

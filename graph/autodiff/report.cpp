@@ -145,6 +145,9 @@ std::string text_of(const GradcheckPair& pair) {
     return outside && pair.absolute_error <= pair.bound ? text + fmt::format(" where {:.2g} is allowed", pair.bound)
                                                         : text;
   }
+  if (!std::isfinite(pair.analytic))
+    return text + fmt::format(", worst of {}{}: analytic {}, numerical {:.10g}", count, place_text(pair),
+                              shown(pair.analytic), shown(pair.numerical));
   text += fmt::format(
       ", worst of {}{}: analytic {:.10g}, numerical {:.10g}, off by {:.2g} ({:.2g} % of its size) where {:.2g} is "
       "allowed",
