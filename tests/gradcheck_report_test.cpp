@@ -189,6 +189,7 @@ TEST_CASE("N4: a gradient that is nan is told as that, with the call that gave i
       gradcheck([](const Tensors& in) { return sqrt(sum(square(in[0]))); }, {zeros({3}, f64)});
   CAPTURE(report);
   CHECK(report.wrong());
+  for (const GradcheckPair& pair : report.pairs()) CHECK(pair.verdict == Verdict::fail);
   CHECK(says(report, "analytic nan, numerical 0\n"));
   CHECK(says(report, "the gradient is not finite here: "));
   CHECK(says(report, "in the gradient of sqrt"));

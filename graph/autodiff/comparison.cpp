@@ -255,7 +255,7 @@ class Comparison {
       size += std::abs(up) + std::abs(down);
     }
     const double slack = found.bound + 1e-6 * size;
-    if (std::abs(above - slope.value) > slack || std::abs(below - slope.value) > slack) return;
+    if (!(std::abs(above - slope.value) <= slack && std::abs(below - slope.value) <= slack)) return;  // not for NaN
     slope.below = least;
     slope.above = most;
     found = {Verdict::kink, found.numerical, found.bound, 0, false};
