@@ -181,8 +181,9 @@ void Parameter::set_all(const Parameters& parameters, const Tensors& given) {
 void Parameter::exchange_all(const Parameters& parameters, std::vector<Buffer>& memory) {
   // The value of a cell that alone holds it changes its memory; another gets a leaf of its own, made before any
   // changes.
-  Tensors leaves(parameters.size());
+  Tensors leaves;  // as many as parameters, once there is one
   if (view.sandbox) {
+    leaves.resize(parameters.size());
     for (std::size_t k = 0; k < parameters.size(); ++k) {
       leaves[k] = uninitialised(parameters[k].shape(), parameters[k].dtype());
       std::copy_n(memory[k].data(), leaves[k].node().bytes(), leaves[k].node().data);
@@ -195,12 +196,13 @@ void Parameter::exchange_all(const Parameters& parameters, std::vector<Buffer>& 
     if (own.leaf.defined() && own.leaf.node().only_handle() && own.leaf.node().buffer.unique()) continue;
     const Tensor fresh = uninitialised(own.shape, own.dtype);
     std::copy_n(memory[k].data(), fresh.node().bytes(), fresh.node().data);
+    leaves.resize(parameters.size());
     leaves[k] = own.leaf_of(fresh);
   }
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     Cell& own = parameters[k].cell();
     const std::lock_guard lock(own.mutex);
-    if (leaves[k].defined()) {
+    if (!leaves.empty() && leaves[k].defined()) {
       own.leaf = std::move(leaves[k]);
       memory[k].reset();
       continue;

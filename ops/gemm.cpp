@@ -29,8 +29,10 @@ constexpr std::int64_t kFewSums = 32 << 10;   // something: oneDNN leaves that t
 constexpr std::int64_t kHalfWork = 1 << 17;   // multiply-adds from which converting to bf16 pays
 constexpr std::int64_t kTurnedTerms = 32;     // a narrow layer's output is turned from so many terms on, up to so many
 constexpr std::int64_t kTurnedRows = 256;     // rows,
-constexpr std::int64_t kLongSum = 768;  // and from so many terms and rows on: oneDNN takes up to three times as long
+constexpr std::int64_t kLongSum = 768;        // and from so many terms and rows on
 constexpr std::int64_t kManyRows = 64;
+constexpr std::int64_t kSameSet = 1024;  // elements between rows whose columns share a set of the first-level cache,
+constexpr std::int64_t kTogether = 32;   // and rows that it takes together
 constexpr std::int64_t kFewRows = 16;
 constexpr std::int64_t kFewColumns = 32;
 constexpr std::int64_t kWakes = 3 << 20;   // from which it does not
@@ -69,14 +71,21 @@ struct Product {
   // result is faster, even with the turn: where the rows of the left matrix lie side by side in memory (the weight
   // gradient of a narrow layer) always, else (its output) where turning them too is little beside the sums.
   bool better_turned() const {
-    return n <= gemm_kernel::kNarrow && n % gemm_kernel::kLanes<T> != 0 && m >= 2 * n &&
-           (transpose_a || (k >= kTurnedTerms && m <= kTurnedRows) || (k >= kLongSum && m >= kManyRows));
+    if (n > gemm_kernel::kNarrow || n % gemm_kernel::kLanes<T> == 0 || m < 2 * n) return false;
+    if (transpose_a) return true;
+    // oneDNN has a kernel that is good at less than a vector of columns, but where rows of the left matrix share sets
+    // of the cache: then it takes up to three times as long.
+    if (std::is_same_v<T, float> && n < gemm_kernel::kLanes<T> && 3 * n > gemm_kernel::kLanes<T> &&
+        (k % kSameSet != 0 || m % kTogether != 0))
+      return false;
+    return (k >= kTurnedTerms && m <= kTurnedRows) || (k >= kLongSum && m >= kManyRows);
   }
   bool turned() const { return better_turned() && options.turns && !halves.a; }
 
   // Measured on Zen 4: oneDNN is up to a tenth faster, more where columns do not fill lanes; not on few rows, nor on
   // small products without edges, where calling it costs as much.
   bool suits_onednn(bool added) const {
+    if (!std::is_same_v<T, float>) return false;
     if (better_turned() || (m < kFewRows && n > kFewColumns && !transpose_b)) return false;
     if (n % gemm_kernel::kLanes<T> != 0) return true;
     return m * n > (added && k <= kShallow ? std::max(kFewSums, kPlainWork / k) : kPlainWork / k);
@@ -228,9 +237,11 @@ template <typename T>
 std::int64_t scratch_of(const Product<T>& whole, bool added) {
   const Cut cut = cut_of(whole);
   if (cut.step >= cut.length) return whole.scratch(added);
-  const std::int64_t tiles = (cut.length + cut.step - 1) / cut.step;
-  return std::min<std::int64_t>(threads::count(), tiles) *
-         (cut.by_rows ? whole.rows(0, cut.step) : whole.columns(0, cut.step)).scratch(added);
+  const std::int64_t tiles = (cut.length + cut.step - 1) / cut.step, last = (tiles - 1) * cut.step;
+  const auto part = [&](std::int64_t first, std::int64_t count) {
+    return (cut.by_rows ? whole.rows(first, count) : whole.columns(first, count)).scratch(added);
+  };
+  return std::min<std::int64_t>(threads::count(), tiles) * std::max(part(0, cut.step), part(last, cut.length - last));
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 namespace twopass {
 
 /// While it lives, says whether products that this thread asks for may be computed as their transposes, as narrow ones
-/// are by default whose rows lie side by side in memory (weight gradients of narrow layers): the same bits, faster.
+/// are by default (weight gradients and some outputs of narrow layers): the same bits, faster.
 class TurnScope {
  public:
   explicit TurnScope(bool turn);

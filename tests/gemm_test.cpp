@@ -169,7 +169,7 @@ TEST_CASE("narrow products give the same bits turned and as they are written, fo
       check.operator()<float>(size, true, right, f32);
       check.operator()<double>(size, true, right, f64);
     }
-  for (const Sizes& size : {Sizes{70, 11, 800}, {128, 21, 3000}, {200, 1, 1024}, {70, 11, 40}})
+  for (const Sizes& size : {Sizes{70, 19, 800}, {128, 21, 3000}, {200, 1, 1024}, {70, 17, 40}, {128, 11, 1024}})
     for (const bool right : {false, true}) {
       CAPTURE(size.m);
       check.operator()<float>(size, false, right, f32);

@@ -15,7 +15,7 @@ constexpr std::int64_t kPieceBytes = 1 << 17;
 // µs either way, one of 64 kB 6 or 12).
 constexpr std::int64_t kAheadBytes = 1 << 15;
 
-// From so many on, finding out how far threads are from one another takes little beside making them.
+// Batches that others make, from which on finding out how far threads are from one another takes little beside that.
 constexpr std::int64_t kMany = 16;
 
 std::int64_t bytes_of(const Tensors& tensors) {
@@ -32,7 +32,6 @@ Batches::Batches(std::vector<const Rows*> sets, std::int64_t size, std::span<con
       size_(size),
       rows_(order.empty() ? sets_[0]->count() : static_cast<std::int64_t>(order.size())),
       count_((rows_ + size - 1) / size) {
-  if (count_ >= kMany && !threads::share_cache()) others_ = Reach::elsewhere;
   if (count_ > 0) begin();
 }
 
@@ -54,6 +53,7 @@ void Batches::begin() {
   if (waits_) piece_ = rows;
   if (bytes == 0 || waits_) return;
   piece_ = std::max<std::int64_t>(1, kPieceBytes * rows / bytes);
+  if (!others_) others_ = count_ >= kMany && threads::share_cache() ? Reach::here : Reach::elsewhere;
   work_ =
       std::make_unique<threads::IdleWork>((rows + piece_ - 1) / piece_, [this](std::int64_t piece) { make(piece); });
 }
@@ -62,7 +62,7 @@ void Batches::make(std::int64_t piece) {
   const auto first = static_cast<std::size_t>(piece * piece_);
   const auto rows =
       std::span(numbers_).subspan(first, std::min(static_cast<std::size_t>(piece_), numbers_.size() - first));
-  const Reach reach = std::this_thread::get_id() == reader_ ? Reach::here : others_;
+  const Reach reach = std::this_thread::get_id() == reader_ ? Reach::here : *others_;
   for (std::size_t k = 0; k < sets_.size(); ++k)
     if (!shares(*sets_[k])) sets_[k]->gather(rows, batch_[k], piece * piece_, reach);
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <thread>
 #include <vector>
@@ -32,7 +33,7 @@ class Batches {
   void make(std::int64_t piece);
 
   const std::thread::id reader_ = std::this_thread::get_id();
-  Reach others_ = Reach::here;  // what other threads write for the reader
+  std::optional<Reach> others_;  // for what other threads write, once they do
   std::vector<const Rows*> sets_;
   std::span<const std::int64_t> order_;
   std::int64_t size_, rows_, count_;

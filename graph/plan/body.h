@@ -43,6 +43,7 @@ struct Plan::Body {
   Precision precision = products_precision();  // of the scope that it was made in
   bool turns = true;                           // whether products may be computed as their transposes
   std::vector<planning::ValueId> parameters;   // those that calls read
+  Parameters changed;                          // those that updates set
   std::vector<Stage> stages;
   std::vector<planning::EagerStagePointer> eager_stages;  // of those that run eagerly
   std::vector<Tensor> held;                               // parameters' values while they are read

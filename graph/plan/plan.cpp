@@ -81,6 +81,7 @@ Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& optio
 Plan::Body::Body(Program program, Processor processor, bool share) : machine(std::move(program), processor, share) {
   for (ValueId id = 0; id < machine.program().values.size(); ++id)
     if (machine.program().values[id].kind == Value::Kind::parameter) parameters.push_back(id);
+  for (const Program::Update& update : machine.program().updates) changed.push_back(update.parameter);
   std::map<EagerStage*, int> readers;
   for (const PlannedCall& call : machine.program().calls) {
     if (const EagerStagePointer stage = eager_stage(*call.op, call.arguments.get())) eager_stages.push_back(stage);
@@ -174,8 +175,6 @@ void Plan::Body::let_go() {
 
 void Plan::Body::commit() {
   let_go();  // so that a parameter is its value's one holder
-  Parameters changed;
-  for (const Program::Update& update : machine.program().updates) changed.push_back(update.parameter);
   Parameter::exchange_all(changed, updates);
 }
 

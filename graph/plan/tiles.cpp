@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <unordered_map>
 
@@ -15,7 +16,7 @@ struct Cut {
   std::uint64_t split;
 };
 
-constexpr std::size_t kMostInputs = 64;
+constexpr std::size_t kMostInputs = 63;
 
 std::optional<Cut> elementwise_cut(const Program& program, const PlannedCall& call) {
   const Shape& output = program.spec(call.output).shape;
@@ -42,7 +43,10 @@ std::optional<Cut> cut_of(const Program& program, const PlannedCall& call) {
     const Shape& gathered = program.spec(call.inputs[0]).shape;
     return call.inputs.size() == 1 ? std::optional(Cut{gathered[0], gathered.elements(), 1}) : std::nullopt;
   }
-  if (call.inputs.size() > kMostInputs || output.rank() == 0 || output.elements() < 2) return std::nullopt;
+  if (call.inputs.size() > kMostInputs) return std::nullopt;
+  if (output.elements() == 1 && call.op->elementwise())  // numbers, as an optimizer's factors: a group of their own
+    return Cut{0, 1, (std::uint64_t{1} << call.inputs.size()) - 1};
+  if (output.rank() == 0 || output.elements() < 2) return std::nullopt;
   std::optional<Cut> cut;
   if (call.op->elementwise()) {
     cut = elementwise_cut(program, call);
@@ -101,6 +105,11 @@ class Grouping {
   static constexpr std::int64_t kLarge = 4096;
   // Elements that a second-level cache does not hold, so that a sum over their rows would fetch them again.
   static constexpr std::int64_t kBegun = 512 << 10;
+  // Groups that a call's inputs lie apart, at most, for them to be joined.
+  static constexpr std::size_t kLooked = 64;
+  // Calls that may wait for others: an optimizer's for a parameter, not a long chain whose values would all live
+  // longer.
+  static constexpr std::size_t kFewCalls = 8;
   // Elements of a row of which a block still has several.
   static constexpr std::int64_t kLongestRow = 16 << 10;
 
@@ -147,17 +156,59 @@ class Grouping {
     return rows;
   }
 
+  // Where the calls of a group are now.
+  std::size_t now(std::size_t index) const {
+    for (auto next = went_to_.find(index); next != went_to_.end(); next = went_to_.find(index)) index = next->second;
+    return index;
+  }
+
+  // Whether an older group may become part of a newer one: no group between them reads what it makes.
+  bool may_wait(std::size_t older, std::size_t newer) const {
+    const Group &from = groups_[older], &to = groups_[newer];
+    if (!from.open || !to.open || newer - older > kLooked || from.calls.size() > kFewCalls) return false;
+    if (from.rows && to.rows && from.rows != to.rows) return false;
+    const std::int64_t rows = std::max(from.rows, to.rows);
+    if (rows ? from.elements % rows || to.elements % rows : from.elements != to.elements) return false;
+    for (const Group* group : {&from, &to})
+      for (const PlannedCall& call : group->calls)
+        if (call.op->gathers()) return false;
+    for (std::size_t index = older + 1; index < newer; ++index)
+      for (const PlannedCall& call : groups_[index].calls)
+        for (const ValueId input : call.inputs)
+          if (made_in_[program_.root(input)] == static_cast<std::int64_t>(older)) return false;
+    return true;
+  }
+
+  // Groups that are joined by a call that reads from both, as an optimizer's slot times its factor and its gradient
+  // times the rate: the older one's calls wait.
+  void merge(const PlannedCall& call, const Cut& cut, std::size_t newest) {
+    for (const ValueId input : call.inputs) {
+      const std::int64_t maker = made_in_[program_.root(input)];
+      if (maker == kOutside || maker == static_cast<std::int64_t>(newest)) continue;
+      const auto older = static_cast<std::size_t>(maker);
+      if (!common_rows(older, call, cut) || !common_rows(newest, call, cut) || !may_wait(older, newest)) continue;
+      Group &from = groups_[older], &to = groups_[newest];
+      to.rows = std::max(from.rows, to.rows);
+      for (const PlannedCall& each : from.calls) made_in_[each.output] = static_cast<std::int64_t>(newest);
+      went_to_.emplace(older, newest);
+      to.calls.insert(to.calls.begin(), std::make_move_iterator(from.calls.begin()),
+                      std::make_move_iterator(from.calls.end()));
+      from = {};
+    }
+  }
+
   void place(PlannedCall call) {
     std::int64_t newest = kOutside;  // the group of the last input that is made
     for (const ValueId input : call.inputs) newest = std::max(newest, made_in_[program_.root(input)]);
     const auto cut = cut_of(program_, call);
     if (cut) {
+      if (newest != kOutside) merge(call, *cut, static_cast<std::size_t>(newest));
       if (newest != kOutside && join(static_cast<std::size_t>(newest), call, *cut)) return;
       for (std::size_t k = 0; k < call.inputs.size(); ++k) {
         const auto reader = readers_.find(program_.root(call.inputs[k]));
-        if (split(*cut, k) && reader != readers_.end() && static_cast<std::int64_t>(reader->second) > newest &&
-            join(reader->second, call, *cut))
-          return;
+        if (!split(*cut, k) || reader == readers_.end()) continue;
+        const std::size_t index = now(reader->second);
+        if (static_cast<std::int64_t>(index) > newest && join(index, call, *cut)) return;
       }
     }
     groups_.push_back({.calls = {}, .open = cut.has_value()});
@@ -190,7 +241,8 @@ class Grouping {
   std::vector<Group> groups_;
   std::vector<std::int64_t> made_in_;  // by value: its group
   std::vector<bool> gathered_;         // by value: whether its rows are made of several of the step each
-  std::unordered_map<ValueId, std::size_t> readers_{};  // by value: the last group that reads it in parts
+  std::unordered_map<ValueId, std::size_t> readers_{};      // by value: the last group that reads it in parts
+  std::unordered_map<std::size_t, std::size_t> went_to_{};  // by group that has become part of another: that one
 };
 
 }  // namespace
