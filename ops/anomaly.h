@@ -29,7 +29,7 @@ struct Anomaly {
 
 /// While it lives, ops on this thread refuse to give NaN, and infinity where all inputs are finite, in the backward
 /// pass too: the error names the call with its shapes, the first such element, the input that brought it (where one
-/// did), the ranges of all inputs, and the layer. Scopes nest.
+/// did), the ranges of all inputs, and the layer. Plans run op by op in it (graph/plan/plan.h). Scopes nest.
 class AnomalyScope {
  public:
   explicit AnomalyScope(const AnomalyOptions& options = {});

@@ -1,5 +1,6 @@
 // What a Plan handle points to. For the files of this folder, and for drawing.
 #pragma once
+#include <functional>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -26,6 +27,8 @@ struct Plan::Body {
   void bind_inputs(const Tensors& inputs);
   /// What the plan gives where another is being traced: symbols.
   Tensors inlined(const Tensors& inputs) const;
+  /// What a run gives and does, call by call as they were traced, so that an AnomalyScope sees each result.
+  Tensors op_by_op(const Tensors& inputs, const std::function<void(const Tensors&)>& check);
   void bind_parameters();
   /// Memory for what calls make outside of the arena; what nobody holds any more is used again.
   void bind_results();

@@ -4,6 +4,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <twopass/core/parameter.h>
 #include <twopass/core/tensor.h>
@@ -38,9 +40,10 @@ EagerStagePointer differentiated_stage(const Op& op, const Arguments* arguments)
 using EagerStages = std::map<const EagerStage*, EagerStagePointer>;
 /// The arguments of a call in another plan: with stages of that plan, made where `own` has none yet.
 ArgumentsPointer with_own_stages(const Op& op, const ArgumentsPointer& arguments, EagerStages& own);
-/// Lets go of what it left; with `readers`, so many calls of a plan differentiate it from now on.
+/// Lets go of what it left.
 void release(EagerStage& stage);
-void release(EagerStage& stage, int readers);
+/// The stages of a program's calls, ready for a run: each knows how many of these differentiate it.
+std::vector<EagerStagePointer> ready_stages(const std::vector<std::pair<const Op*, const Arguments*>>& calls);
 
 }  // namespace planning
 }  // namespace twopass

@@ -354,9 +354,18 @@ void release(EagerStage& stage) {
   stage.values.clear();
 }
 
-void release(EagerStage& stage, int readers) {
-  release(stage);
-  stage.readers = readers;
+std::vector<EagerStagePointer> ready_stages(const std::vector<std::pair<const Op*, const Arguments*>>& calls) {
+  std::vector<EagerStagePointer> stages;
+  std::map<EagerStage*, int> readers;
+  for (const auto& [op, arguments] : calls) {
+    if (const EagerStagePointer stage = eager_stage(*op, arguments)) stages.push_back(stage);
+    ++readers[differentiated_stage(*op, arguments).get()];
+  }
+  for (const EagerStagePointer& stage : stages) {
+    release(*stage);
+    stage->readers = readers[stage.get()];
+  }
+  return stages;
 }
 
 }  // namespace twopass::planning

@@ -4,13 +4,15 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
+#include <utility>
 
 #include <twopass/core/counted.h>
 #include <twopass/core/error.h>
+#include <twopass/core/finite.h>
 #include <twopass/graph/plan/body.h>
 #include <twopass/graph/plan/passes.h>
 #include <twopass/graph/plan/trace.h>
+#include <twopass/ops/anomaly.h>
 #include <twopass/ops/gemm.h>
 
 namespace twopass {
@@ -36,6 +38,10 @@ void complete(Program& program) {
     for (std::size_t k = 0; k < program.calls.size(); ++k) program.steps.push_back({k, 1});
   if (program.moments.empty())
     for (std::size_t k = 0; k < program.steps.size(); ++k) program.moments.push_back({{{k, 1}}});
+}
+
+[[noreturn]] void refuse_update(const Program::Update& update) {
+  throw Error(fmt::format("the new value of parameter \"{}\" is not finite; nothing was changed", update.name));
 }
 
 }  // namespace
@@ -82,12 +88,9 @@ Plan::Body::Body(Program program, Processor processor, bool share) : machine(std
   for (ValueId id = 0; id < machine.program().values.size(); ++id)
     if (machine.program().values[id].kind == Value::Kind::parameter) parameters.push_back(id);
   for (const Program::Update& update : machine.program().updates) changed.push_back(update.parameter);
-  std::map<EagerStage*, int> readers;
-  for (const PlannedCall& call : machine.program().calls) {
-    if (const EagerStagePointer stage = eager_stage(*call.op, call.arguments.get())) eager_stages.push_back(stage);
-    ++readers[differentiated_stage(*call.op, call.arguments.get()).get()];
-  }
-  for (const EagerStagePointer& stage : eager_stages) release(*stage, readers[stage.get()]);
+  std::vector<std::pair<const Op*, const Arguments*>> calls;
+  for (const PlannedCall& call : machine.program().calls) calls.emplace_back(call.op, call.arguments.get());
+  eager_stages = ready_stages(calls);
 }
 
 void Plan::Body::check_inputs(const Tensors& inputs) const {
@@ -185,11 +188,28 @@ Tensors Plan::Body::inlined(const Tensors& inputs) const {
   return traced->inlined(inputs);
 }
 
+Tensors Plan::Body::op_by_op(const Tensors& inputs, const std::function<void(const Tensors&)>& check) {
+  check_inputs(inputs);
+  bind_parameters();
+  const PrecisionScope scope(precision);
+  const auto [results, values] = traced->op_by_op(inputs);
+  if (check) check(results);
+  Parameters changed;
+  for (const Program::Update& update : machine.program().updates) {
+    const Tensor& value = values[changed.size()];
+    if (!all_finite(value.node().data, value.elements(), value.dtype())) refuse_update(update);
+    changed.push_back(update.parameter);
+  }
+  Parameter::set_all(changed, values);
+  return results;
+}
+
 Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const {
   Body& own = *body_;
   if (LiftScope::active()) return own.inlined(inputs);
   const std::lock_guard lock(own.mutex);
   const Body::Running running{own};
+  if (AnomalyScope::current()) return own.op_by_op(inputs, check);
   own.bind_inputs(inputs);
   own.bind_parameters();
   own.bind_results();
@@ -199,9 +219,7 @@ Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&
   Tensors results = own.results();
   if (check) check(results);
   const auto& updates = own.machine.program().updates;
-  if (not_finite < updates.size())
-    throw Error(
-        fmt::format("the new value of parameter \"{}\" is not finite; nothing was changed", updates[not_finite].name));
+  if (not_finite < updates.size()) refuse_update(updates[not_finite]);
   own.commit();
   return results;
 }

@@ -60,6 +60,10 @@ class Plan {
   /// refused (give it detach(x), or run it under no_record), and what is computed from outputs has no gradient for the
   /// parameters that the plan has read. While another plan is traced a plan is what its function was, inlined: outputs
   /// are symbols then, derivatives pass through, and parameters are read and set as a part of that other plan.
+  ///
+  /// In an AnomalyScope (ops/anomaly.h) a run does the calls one by one as they were traced, by `apply`, so that the
+  /// first op that makes what the scope refuses is named; nothing has changed then. That is slower, and all values stay
+  /// until it ends. Calls of gradients are named by themselves, not by what they are the gradient of.
   Tensors operator()(const Tensors& inputs) const { return run(inputs, {}); }
   /// The same; `check` sees the outputs before any parameter changes and may throw.
   Tensors run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const;

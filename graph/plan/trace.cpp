@@ -107,7 +107,8 @@ class Tracer {
                         .spec = {node->shape, node->dtype},
                         .recorded = node->is(Node::kRecorded),
                         .op = node->op,
-                        .arguments = node->arguments};
+                        .arguments = node->arguments,
+                        .place = log_.of(*node)};
       for (const Node::Edge& edge : node->edges()) call.inputs.push_back(number_of(*edge.node()));
       note(*node, std::move(call));
     }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -27,7 +28,8 @@ struct Traced {
     ArgumentsPointer arguments = {};
     std::vector<Number> inputs = {};
     Parameter parameter = {};
-    Tensor constant = {};  // or one of its elements, which are all the same
+    Tensor constant = {};    // or one of its elements, which are all the same
+    std::string place = {};  // of a call, as that of PlannedCall
   };
   std::vector<Item> items;  // inputs come before their users
   std::vector<Number> outputs;
@@ -35,6 +37,8 @@ struct Traced {
 
   /// What it gives for these inputs: calls on symbols of the function that is being traced.
   Tensors inlined(const Tensors& given) const;
+  /// What it gives for these inputs, and the values of its updates: each call by `apply`, on values, not recorded.
+  std::pair<Tensors, Tensors> op_by_op(const Tensors& given) const;
 };
 
 /// Runs `f` once on symbols of these shapes; `options` may name inputs and outputs. Refuses what reads elements of a
