@@ -330,6 +330,16 @@ TEST_CASE("a program can say which ops its checks met, and to which order") {
   CHECK(gradcheck_coverage_text().find("sin ") != std::string::npos);
 }
 
+TEST_CASE(
+    "the table of what was checked says that the derivative of stop_gradient is 0 by definition, and of no other") {
+  const std::string table = gradcheck_coverage_text();
+  const std::size_t row = table.find("\nstop_gradient ") + 1, zero = table.find("derivative 0 by definition");
+  REQUIRE(row != 0);
+  CHECK(zero > row);
+  CHECK(zero < table.find('\n', row));
+  CHECK(table.find("derivative 0 by definition", zero + 1) == std::string::npos);
+}
+
 TEST_CASE("an op is checked by its name, and a name that there is not is refused") {
   CHECK(gradcheck("softmax"));
   CHECK(gradcheck("stop_gradient").text() == "nothing was checked: the record of stop_gradient has no samples");

@@ -42,7 +42,11 @@ std::vector<OpCoverage> gradcheck_coverage() {
   for (const Op* op : ops) {
     const auto found = log().counts.find(op);
     const auto [first, higher] = found == log().counts.end() ? std::pair<std::int64_t, std::int64_t>() : found->second;
-    table.push_back({.op = op->name(), .first = first, .higher = higher, .differentiable = op->differentiable()});
+    table.push_back({.op = op->name(),
+                     .first = first,
+                     .higher = higher,
+                     .differentiable = op->differentiable(),
+                     .zero = op->name() == "stop_gradient"});
   }
   return table;
 }
@@ -52,6 +56,7 @@ std::string gradcheck_coverage_text() {
   for (const OpCoverage& row : gradcheck_coverage())
     text += fmt::format("{:<32} {:>12} {:>12}{}\n", row.op, row.first, row.higher,
                         !row.differentiable           ? "  has no gradient"
+                        : row.zero                    ? "  derivative 0 by definition"
                         : row.first + row.higher == 0 ? "  NOT CHECKED"
                                                       : "");
   return text;

@@ -12,11 +12,12 @@ struct OpCoverage {
   std::int64_t first = 0;
   std::int64_t higher = 0;
   bool differentiable = true;
+  bool zero = false;  // its derivative is 0 by definition, which no difference shows
 };
 
 /// Every op that there is, in the order of the reference page, also those never met.
 std::vector<OpCoverage> gradcheck_coverage();
-/// The same as a table; ops never met are marked.
+/// The same as a table; ops never met are marked, where there is something to check.
 std::string gradcheck_coverage_text();
 
 }  // namespace twopass
