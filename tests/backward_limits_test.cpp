@@ -44,11 +44,10 @@ std::int64_t resident_bytes() {
   return resident * ::sysconf(_SC_PAGESIZE);
 }
 
-// Runs f on a stack of 256 kB.
-void on_small_stack(const std::function<void()>& f) {
+void on_stack(std::size_t bytes, const std::function<void()>& f) {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, 256 * 1024);
+  pthread_attr_setstacksize(&attributes, bytes);
   pthread_t thread{};
   REQUIRE(pthread_create(
               &thread, &attributes,
@@ -74,18 +73,21 @@ const TypedOp<>& odd_op(Tensors (*gradient)(const NoArgs&, const Call&, const Te
 }  // namespace
 
 TEST_CASE(
-    "G1, G2: a chain of a million ops is built, differentiated and released on 256 kB of stack, from either end") {
+    "G1, G2: a chain of a million ops is built, differentiated and released on 256 kB of stack and on 8 MB, from "
+    "either "
+    "end") {
   const std::int64_t before = Node::live();
-  on_small_stack([] {
-    const Tensor x = leaf({1.0});
-    Tensor y = x;
-    for (int k = 0; k < 1'000'000; ++k) y = y + 1.0;
-    CHECK(backward(y)[x].at<double>(0) == 1);
-    CHECK(backward(std::move(y))[x].at<double>(0) == 1);
-    Tensor head = x;
-    for (int k = 0; k < 1'000'000; ++k) head = neg(head);
-    std::thread([last = std::move(head)]() mutable { last = Tensor(); }).join();
-  });
+  for (const std::size_t stack : {std::size_t{256} << 10, std::size_t{8} << 20})
+    on_stack(stack, [] {
+      const Tensor x = leaf({1.0});
+      Tensor y = x;
+      for (int k = 0; k < 1'000'000; ++k) y = y + 1.0;
+      CHECK(backward(y)[x].at<double>(0) == 1);
+      CHECK(backward(std::move(y))[x].at<double>(0) == 1);
+      Tensor head = x;
+      for (int k = 0; k < 1'000'000; ++k) head = neg(head);
+      std::thread([last = std::move(head)]() mutable { last = Tensor(); }).join();
+    });
   CHECK(Node::live() == before);
 }
 

@@ -33,6 +33,12 @@ TEST_CASE("F16: one-hot targets and labels are not taken for each other") {
 
 TEST_CASE("N22: probabilities of exactly 0 and 1 give a finite loss, 1.5 is refused") {
   CHECK(std::isfinite(binary_crossentropy().per_sample(tensor({{1.0, 0.0}}), tensor({{0.0, 1.0}})).at<double>(0)));
+  for (const DType dtype : {f32, f64})
+    for (const double t : {0.0, 0.5, 1.0})
+      for (const double at : {0.0, 1.0}) {
+        const Tensor p = variable(tensor({{at}}, dtype));
+        CHECK(std::isfinite(backward(sum(binary_crossentropy().per_sample(tensor({{t}}, dtype), p)))[p].at<double>(0)));
+      }
   CHECK_THROWS_AS(binary_crossentropy().per_sample(tensor({{1.0}}), tensor({{1.5}})), Error);
 }
 
