@@ -109,7 +109,7 @@ class Grouping {
   static constexpr std::size_t kLooked = 64;
   // Calls that may wait for others: an optimizer's for a parameter, not a long chain whose values would all live
   // longer.
-  static constexpr std::size_t kFewCalls = 8;
+  static constexpr std::size_t kFewCalls = 16;
   // Elements of a row of which a block still has several.
   static constexpr std::int64_t kLongestRow = 16 << 10;
 
