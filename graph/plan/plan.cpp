@@ -194,12 +194,9 @@ Tensors Plan::Body::op_by_op(const Tensors& inputs, const std::function<void(con
   const PrecisionScope scope(precision);
   const auto [results, values] = traced->op_by_op(inputs);
   if (check) check(results);
-  Parameters changed;
-  for (const Program::Update& update : machine.program().updates) {
-    const Tensor& value = values[changed.size()];
-    if (!all_finite(value.node().data, value.elements(), value.dtype())) refuse_update(update);
-    changed.push_back(update.parameter);
-  }
+  for (std::size_t k = 0; k < values.size(); ++k)
+    if (!all_finite(values[k].node().data, values[k].elements(), values[k].dtype()))
+      refuse_update(machine.program().updates[k]);
   Parameter::set_all(changed, values);
   return results;
 }
