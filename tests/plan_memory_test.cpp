@@ -123,7 +123,7 @@ TEST_CASE("sums over places and images, which lie before and behind channels, co
   CHECK(sums.kernels < 4 * 64 * 32 * 50 + (64 << 10));
 }
 
-TEST_CASE("what is broadcast lies nowhere as a whole, whatever reads it") {
+TEST_CASE("what is broadcast for elementwise calls, reductions and stacked products lies nowhere as a whole") {
   constexpr std::int64_t kWhole = 4 * 4096 * 1024;
   const Tensor column = drawn({4096, 1}), row = drawn({1024}), matrices = drawn({64, 8, 16}),
                matrix = drawn({1, 16, 8});

@@ -14,7 +14,8 @@ std::span<const Pass> all_passes() {
   static constexpr std::array kPasses{
       Pass{"constants", "calls on constants alone are done once, now", fold_constants},
       Pass{"common", "equal calls on equal values are one", merge_common_subexpressions},
-      Pass{"broadcasts", "elementwise calls and products read what was broadcast for them before it was",
+      Pass{"broadcasts",
+           "elementwise calls, reductions and stacked products read what was broadcast for them before it was",
            skip_broadcasts},
       Pass{"dead", "calls that nothing needs are dropped", remove_dead_code},
       Pass{"absorb", "products and convolutions take over a bias, an activation or a sum that is behind them",
@@ -30,7 +31,7 @@ std::span<const Pass> all_passes() {
 std::span<const Pass> all_preparations() {
   static constexpr std::array kPreparations{
       Pass{"layout", "values that are not needed at a time share memory", nullptr},
-      Pass{"turn", "narrow products of many rows are computed as their transposes", nullptr},
+      Pass{"turn", "narrow products are computed as their transposes", nullptr},
       Pass{"code", "arithmetic on elements is written as machine code", nullptr},
       Pass{"avx512", "that code is for AVX-512 where the processor has it, not for AVX2", nullptr},
   };
