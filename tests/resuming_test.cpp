@@ -130,6 +130,57 @@ TEST_CASE("a rate that was set, frozen layers and a model that has not been trai
   CHECK(state_of(straight, first) == state_of(again, second));
 }
 
+TEST_CASE(
+    "what is frozen, down to single parameters, is what is frozen after load, and fit goes on with the same bits") {
+  // Neither its own parameters nor an outer layer tell that the part within is frozen; the moments are those of a batch
+  // only where it is not.
+  struct Block : Layer {
+    LayerHandle dense = Dense(4, {.name = "inner"}), norm = BatchNormalization();
+    Tensors call(const Tensors& inputs, const CallContext& context) override {
+      return norm->run(dense->run(inputs, context), context);
+    }
+    std::string type() const override { return "FrozenBlock"; }
+    std::vector<std::pair<std::string, LayerPointer>> parts() const override {
+      return {{"dense", dense.pointer()}, {"norm", norm.pointer()}};
+    }
+  };
+  register_layer("FrozenBlock", [](const Attributes&) { return std::make_shared<Block>(); });
+  const auto made = [](const std::string& what) {
+    const Tensor x = input({4}), within = input({4});
+    const auto block = std::make_shared<Block>();
+    const Parameter scale(tensor({1.0, 2.0, 3.0, 4.0}), "scale");
+    const Model nested(within, Dense(4, {.name = "b"})(Dense(4, {.name = "a"})(within)), {.name = "nested"});
+    Model model(x, Dense(3, {.name = "head"})(nested(LayerHandle(block)(x * scale))), {.seed = 2});
+    if (what == "part") block->dense.set_trainable(false);
+    if (what == "normalization") block->norm.set_trainable(false);
+    if (what == "caught") scale.set_trainable(false);
+    if (what == "one parameter") model.layer("head").parameters()[1].set_trainable(false);
+    if (what == "thawed in nested") {
+      model.layer("nested").set_trainable(false);
+      nested.layer("b").set_trainable(true);
+    }
+    if (what == "thawed in model") {
+      model.set_trainable(false);
+      model.layer("head").set_trainable(true);
+    }
+    model.compile({.optimizer = adam(), .loss = mean_squared_error()});
+    return model;
+  };
+  for (const std::string what :
+       {"part", "normalization", "caught", "one parameter", "thawed in nested", "thawed in model"}) {
+    CAPTURE(what);
+    const Scratch file;
+    Model straight = made(what), parted = made(what);
+    parted.save(file.path);
+    Model again = load(file.path);
+    const FitOptions quiet{.epochs = 2, .verbose = 0};
+    const History first = straight.fit(rows(4, 1), rows(3, 2), quiet),
+                  second = again.fit(rows(4, 1), rows(3, 2), quiet);
+    CHECK(state_of(straight, first) == state_of(again, second));
+    CHECK(again.pointer()->trainable() == straight.pointer()->trainable());
+  }
+}
+
 TEST_CASE("a model that is saved by a callback at an epoch's end goes on from there") {
   const Scratch file;
   Model straight = two_headed();

@@ -129,6 +129,27 @@ TEST_CASE("a frozen layer is frozen after load") {
   CHECK_FALSE(load(file.path).layer("dense").parameters()[0].trainable());
 }
 
+TEST_CASE("a layer class of the user's that goes by its name, or by being frozen, is tried with these and saved") {
+  struct ByName : Layer {
+    Tensors call(const Tensors& inputs, const CallContext& context) override {
+      const double factor = (name() == "twice" ? 2 : 1) * (context.training && !trainable() ? 3 : 1);
+      return {inputs[0] * factor};
+    }
+    std::string type() const override { return "ByName"; }
+  };
+  register_layer("ByName", [](const Attributes&) { return std::make_shared<ByName>(); });
+  const auto by_name = std::make_shared<ByName>();
+  by_name->set_name("twice");
+  const Scratch file;
+  const Tensor x = input({1});
+  const Model model(x, LayerHandle(by_name)(x));
+  model.layer("twice").set_trainable(false);
+  model.save(file.path);
+  const Model again = load(file.path);
+  CHECK(again(ones({1, 1})).at<float>(0) == 2);
+  CHECK(again(ones({1, 1}), {.training = true}).at<float>(0) == 6);
+}
+
 TEST_CASE("weights alone go from one model into another of its shape") {
   const Scratch file;
   Model from = small();
@@ -305,6 +326,10 @@ TEST_CASE("F11, I17: an architecture that is no graph of known layers is refused
   CHECK(has(refusal([](json& a) { a["model"]["steps"][1]["layer"] = -1; }), "layer -1 does not exist"));
   CHECK(has(refusal([](json& a) { a["model"]["outputs"] = json::array(); }), "outputs"));
   CHECK(has(refusal([](json& a) { a["model"]["steps"] = 5; }), "\"steps\" is no list"));
+  CHECK(has(refusal([](json& a) { a["frozen"] = 5; }), "\"layers\" is missing"));
+  CHECK(has(refusal([](json& a) { a["frozen"]["layers"] = {5}; }), "frozen layers are no list of paths"));
+  CHECK(has(refusal([](json& a) { a["frozen"]["layers"] = {"none"}; }), "there is no layer \"none\" to freeze"));
+  CHECK(has(refusal([](json& a) { a["frozen"]["parameters"] = {"none"}; }), "no parameter \"none\" to freeze"));
 }
 
 TEST_CASE("a model inside models beyond any sense is refused without recursion to the end of the stack") {

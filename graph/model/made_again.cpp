@@ -12,6 +12,7 @@
 #include <twopass/core/random.h>
 #include <twopass/core/users_code.h>
 #include <twopass/graph/layers/layers.h>
+#include <twopass/graph/model/frozen.h>
 #include <twopass/graph/model/json_parts.h>
 #include <twopass/ops/creation.h>
 
@@ -56,9 +57,11 @@ std::optional<Tensors> settled(Layer& layer, const Tensors& inputs, bool trainin
   return std::nullopt;
 }
 
-// What `again` does otherwise than `layer`; empty where nothing is seen.
+// What `again` does otherwise than `layer`, with the name, weights and frozen parts that load() gives it; empty where
+// nothing is seen.
 std::string difference(Layer& layer, Layer& again, const Tensors& inputs) {
   if (!settled(layer, inputs, false)) return "";
+  again.set_name(layer.name());
   tried(again, inputs, false);  // which builds it
   const auto weights = layer.named_parameters(), others = again.named_parameters();
   bool same = weights.size() == others.size();
@@ -66,6 +69,7 @@ std::string difference(Layer& layer, Layer& again, const Tensors& inputs) {
     same = weights[k].first == others[k].first && weights[k].second.shape() == others[k].second.shape();
   if (!same) return "has other weights";
   for (std::size_t k = 0; k < weights.size(); ++k) others[k].second.set(weights[k].second.value());
+  freeze(again, frozen_in(layer));
   for (const bool training : {false, true})
     if (const auto found = settled(layer, inputs, training);
         found && !same_bits(*found, tried(again, inputs, training)))

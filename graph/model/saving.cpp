@@ -9,6 +9,7 @@
 #include <twopass/core/safetensors.h>
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/model/body.h>
+#include <twopass/graph/model/frozen.h>
 #include <twopass/graph/model/json_parts.h>
 #include <twopass/graph/model/made_again.h>
 #include <twopass/graph/model/resuming.h>
@@ -201,7 +202,11 @@ void Model::save(std::string_view path) const {
   const json architecture = writer.model(body());
   Safetensors file{weights_of(*this), {}};
   const json training = training_of(*this, file.tensors);
-  const json whole = {{"format", kFormat}, {"layers", writer.layers}, {"model", architecture}, {"training", training}};
+  const json whole = {{"format", kFormat},
+                      {"layers", writer.layers},
+                      {"model", architecture},
+                      {"frozen", frozen_in(body())},
+                      {"training", training}};
   file.metadata = {{"twopass", whole.dump()}};
   file.tensors.insert(file.tensors.end(), writer.constants.begin(), writer.constants.end());
   write_safetensors(path, file);
@@ -233,8 +238,10 @@ Model load(std::string_view path) {
     }
     Model model = reader.model(member(whole, "model"), 0);
     set_weights(model, file, path);
+    // Of files that don't say it path by path.
     for (std::size_t k = 0; k < layers.size(); ++k)
       if (layers[k].contains("trainable") && layers[k]["trainable"] == false) reader.layers[k]->set_trainable(false);
+    if (whole.contains("frozen")) freeze(model.body(), whole["frozen"]);
     if (whole.contains("training")) take_training(model, whole["training"], file);
     return model;
   } catch (const json::exception& error) {
