@@ -206,6 +206,8 @@ TEST_CASE("with a loss of one's own a loaded model is to be compiled, and its op
   Model again = load(file.path);
   CHECK_FALSE(again.compiled());
   CHECK_THROWS_WITH_AS(again.fit(rows(4, 1), rows(3, 2), quiet), Contains("call compile() first"), Error);
+  again.save(file.path);  // which keeps what it has not been compiled with yet
+  again = load(file.path);
   again.compile({.optimizer = again.optimizer(), .loss = own});
   const History first = straight.fit(rows(4, 1), rows(3, 2), quiet), second = again.fit(rows(4, 1), rows(3, 2), quiet);
   CHECK(state_of(straight, first) == state_of(again, second));
@@ -239,6 +241,16 @@ TEST_CASE("a model that was not compiled is not compiled after load, and a file 
   contents.metadata[0].second = whole.dump();
   write_safetensors(file.path, contents);
   CHECK_FALSE(load(file.path).compiled());
+}
+
+TEST_CASE("T7, I17: more updates than can be counted on from are refused") {
+  const Scratch file;
+  small(mean_squared_error()).save(file.path);
+  Safetensors contents = read_safetensors(file.path);
+  for (auto& [name, tensor] : contents.tensors)
+    if (name == "optimizer/iterations") tensor = full({}, 9.2e18, i64);
+  write_safetensors(file.path, contents);
+  CHECK_THROWS_WITH_AS(load(file.path), Contains("\"optimizer/iterations\" is no number from 0 to"), Error);
 }
 
 TEST_CASE("T7, I17: training that makes no sense is refused with what is wrong") {

@@ -16,6 +16,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kPrefix = "optimizer/";
+constexpr std::int64_t kMostSteps = std::numeric_limits<std::int64_t>::max() / 2;
 
 // A loss, a metric or an optimizer: each has a name and attributes.
 template <typename T>
@@ -110,18 +111,19 @@ bool available(Precision precision) {
 json training_of(const Model& model, std::vector<std::pair<std::string, Tensor>>& tensors) {
   const ModelBody& body = model.body();
   json written = {{"steps", body.steps_done}, {"epochs", body.epochs_done}};
-  if (!body.compiled || !body.compiled->optimizer.saveable()) return written;
-  const Optimizer& optimizer = body.compiled->optimizer;
+  if (!body.compiled && !body.loaded_optimizer) return written;
+  const Optimizer& optimizer = model.optimizer();
+  if (!optimizer.saveable()) return written;
   written["optimizer"] = made_of(optimizer);
   for (const auto& [name, tensor] : optimizer.state(model.named_parameters()))
     tensors.emplace_back(std::string(kPrefix) + name, tensor);
-  if (saveable(*body.compiled)) written["compile"] = json_of(*body.compiled);
+  if (body.compiled && saveable(*body.compiled)) written["compile"] = json_of(*body.compiled);
   return written;
 }
 
 void take_training(Model& model, const json& written, const Safetensors& file) {
   ModelBody& body = model.body();
-  body.steps_done = count_member(written, "steps", std::numeric_limits<std::int64_t>::max() / 2);
+  body.steps_done = count_member(written, "steps", kMostSteps);
   body.epochs_done = static_cast<int>(count_member(written, "epochs", std::numeric_limits<int>::max() / 2));
   if (!written.contains("optimizer")) return;
   const Optimizer optimizer = again(written["optimizer"], optimizer_from);
@@ -129,6 +131,8 @@ void take_training(Model& model, const json& written, const Safetensors& file) {
   for (const auto& [name, tensor] : file.tensors)
     if (name.starts_with(kPrefix)) state.emplace_back(name.substr(kPrefix.size()), tensor);
   optimizer.set_state(state, model.named_parameters());
+  if (optimizer.iterations() > kMostSteps)
+    throw Error(fmt::format("\"{}iterations\" is no number from 0 to {}", kPrefix, kMostSteps));
   body.loaded_optimizer = optimizer;
   if (!written.contains("compile")) return;
   const CompileOptions options = options_from(written["compile"], optimizer);
