@@ -118,3 +118,20 @@ TEST_CASE("a layer that is built takes no more weights, which no optimizer would
                        doctest::Contains("is built: weights and states are added in its constructor or in build()"),
                        Error);
 }
+
+TEST_CASE(
+    "a second weight or state of a name that the layer has is refused at once, as no file could tell them apart") {
+  struct Twice : Layer {
+    bool state;
+    explicit Twice(bool is_state) : state(is_state) {}
+    void build(const Shapes&) override {
+      add_weight("gain", {}, ones_initializer());
+      state ? add_state("gain", {}, ones_initializer()) : add_weight("gain", {}, ones_initializer());
+    }
+    Tensors call(const Tensors& inputs, const CallContext&) override { return inputs; }
+    std::string type() const override { return "Twice"; }
+  };
+  CHECK_THROWS_WITH_AS(layer<Twice>(false)(input({3}, "x")),
+                       Contains("add_weight(\"gain\"): a Twice layer has a weight of this name already"), Error);
+  CHECK_THROWS_WITH_AS(layer<Twice>(true)(input({3}, "x")), Contains("add_state(\"gain\")"), Error);
+}

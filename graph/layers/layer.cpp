@@ -135,10 +135,22 @@ void check_not_built(const char* what, const std::string& name, const Layer& lay
                             what, name, title_of(layer, {})));
 }
 
+using NamedParameters = std::vector<std::pair<std::string, Parameter>>;
+
+// Files, seeds and weights' tables know parameters by their names.
+void check_new_name(const char* what, const std::string& name, const Layer& layer, const NamedParameters& weights,
+                    const NamedParameters& states) {
+  for (const NamedParameters* each : {&weights, &states})
+    if (std::any_of(each->begin(), each->end(), [&](const auto& one) { return one.first == name; }))
+      throw Error(fmt::format("{}(\"{}\"): {} has a {} of this name already", what, name, title_of(layer, {}),
+                              each == &weights ? "weight" : "state"));
+}
+
 }  // namespace
 
 Parameter Layer::add_weight(const std::string& name, const Shape& shape, Initializer initializer) {
   check_not_built("add_weight", name, *this);
+  check_new_name("add_weight", name, *this, weights_, states_);
   Parameter parameter(name, shape, f32, std::move(initializer));
   parameter.set_trainable(trainable_);
   weights_.emplace_back(name, parameter);
@@ -147,6 +159,7 @@ Parameter Layer::add_weight(const std::string& name, const Shape& shape, Initial
 
 Parameter Layer::add_state(const std::string& name, const Shape& shape, Initializer initializer) {
   check_not_built("add_state", name, *this);
+  check_new_name("add_state", name, *this, weights_, states_);
   Parameter parameter(name, shape, f32, std::move(initializer));
   parameter.set_trainable(false);
   states_.emplace_back(name, parameter);
@@ -216,6 +229,7 @@ std::vector<Spec> specs_of(Layer& layer, const Tensors& symbols, const CallConte
     for (const Tensor& y : layer.run(symbols, context)) specs.push_back({y.shape(), y.dtype()});
     return specs;
   } catch (const Error&) {
+    if (!layer.built()) throw;
     specs.clear();
     try {
       const RecordingScope off(false);
