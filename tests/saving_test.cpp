@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <exception>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -225,6 +227,28 @@ TEST_CASE("a layer class of the user's is saved and loaded once it is registered
   CHECK(load(file.path).predict(zeros({1, 1})).at<float>(0) == 2.5f);
 }
 
+TEST_CASE("any exception of the function that makes a layer is told with the file, the layer and its own words") {
+  struct Fragile : Layer {
+    Tensors call(const Tensors& inputs, const CallContext&) override { return inputs; }
+    std::string type() const override { return "Fragile"; }
+  };
+  static bool broken = false;
+  register_layer("Fragile", [](const Attributes&) {
+    if (broken) throw std::out_of_range("no such table");
+    return std::make_shared<Fragile>();
+  });
+  const Scratch file;
+  const Tensor x = input({1});
+  Model(x, layer<Fragile>()(x)).save(file.path);
+  broken = true;
+  CHECK_THROWS_WITH_AS(load(file.path), (file.path + ": layer 0: no such table\n  in a Fragile layer").c_str(), Error);
+  try {
+    load(file.path);
+  } catch (const Error& error) {
+    CHECK_THROWS_AS(std::rethrow_exception(error.cause()), std::out_of_range);
+  }
+}
+
 TEST_CASE("a layer class of the user's that is named as another one, or lacks attributes, can't be saved") {
   class Dense : public Layer {
    public:
@@ -341,6 +365,25 @@ TEST_CASE("a model inside models beyond any sense is refused without recursion t
               a["layers"][0] = nested;
             }),
             "step 0"));
+}
+
+TEST_CASE("I17: lists in lists where a number belongs are refused by their kind, however deep they are") {
+  const Scratch file;
+  small().save(file.path);
+  const Safetensors contents = read_safetensors(file.path);
+  const std::string whole = contents.metadata.at(0).second;
+  const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+  const auto refused = [&](const std::string& before, const std::string& part) {
+    Safetensors changed = contents;
+    const auto place = whole.find(before);
+    REQUIRE(place != std::string::npos);
+    const auto begin = place + before.size(), end = whole.find_first_of(",}]", begin);
+    changed.metadata[0].second = whole.substr(0, begin) + deep + whole.substr(end);
+    write_safetensors(file.path, changed);
+    CHECK_THROWS_WITH_AS(load(file.path), Contains(part.c_str()), Error);
+  };
+  refused("\"format\":", "has format array: this program reads format 1");
+  refused("\"layer\":", "layer array does not exist: there are 2");
 }
 
 TEST_CASE("I24: every prefix of a model file is refused") {

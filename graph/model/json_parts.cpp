@@ -77,9 +77,13 @@ std::string text_member(const json& object, const char* name) {
   return value.get<std::string>();
 }
 
+std::string short_text(const json& value) {
+  return value.is_number() || value.is_string() ? value.dump().substr(0, 40) : value.type_name();
+}
+
 std::size_t number_below(const json& value, std::size_t bound, const char* what) {
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= bound)
-    throw Error(fmt::format("{} {} does not exist: there are {}", what, value.dump().substr(0, 40), bound));
+    throw Error(fmt::format("{} {} does not exist: there are {}", what, short_text(value), bound));
   return value.get<std::size_t>();
 }
 

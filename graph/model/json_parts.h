@@ -21,4 +21,8 @@ const nlohmann::json& list_member(const nlohmann::json& object, const char* name
 std::int64_t count_member(const nlohmann::json& object, const char* name, std::int64_t most);
 std::size_t number_below(const nlohmann::json& value, std::size_t bound, const char* what);
 
+/// A number or the beginning of a string, for messages; of others the kind, as the text of lists in lists is made by
+/// recursion.
+std::string short_text(const nlohmann::json& value);
+
 }  // namespace twopass

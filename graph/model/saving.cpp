@@ -5,8 +5,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/core/safetensors.h>
+#include <twopass/core/users_code.h>
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/model/body.h>
 #include <twopass/graph/model/frozen.h>
@@ -101,13 +103,22 @@ struct Reader {
   }
 
   LayerPointer layer(const json& written, int depth) {
-    LayerPointer made;
-    if (written.is_object() && written.contains("model"))
-      made = model(written["model"], depth + 1).pointer();
-    else
-      made = layer_from(text_member(written, "type"), attributes_from(member(written, "attributes")));
-    made->set_name(text_member(written, "name"));
+    const std::string name = text_member(written, "name");
+    const LayerPointer made =
+        written.contains("model") ? model(written["model"], depth + 1).pointer() : known_layer(written, name);
+    made->set_name(name);
     return made;
+  }
+
+  LayerPointer known_layer(const json& written, const std::string& name) const {
+    const std::string type = text_member(written, "type");
+    const Attributes attributes = attributes_from(member(written, "attributes"));
+    try {
+      return users_code([&] { return layer_from(type, attributes); });
+    } catch (const Error& error) {
+      throw error.within("in " +
+                         (name.empty() ? with_article(type) + " layer" : fmt::format("layer \"{}\" ({})", name, type)));
+    }
   }
 
   Tensors step(const json& written, const std::vector<Tensors>& values) {
@@ -146,7 +157,7 @@ struct Reader {
       try {
         values.push_back(step(steps[k], values));
       } catch (const Error& error) {
-        throw Error(fmt::format("step {}: {}", k, error.what()));
+        throw Error(fmt::format("step {}: {}", k, error.what()), error.cause());
       }
     }
     Tensors inputs, outputs;
@@ -225,15 +236,14 @@ Model load(std::string_view path) {
   try {
     const json whole = json::parse(found->second);
     if (!member(whole, "format").is_number_integer() || whole["format"].get<std::int64_t>() != kFormat)
-      throw Error(
-          fmt::format("has format {}: this program reads format {}", whole["format"].dump().substr(0, 20), kFormat));
+      throw Error(fmt::format("has format {}: this program reads format {}", short_text(whole["format"]), kFormat));
     Reader reader{file};
     const json& layers = list_member(whole, "layers");
     for (std::size_t k = 0; k < layers.size(); ++k) {
       try {
         reader.layers.push_back(reader.layer(layers[k], 0));
       } catch (const Error& error) {
-        throw Error(fmt::format("layer {}: {}", k, error.what()));
+        throw Error(fmt::format("layer {}: {}", k, error.what()), error.cause());
       }
     }
     Model model = reader.model(member(whole, "model"), 0);
@@ -247,7 +257,7 @@ Model load(std::string_view path) {
   } catch (const json::exception& error) {
     throw Error(fmt::format("{}: the architecture is no JSON: {}", path, error.what()));
   } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", path, error.what()));
+    throw Error(fmt::format("{}: {}", path, error.what()), error.cause());
   }
 }
 
