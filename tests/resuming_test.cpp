@@ -213,21 +213,55 @@ TEST_CASE("with a loss of one's own a loaded model is to be compiled, and its op
   CHECK(state_of(straight, first) == state_of(again, second));
 }
 
-TEST_CASE("of an optimizer or a schedule of one's own a file holds nothing, even under a name of the library's") {
+TEST_CASE("an optimizer or a schedule of one's own goes on from its state in the file once compile is given it again") {
   const Scratch file;
-  const UpdateRule rule{.name = "sgd",
-                        .attributes = {{"momentum", 0.0}, {"nesterov", false}},
-                        .update = [](const UpdateRule::Step& s) -> Tensors { return {s.parameter - s.gradient}; }};
-  for (const Optimizer& own :
-       {Optimizer(rule, 0.1),
-        adam({.learning_rate = Schedule("constant", {{"rate", 0.5}}, [](std::int64_t) { return 1; })})}) {
-    CHECK_FALSE(own.saveable());
-    small(mean_squared_error(), own).save(file.path);
-    const Model again = load(file.path);
+  const auto momentum = [] {
+    const auto update = [](const UpdateRule::Step& s) -> Tensors {
+      const Tensor v = s.slots[0] * 0.9 + s.gradient;
+      return {s.parameter - v * cast(s.learning_rate / sqrt(s.number), f32), v};
+    };
+    return Optimizer({.name = "sgd", .slots = {{"v"}}, .update = update}, 0.1);
+  };
+  const auto scheduled = [] {
+    return adam({.learning_rate =
+                     Schedule("falling", {}, [](std::int64_t step) { return 0.1 / static_cast<double>(step + 1); })});
+  };
+  const FitOptions quiet{.epochs = 2, .verbose = 0};
+  for (const std::function<Optimizer()>& own : {std::function<Optimizer()>(momentum), {scheduled}}) {
+    REQUIRE_FALSE(own().saveable());
+    CAPTURE(own().name());
+    Model straight = small(mean_squared_error(), own()), parted = small(mean_squared_error(), own());
+    for (Model* each : {&straight, &parted}) each->fit(rows(4, 1), rows(3, 2), quiet);
+    parted.save(file.path);
+    load(file.path).save(file.path);  // which keeps it
+    Model again = load(file.path);
     CHECK_FALSE(again.compiled());
-    CHECK_THROWS_WITH_AS(again.optimizer(), Contains("has no optimizer"), Error);
+    CHECK(again.optimizer().iterations() == 2);
+    again.compile({.optimizer = own(), .loss = mean_squared_error()});
+    const History first = straight.fit(rows(4, 1), rows(3, 2), quiet),
+                  second = again.fit(rows(4, 1), rows(3, 2), quiet);
+    CHECK(again.optimizer().iterations() == 4);
+    CHECK(state_of(straight, first) == state_of(again, second));
   }
-  CHECK(adam().saveable());
+}
+
+TEST_CASE("what stands for an optimizer of one's own computes nothing, and another optimizer begins anew") {
+  const Scratch file;
+  const auto decay = [](std::int64_t) { return 0.1; };
+  Model model = small(mean_squared_error(), adam({.learning_rate = Schedule("mine", {}, decay)}));
+  model.fit(rows(4, 1), rows(3, 2), {.verbose = 0});
+  model.save(file.path);
+  Model again = load(file.path);
+  again.compile({.optimizer = again.optimizer(), .loss = mean_squared_error()});
+  CHECK_THROWS_WITH_AS(again.fit(rows(4, 1), rows(3, 2), {.verbose = 0}),
+                       Contains("the file holds the state of optimizer \"adam\", but not its code"), Error);
+  again = load(file.path);
+  again.compile({.optimizer = rmsprop(), .loss = mean_squared_error()});
+  CHECK(again.optimizer().iterations() == 0);
+  again = load(file.path);
+  again.compile({.optimizer = adam({.learning_rate = 0.25}), .loss = mean_squared_error()});
+  CHECK(again.optimizer().iterations() == 1);
+  CHECK(again.optimizer().learning_rate() == 0.25);
 }
 
 TEST_CASE("a model that was not compiled is not compiled after load, and a file without training is read") {
@@ -265,6 +299,9 @@ TEST_CASE("T7, I17: training that makes no sense is refused with what is wrong")
   has(refusal([](json& t) { t["optimizer"]["name"] = "magic"; }), "there is no optimizer \"magic\"");
   has(refusal([](json& t) { t["optimizer"]["name"] = "sgd"; }), "momentum");
   has(refusal([](json& t) { t["optimizer"]["attributes"].erase("epsilon"); }), "epsilon");
+  has(refusal([](json& t) { t["own_optimizer"] = 5; }), "\"slots\" is missing");
+  has(refusal([](json& t) { t["own_optimizer"] = {{"name", "a"}, {"slots", {1}}}; }), "\"slots\" is no list of names");
+  has(refusal([](json& t) { t["own_optimizer"] = {{"name", ""}, {"slots", json::array()}}; }), "needs a name");
   has(refusal([](json& t) { t["compile"]["loss"]["name"] = "magic"; }), "there is no loss \"magic\"");
   has(refusal([](json& t) { t["compile"]["metrics"] = 1; }), "metrics are no list");
   has(refusal([](json& t) { t["compile"]["run_eagerly"] = "yes"; }), "\"run_eagerly\" is no truth");

@@ -179,7 +179,9 @@ Plan plan(const Model& model, const TensorList& inputs, const PlanOptions& optio
 /// The model of a file that `save` wrote; it predicts the same bits. One that was compiled is compiled, and fit goes on
 /// with the same bits as without the file. Where a loss or a metric was the user's own, or this processor lacks the
 /// bf16 that it was compiled for, it is not compiled, but its optimizer goes on: compile({.optimizer =
-/// model.optimizer(), .loss = …}). Of an optimizer of the user's own the file holds nothing.
+/// model.optimizer(), .loss = …}). Of an optimizer with a rule or a schedule of the user's own the file holds slots and
+/// number of updates: compile with one of the same name and slots that has done no update goes on from these, with the
+/// rate that it is given.
 Model load(std::string_view path);
 
 }  // namespace twopass

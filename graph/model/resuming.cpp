@@ -18,6 +18,18 @@ using nlohmann::json;
 constexpr std::string_view kPrefix = "optimizer/";
 constexpr std::int64_t kMostSteps = std::numeric_limits<std::int64_t>::max() / 2;
 
+constexpr std::string_view kRate = "learning_rate";
+
+bool has(const Optimizer::NamedTensors& state, std::string_view name) {
+  return std::any_of(state.begin(), state.end(), [&](const auto& each) { return each.first == name; });
+}
+
+std::vector<std::string> slot_names(const Optimizer& optimizer) {
+  std::vector<std::string> names;
+  for (const Slot& slot : optimizer.rule().slots) names.push_back(slot.name);
+  return names;
+}
+
 // A loss, a metric or an optimizer: each has a name and attributes.
 template <typename T>
 json made_of(const T& each) {
@@ -97,6 +109,29 @@ CompileOptions options_from(const json& written, const Optimizer& optimizer) {
   return options;
 }
 
+// What stands for an optimizer whose code is the user's: its state, and refusals where it should compute.
+Optimizer stand_in(const std::string& name, std::vector<Slot> slots, bool has_rate) {
+  const auto refuse = [name]() -> Error {
+    return Error(fmt::format(
+        "the file holds the state of optimizer \"{}\", but not its code: compile() with it goes on from there", name));
+  };
+  const LearningRate rate =
+      has_rate ? LearningRate(0) : Schedule("of the file", {}, [refuse](std::int64_t) -> double { throw refuse(); });
+  return {{.name = name,
+           .slots = std::move(slots),
+           .update = [refuse](const UpdateRule::Step&) -> Tensors { throw refuse(); }},
+          rate};
+}
+
+Optimizer stand_in_from(const json& written, const Optimizer::NamedTensors& state) {
+  std::vector<Slot> slots;
+  for (const json& slot : list_member(written, "slots")) {
+    if (!slot.is_string()) throw Error("\"slots\" is no list of names");
+    slots.push_back({slot.get<std::string>()});
+  }
+  return stand_in(text_member(written, "name"), std::move(slots), has(state, kRate));
+}
+
 bool available(Precision precision) {
   try {
     const PrecisionScope scope(precision);
@@ -113,11 +148,13 @@ json training_of(const Model& model, std::vector<std::pair<std::string, Tensor>>
   json written = {{"steps", body.steps_done}, {"epochs", body.epochs_done}};
   if (!body.compiled && !body.loaded_optimizer) return written;
   const Optimizer& optimizer = model.optimizer();
-  if (!optimizer.saveable()) return written;
-  written["optimizer"] = made_of(optimizer);
+  if (optimizer.saveable())
+    written["optimizer"] = made_of(optimizer);
+  else
+    written["own_optimizer"] = {{"name", optimizer.name()}, {"slots", slot_names(optimizer)}};
   for (const auto& [name, tensor] : optimizer.state(model.named_parameters()))
     tensors.emplace_back(std::string(kPrefix) + name, tensor);
-  if (body.compiled && saveable(*body.compiled)) written["compile"] = json_of(*body.compiled);
+  if (body.compiled && optimizer.saveable() && saveable(*body.compiled)) written["compile"] = json_of(*body.compiled);
   return written;
 }
 
@@ -125,18 +162,32 @@ void take_training(Model& model, const json& written, const Safetensors& file) {
   ModelBody& body = model.body();
   body.steps_done = count_member(written, "steps", kMostSteps);
   body.epochs_done = static_cast<int>(count_member(written, "epochs", std::numeric_limits<int>::max() / 2));
-  if (!written.contains("optimizer")) return;
-  const Optimizer optimizer = again(written["optimizer"], optimizer_from);
+  const bool own = written.contains("own_optimizer");
+  if (!own && !written.contains("optimizer")) return;
   Optimizer::NamedTensors state;
   for (const auto& [name, tensor] : file.tensors)
     if (name.starts_with(kPrefix)) state.emplace_back(name.substr(kPrefix.size()), tensor);
+  const Optimizer optimizer =
+      own ? stand_in_from(written["own_optimizer"], state) : again(written["optimizer"], optimizer_from);
   optimizer.set_state(state, model.named_parameters());
   if (optimizer.iterations() > kMostSteps)
     throw Error(fmt::format("\"{}iterations\" is no number from 0 to {}", kPrefix, kMostSteps));
   body.loaded_optimizer = optimizer;
-  if (!written.contains("compile")) return;
+  if (own || !written.contains("compile")) return;
   const CompileOptions options = options_from(written["compile"], optimizer);
   if (available(options.precision)) model.compile(options);  // else predict computes in f32, as it can here
+}
+
+void go_on(const Model& model, const Optimizer& optimizer) {
+  const std::optional<Optimizer>& loaded = model.body().loaded_optimizer;
+  if (!loaded || loaded->saveable() || optimizer.iterations() != 0 || optimizer.name() != loaded->name() ||
+      slot_names(optimizer) != slot_names(*loaded))
+    return;
+  Optimizer::NamedTensors state = loaded->state(model.named_parameters());
+  std::erase_if(state, [](const auto& each) { return each.first == kRate; });
+  for (const auto& each : optimizer.state({}))
+    if (each.first == kRate) state.push_back(each);
+  optimizer.set_state(state, model.named_parameters());
 }
 
 }  // namespace twopass

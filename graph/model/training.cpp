@@ -6,6 +6,7 @@
 #include <twopass/core/error.h>
 #include <twopass/graph/model/batches.h>
 #include <twopass/graph/model/body.h>
+#include <twopass/graph/model/resuming.h>
 #include <twopass/graph/model/trainer.h>
 #include <twopass/ops/shaping.h>
 
@@ -33,6 +34,7 @@ void Model::compile(const CompileOptions& options) {
     Trainer(own, "compile");
     const PrecisionScope available(options.precision);
     own.forget_plans();
+    go_on(*this, options.optimizer);
   } catch (...) {
     own.compiled = std::move(before);
     throw;
