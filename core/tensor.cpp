@@ -77,10 +77,11 @@ std::string Tensor::name() const {
 const std::byte* Tensor::checked_data(DType wanted) const {
   const Node& of = node();
   if (of.is(Node::kSymbol))
-    throw Error(
-        fmt::format("a symbol of shape {} has no elements: graphs, plans and the shapes of layers are made without "
-                    "values, and what reads them cannot be part of these",
-                    of.shape.text()));
+    throw Error(fmt::format(
+        "a symbol of shape {} has no elements: graphs, plans and the shapes of layers are made without "
+        "values, and what reads them cannot be part of these; eagerly() lets it run within a plan, and sizes "
+        "are in .shape()",
+        of.shape.text()));
   if (of.dtype != wanted)
     throw Error(fmt::format("the elements of a tensor of {} were asked for as {}", name_of(of.dtype), name_of(wanted)));
   return of.data;

@@ -156,8 +156,12 @@ std::vector<Optimizer::Change> Optimizer::changes(const Tensors& gradients, cons
   for (std::size_t k = 0; k < gradients.size(); ++k) {
     const Parameter& parameter = parameters[k];
     if (!gradients[k].defined() || !parameter.trainable() || !seen.insert(parameter.id()).second) continue;
-    if (gradients[k].shape() != parameter.shape() || gradients[k].dtype() != parameter.dtype() ||
-        (gradients[k].symbolic() && !LiftScope::active()))
+    if (gradients[k].symbolic() && !LiftScope::active())
+      throw Error(
+          fmt::format("{}: the gradient of parameter \"{}\" is a symbol of shape {}, which has no elements: "
+                      "updates of symbols are made within plans, by trace_update",
+                      name(), parameter.name(), gradients[k].shape().text()));
+    if (gradients[k].shape() != parameter.shape() || gradients[k].dtype() != parameter.dtype())
       throw Error(fmt::format("{}: the gradient of parameter \"{}\" is {} {} but the parameter {} {}", name(),
                               parameter.name(), name_of(gradients[k].dtype()), gradients[k].shape().text(),
                               name_of(parameter.dtype()), parameter.shape().text()));
@@ -190,6 +194,11 @@ std::vector<Optimizer::Change> Optimizer::changes(const Tensors& gradients, cons
 }
 
 void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) const {
+  if (LiftScope::active())
+    throw Error(
+        fmt::format("{}: apply reads elements, which a plan's function has none of: trace_update makes the "
+                    "update a part of the plan",
+                    name()));
   const RecordingScope off(false);
   const std::lock_guard lock(body_->mutex);
   const auto number = static_cast<double>(body_->iterations + 1);

@@ -253,6 +253,35 @@ TEST_CASE(
   CHECK(no_record([&] { return twice({x}); })[0].item<double>() == 6);
 }
 
+TEST_CASE("a plan's function that updates weights by apply, or times another plan, is refused, and nothing changes") {
+  const Parameter w(ones({3, 1}), "w");
+  const Tensor x = ones({4, 3});
+  for (const Optimizer& optimizer : {sgd(), adam()}) {
+    const auto step = [&](const Tensors& in) -> Tensors {
+      const Tensor loss = mean(square(matmul(in[0], w)));
+      optimizer.apply(backward(loss), {w});
+      return {loss};
+    };
+    CHECK_THROWS_WITH_AS(plan(step, {x}),
+                         (optimizer.name() + ": apply reads elements, which a plan's function has none of: "
+                                             "trace_update makes the update a part of the plan")
+                             .c_str(),
+                         Error);
+    CHECK(optimizer.iterations() == 0);
+  }
+  CHECK(w.value().values<double>() == Values{1, 1, 1});
+  const Plan inner = plan([](const Tensors& in) -> Tensors { return {exp(in[0])}; }, {x});
+  for (const bool given : {true, false})
+    CHECK_THROWS_WITH_AS(
+        plan(
+            [&](const Tensors& in) -> Tensors {
+              given ? inner.profile({in[0]}) : inner.profile();
+              return {in[0]};
+            },
+            {x}),
+        "profile: a plan is timed in the function of another plan, where nothing runs: time it outside", Error);
+}
+
 TEST_CASE("a model predicts as a part of a plan, without derivatives, and cannot be trained there") {
   Model teacher = teacher_of();
   teacher.compile({.loss = mean_squared_error()});

@@ -43,6 +43,15 @@ TEST_CASE("decay and clipping are options of every optimizer, clipping first and
   CHECK_THROWS_AS(sgd({.clipnorm = 1, .clipvalue = 1}), Error);
 }
 
+TEST_CASE("a gradient that is a symbol is refused as one") {
+  const Parameter q(tensor({1.0, 2.0, 3.0}), "q");
+  CHECK_THROWS_WITH_AS(
+      sgd().apply(Tensors{symbol({3}, f32, "g")}, Parameters{q}),
+      "sgd: the gradient of parameter \"q\" is a symbol of shape (3,), which has no elements: updates of "
+      "symbols are made within plans, by trace_update",
+      Error);
+}
+
 TEST_CASE("schedules give the rates of their formulas, and the optimizer follows them") {
   const Schedule smooth = exponential_decay({.initial = 0.1, .decay_steps = 10, .decay_rate = 0.5});
   CHECK(smooth(0) == 0.1);

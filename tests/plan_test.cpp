@@ -270,7 +270,10 @@ TEST_CASE("inputs of another number, shape or dtype are refused with what was pl
 
 TEST_CASE("a function that reads values cannot be planned and says so") {
   CHECK_THROWS_WITH_AS(plan([](const Tensors& in) -> Tensors { return {in[0] * in[0].item<double>()}; }, {ones({1})}),
-                       doctest::Contains("has no elements"), Error);
+                       doctest::Contains("has no elements: graphs, plans and the shapes of layers are made without "
+                                         "values, and what reads them cannot be part of these; eagerly() lets it run "
+                                         "within a plan, and sizes are in .shape()"),
+                       Error);
 }
 
 TEST_CASE("results stay what they are while the plan runs again") {
@@ -417,4 +420,6 @@ TEST_CASE("text says what each step does, how much it moves and where it lies; p
   CHECK(profile[0].calls == "affine_tanh");
   CHECK(profile[0].bytes == 4 * (128 * 64 + 64 * 32 + 128 * 32));
   CHECK(planned.peak_bytes() == planned.arena_bytes() + 4 * 128 * 32);
+  CHECK_THROWS_WITH_AS(planned.profile(0), "profile: the number of runs must be 1 or more, not 0", Error);
+  CHECK_THROWS_WITH_AS(planned.profile({x}, -5), "profile: the number of runs must be 1 or more, not -5", Error);
 }

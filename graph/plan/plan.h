@@ -72,8 +72,8 @@ class Plan {
   std::string text() const;
   /// The plan as traced ("trace") and after each pass that was not left out, where options asked to keep them.
   std::vector<Stage> stages() const;
-  /// Medians of what each step takes, one after another, over some runs that change no parameter. Without inputs these
-  /// are ones and zeros.
+  /// Medians of what each step takes, one after another, over `runs` runs (1 at least) that change no parameter.
+  /// Without inputs these are ones and zeros.
   std::vector<StepTime> profile(const Tensors& inputs, int runs = 20) const;
   std::vector<StepTime> profile(int runs = 20) const;
 

@@ -132,6 +132,9 @@ std::vector<Plan::StepTime> Plan::profile(int runs) const {
 }
 
 std::vector<Plan::StepTime> Plan::profile(const Tensors& inputs, int runs) const {
+  if (LiftScope::active())
+    throw Error("profile: a plan is timed in the function of another plan, where nothing runs: time it outside");
+  if (runs < 1) throw Error(fmt::format("profile: the number of runs must be 1 or more, not {}", runs));
   Body& own = *body_;
   const std::lock_guard lock(own.mutex);
   const Body::Running running{own};
@@ -139,7 +142,7 @@ std::vector<Plan::StepTime> Plan::profile(const Tensors& inputs, int runs) const
   const PrecisionScope precision(own.precision);
   const TurnScope turns(own.turns);
   std::vector<std::vector<double>> times(program.steps.size());
-  for (int run = 0; run < std::max(1, runs); ++run) {
+  for (int run = 0; run < runs; ++run) {
     own.bind_inputs(inputs);
     own.bind_parameters();
     own.bind_results();
