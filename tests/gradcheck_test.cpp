@@ -2,6 +2,7 @@
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/coverage.h>
+#include <twopass/graph/autodiff/custom.h>
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/ops/convolution.h>
 #include <twopass/ops/creation.h>
@@ -314,6 +315,19 @@ TEST_CASE("the report as JSON says what the text says") {
   CHECK(json["pairs"][0]["input_index"] == std::vector<int>{1});
   CHECK(json["pairs"][0]["analytic"] == doctest::Approx(1));   // x / 2√x of the record alone
   CHECK(json["pairs"][0]["numerical"] == doctest::Approx(3));  // 3/2 √x of the whole
+}
+
+TEST_CASE("gradients so small or large that their squares are 0 or infinite are right, and wrong ones are not") {
+  Random random(1);
+  const Tensor x = random.normal({4}, f64), many = random.normal({120}, f64);
+  for (const double scale : {1e-170, 1e-250, 1e-290, 1e170, 1e250}) {
+    CAPTURE(scale);
+    CHECK(gradcheck([=](const Tensors& in) { return in[0] * scale; }, {x}, {.order = 2}));
+  }
+  CHECK(gradcheck([](const Tensors& in) { return prod(exp(square(in[0]) * -0.5) * 0.01); }, {many}));
+  const FunctionOfTensors tiny = [](const Tensors& in) { return in[0] * 2e-250; };
+  const GradientRule not_its = [](const Tensors&, const Tensor&, const Tensor& g) { return Tensors{g * 3e-250}; };
+  CHECK(gradcheck(custom_gradient(tiny, not_its), {x}).wrong());
 }
 
 TEST_CASE("a program can say which ops its checks met, and to which order") {

@@ -43,7 +43,11 @@ double product(const Tensors& a, const Tensors& b) {
   return total;
 }
 
-double size(const Tensors& a) { return std::sqrt(product(a, a)); }
+double size(const Tensors& a) {
+  std::vector<double> sizes;
+  for (const Tensor& each : a) sizes.push_back(norm_of(each.values<double>()));
+  return norm_of(sizes);
+}
 
 // Jᵀ v for all of `of` at once: one pass per output, summed.
 Tensors pulled(const Tensors& outputs, const Tensors& seeds, const Tensors& of, bool record) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include <twopass/core/error.h>
 #include <twopass/graph/autodiff/backward.h>
@@ -29,16 +28,16 @@ Roundings roundings(const Tensors& outputs, const Tensors& seeds, bool f32_count
       const double epsilon = node->dtype == f32 && f32_counts ? std::numeric_limits<float>::epsilon()
                                                               : std::numeric_limits<double>::epsilon();
       const auto values = value.values<double>(), derivatives = found[value].values<double>();
-      double squares = 0;
-      for (std::size_t at = 0; at < values.size(); ++at) {
-        const double term = values[at] * derivatives[at];
-        if (std::isfinite(term)) squares += term * term;
-      }
-      size += squares;
-      error += epsilon * epsilon * squares;
+      std::vector<double> terms;
+      terms.reserve(values.size());
+      for (std::size_t at = 0; at < values.size(); ++at)
+        if (const double term = values[at] * derivatives[at]; std::isfinite(term)) terms.push_back(term);
+      const double of_node = norm_of(terms);
+      size = std::hypot(size, of_node);
+      error = std::hypot(error, epsilon * of_node);
     }
   }
-  return {std::sqrt(error), std::sqrt(size)};
+  return {error, size};
 }
 
 bool holds_f32(const Tensors& outputs) {
@@ -47,6 +46,17 @@ bool holds_f32(const Tensors& outputs) {
 }
 
 }  // namespace
+
+double norm_of(const std::vector<double>& numbers) {
+  double largest = 0, squares = 0;
+  for (const double number : numbers) {
+    if (!std::isfinite(number)) return std::abs(number);
+    largest = std::max(largest, std::abs(number));
+  }
+  if (largest == 0) return 0;
+  for (const double number : numbers) squares += (number / largest) * (number / largest);
+  return largest * std::sqrt(squares);
+}
 
 Roundings roundings_of(const Tensors& outputs, const Tensors& seeds) { return roundings(outputs, seeds, true); }
 

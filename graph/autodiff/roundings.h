@@ -1,5 +1,7 @@
 // How far roundings on the way move what a record computes. For the files of this folder.
 #pragma once
+#include <vector>
+
 #include <twopass/core/tensor.h>
 
 namespace twopass {
@@ -9,6 +11,9 @@ struct Roundings {
   double error = 0;  // the root of the sum of squares of ε value · derivative, over all elements of all recorded values
   double size = 0;  // the same without ε: of what numbers the sum is made
 };
+
+/// √Σ x², also where squares are 0 or infinite; not finite where a number is not.
+double norm_of(const std::vector<double>& numbers);
 
 /// By the derivatives for all values on the way, which one reverse pass gives (S. Linnainmaa, "Taylor expansion of the
 /// accumulated rounding error", 1976). The record must have kept its values (KeepingScope). A seed may be undefined:
