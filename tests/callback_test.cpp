@@ -165,6 +165,30 @@ TEST_CASE("early stopping may watch what a callback before it adds") {
   CHECK(history.epochs().size() == 2);
 }
 
+TEST_CASE("early stopping serves a loop of one's own, and a callback that adds what it watches") {
+  Model model = model_of_loss();
+  TrainingState state{model, 10};
+  const CallbackHandle stop = early_stopping({.monitor = "mine", .patience = 1, .mode = "min"});
+  stop->on_train_begin(state);
+  int epochs = 0;
+  for (; epochs < 10 && !state.stop; ++epochs) {
+    Logs logs{{"mine", epochs < 2 ? -epochs : 0}};
+    stop->on_epoch_end(state, epochs, logs);
+  }
+  CHECK(epochs == 3);
+
+  struct Wraps : Callback {
+    CallbackHandle inner = early_stopping({.monitor = "f1", .patience = 1, .mode = "min"});
+    void on_train_begin(TrainingState& of) override { inner->on_train_begin(of); }
+    void on_epoch_end(TrainingState& of, int epoch, Logs& logs) override {
+      logs.emplace_back("f1", epoch);
+      inner->on_epoch_end(of, epoch, logs);
+    }
+  };
+  const FitOptions options{.epochs = 4, .verbose = 0, .callbacks = {std::make_shared<Wraps>()}};
+  CHECK(model.fit(ones({1, 1}), zeros({1, 1}), options).epochs().size() == 2);
+}
+
 TEST_CASE("a CSV log that is there is kept where training is refused before its first epoch ends") {
   const TemporaryFolder folder;
   const std::string path = folder.at("log.csv");
@@ -192,6 +216,17 @@ TEST_CASE("a callback can't compile the model that is trained: the training ends
   model.fit(ones({1, 1}), zeros({1, 1}), options);
   CHECK(model.optimizer().iterations() == 3);
   model.compile({.loss = mean_squared_error()});
+}
+
+TEST_CASE("a callback may compile the model once training has ended") {
+  struct Compiles : Callback {
+    void on_train_end(TrainingState& state) override {
+      state.model.compile({.optimizer = adam(), .loss = mean_squared_error()});
+    }
+  };
+  Model model = model_of_loss();
+  model.fit(ones({1, 1}), zeros({1, 1}), {.verbose = 0, .callbacks = {std::make_shared<Compiles>()}});
+  CHECK(model.optimizer().name() == "adam");
 }
 
 TEST_CASE("callbacks are called around training, epochs and batches") {

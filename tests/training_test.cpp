@@ -384,15 +384,3 @@ TEST_CASE("what is refused in the middle of planned training names the layer") {
                          doctest::Contains("in layer \"words\""), Error);
   CHECK(model.optimizer().iterations() == 0);
 }
-
-TEST_CASE("rows have weights where a loss gives a number for each; one for all is refused with them") {
-  Model model = scale_model(2);
-  model.compile({.optimizer = sgd(),
-                 .loss = loss("whole", [](const Tensor& t, const Tensor& p) { return mean(square(t - p)); })});
-  model.fit(ones({2, 1}), ones({2, 1}), {.verbose = 0});
-  const double before = weight_of(model);
-  CHECK_THROWS_WITH_AS(model.fit(ones({2, 1}), ones({2, 1}), {.sample_weight = tensor({1.0f, 0.0f}), .verbose = 0}),
-                       Contains("loss \"whole\" gives one number for all rows, so sample_weight cannot weigh them"),
-                       Error);
-  CHECK(weight_of(model) == before);
-}

@@ -24,7 +24,7 @@ struct TrainingState {
   bool stop = false;                    // set it to end training after this epoch
   Tensors inputs = {}, targets = {};    // the batch of the step
   std::vector<std::string> names = {};  // those of an epoch's logs
-  bool names_are_all = true;            // no callback before this one may add to them
+  bool names_are_all = false;           // neither this callback nor one before it may add to them
 };
 
 /// Override what you want to see. Callbacks run in the order in which they were given; logs are shared, so that what

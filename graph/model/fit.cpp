@@ -75,6 +75,14 @@ class Fitting {
     state_.steps_per_epoch = (training_.count() + options_.batch_size - 1) / options_.batch_size;
     Progress progress(options_.verbose, state_.steps_per_epoch);
     History history;
+    train(progress, history);
+    for (const auto& callback : options_.callbacks) callback->on_train_end(state_);
+    return history;
+  }
+
+ private:
+  void train(Progress& progress, History& history) {
+    const FittedScope fitted(body_);
     begin_callbacks();
     for (int epoch = options_.initial_epoch; epoch < options_.epochs && !state_.stop; ++epoch) {
       for (const auto& callback : options_.callbacks) callback->on_epoch_begin(state_, epoch);
@@ -91,19 +99,17 @@ class Fitting {
       for (const auto& callback : options_.callbacks) callback->on_epoch_end(state_, epoch, logs);
       history.add(epoch, logs);
     }
-    for (const auto& callback : options_.callbacks) callback->on_train_end(state_);
-    return history;
   }
 
- private:
   void begin_callbacks() {
     const Trainer::Tally none(trainer_);
     for (const auto& each : none.logs()) state_.names.push_back(each.first);
     if (validation_.count() > 0)
       for (const auto& each : none.logs("val_")) state_.names.push_back(each.first);
+    state_.names_are_all = true;
     for (const auto& callback : options_.callbacks) {
-      callback->on_train_begin(state_);
       state_.names_are_all = state_.names_are_all && !callback->adds_to_logs();
+      callback->on_train_begin(state_);
     }
   }
 
@@ -192,8 +198,9 @@ class Fitting {
 
   // Losses and metrics are tried on one row, so that what does not fit is said at once.
   void try_one_row(const Samples& of) const {
+    const Samples first = of.range(0, 1);
     try {
-      trainer_.evaluate(of.inputs.range(0, 1), of.targets.range(0, 1), {}, 1, "");
+      trainer_.evaluate(first.inputs, first.targets, first.weights, 1, "");
     } catch (const Error& error) {
       trainer_.check_targets(of.targets.batch());
       throw error.within("in a trial on the first row");
@@ -265,7 +272,6 @@ History Model::fit(const TensorList& inputs, const TensorList& targets, const Fi
                     name()));
   Fitting fitting(*this, body(), options);
   fitting.take(inputs, targets);
-  const FittedScope fitted(body());
   return fitting.run();
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include <twopass/core/counted.h>
@@ -85,6 +86,24 @@ Trainer::Trainer(ModelBody& body, const std::string& what) : body_(body), parame
     for (std::size_t k = 0; k < outputs.size(); ++k) watch(k, metric);
   for (const auto& [name, metrics] : options.metrics.named())
     for (const Metric& metric : metrics) watch(output_named(outputs, name, "metric"), metric);
+  check_names();
+}
+
+// Logs know numbers by name: one that is hidden by another would be read as that.
+void Trainer::check_names() const {
+  std::set<std::string> names{"loss"};
+  if (losses_.size() > 1)
+    for (const std::string& output : body_.graph.output_names) names.insert(output + "_loss");
+  const std::set<std::string> of_losses = names;
+  const auto refuse = [](const std::string& name, const char* reason) {
+    throw Error(fmt::format("compile: a metric is called \"{}\", {}: metric(name, function) makes one of another name",
+                            name, reason));
+  };
+  for (const Watched& watched : metrics_) {
+    if (of_losses.contains(watched.name)) refuse(watched.name, "as a loss is in the logs");
+    if (watched.name.starts_with("val_")) refuse(watched.name, "but names with \"val_\" are those of validation");
+    if (!names.insert(watched.name).second) refuse(watched.name, "as another one is");
+  }
 }
 
 Rows Trainer::target_rows(const TensorList& targets) const {
@@ -148,6 +167,11 @@ Trainer::Losses Trainer::losses(const Tensors& outputs, const Batch& batch) cons
             fmt::format("loss \"{}\" gives one number for all rows, so sample_weight cannot weigh them: give one for "
                         "each row",
                         losses_[k].name()));
+      if (each.shape()[0] != batch.rows())
+        throw Error(
+            fmt::format("loss \"{}\" gives shape {} for {}, so sample_weight cannot weigh them: its first axis "
+                        "must be the batch's",
+                        losses_[k].name(), each.shape().text(), counted(batch.rows(), "row")));
       Tensor spread = batch.weights;
       while (spread.rank() < each.rank()) spread = expand_dims(spread, -1);
       each = each * spread;

@@ -70,6 +70,7 @@ class Trainer {
     std::size_t output;
     Metric metric;
   };
+  void check_names() const;
   Rows checked_targets(const TensorList& targets) const;
   Tensors measured(const Losses& losses, const Tensors& outputs, const Batch& batch) const;
   /// The tensors of a batch behind one another, and back.
