@@ -145,6 +145,12 @@ Tensor scalar_like(double value, const Tensor& like) {
   if (like.dtype() == boolean) throw Error("a number and a bool tensor do not go together: cast the tensor");
   if (like.dtype() == i64 && value != std::trunc(value))
     throw Error(fmt::format("the number {} and an i64 tensor do not go together: cast the tensor", value));
+  constexpr double kBeyond = 9223372036854775808.0;  // 2⁶³
+  if (like.dtype() == i64 && (value < -kBeyond || value >= kBeyond))
+    throw Error(
+        fmt::format("the number {} and an i64 tensor do not go together, as no i64 is that large: cast the "
+                    "tensor",
+                    value));
   Tensor made = uninitialised({}, like.dtype());
   dispatch(like.dtype(), [&]<typename T>() { *writable<T>(made) = static_cast<T>(value); });
   return made;

@@ -179,6 +179,14 @@ TEST_CASE("known values of the activations") {
   CHECK(softplus(tensor(0.0, f64)).item<double>() == doctest::Approx(0.69314718055994531).epsilon(1e-14));
 }
 
+TEST_CASE("numbers that no i64 holds do not go together with integers; the largest that do compare right") {
+  const Tensor x = tensor({1, 2, 3});
+  for (const double beyond : {kInf, -kInf, 1e19, 9223372036854775808.0, -9223372036854777856.0})
+    CHECK_THROWS_WITH_AS(x < beyond, doctest::Contains("as no i64 is that large: cast the tensor"), Error);
+  CHECK((x < 9223372036854774784.0).values<bool>() == std::vector<bool>{true, true, true});
+  CHECK((x < -9223372036854775808.0).values<bool>() == std::vector<bool>{false, false, false});
+}
+
 TEST_CASE("comparisons take numbers on either side, as arithmetic does") {
   const Tensor x = tensor({1.0, 2.0, 3.0}), whole = tensor({1, 2, 3});
   using Truths = std::vector<bool>;
