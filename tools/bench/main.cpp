@@ -146,7 +146,7 @@ int main(int argc, char** argv) {
   if (words.size() == 3) choice.seconds = std::atof(words[2].c_str());
   if (choice.seconds <= 0) return usage();
   try {
-    threads::set_count(std::atoi(words[1].c_str()));
+    threads::set_count(static_cast<int>(whole_number(words[1], "the number of threads")));
     if (words[0].rfind("fit", 0) == 0)
       measure_fit(words[0], choice.seconds);
     else if (words[0] == "sharing")

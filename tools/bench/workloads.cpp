@@ -1,8 +1,9 @@
 #include "workloads.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
-#include <cstdlib>
+#include <system_error>
 
 #include "suite.h"
 
@@ -185,6 +186,15 @@ Workload jacobians(bool together) {
 
 }  // namespace
 
+std::int64_t whole_number(const std::string& word, const std::string& what) {
+  std::int64_t number = 0;
+  const char* const end = word.data() + word.size();
+  const auto [stop, trouble] = std::from_chars(word.data(), end, number);
+  if (trouble != std::errc() || stop != end || number < 1 || number > 1'000'000'000)
+    throw Error(what + " is \"" + word + "\", not a whole number of 1 to 1000000000");
+  return number;
+}
+
 Workload workload_named(const std::string& name) {
   if (name == "W1") return perceptron({3072, 20, 15, 10}, 128);
   if (name == "W2") return perceptron({784, 512, 512, 10}, 128);
@@ -203,7 +213,7 @@ Workload workload_named(const std::string& name) {
   if (name == "GMM" || name == "LSTM") return suite_workload(name);
   if (const auto colon = name.find(':'); colon != std::string::npos) {
     const std::string kind = name.substr(0, colon);
-    const std::int64_t size = std::max(1LL, std::atoll(name.c_str() + colon + 1));
+    const std::int64_t size = whole_number(name.substr(colon + 1), "the size in " + name);
     if (kind == "depth") return residual(size, 64);
     if (kind == "batch") return residual(10, size);
     if (kind == "nodes") return scalars(size / 3);

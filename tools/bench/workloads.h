@@ -2,6 +2,7 @@
 #pragma once
 #include <twopass/twopass.h>
 
+#include <cstdint>
 #include <string>
 
 /// One step: tensors to tensors; it reads its parameters and sets their new values.
@@ -14,6 +15,9 @@ struct Workload {
   double parts = 0;
   std::string part = {};
 };
+
+/// A whole number of 1 or more; refuses other words, saying what they were to be.
+std::int64_t whole_number(const std::string& word, const std::string& what);
 
 /// W1 … W10; jacobian, jacobian:rows; GMM, LSTM (see suite.h); depth:N (W4 of N blocks), batch:N (W4 of 10 blocks, N
 /// rows), nodes:N (W9 of N nodes). Refuses other names.

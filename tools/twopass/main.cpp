@@ -193,6 +193,7 @@ int main(int argc, char** argv) {
     return fmt::format("twopass: {}\n`twopass {}--help` says more\n", complaint(app, error),
                        commands.empty() ? "" : commands[0]->get_name() + " ");
   });
+  app.get_formatter()->column_width(32);  // so that "--model TEXT Excludes: --op" does not touch its description
   app.set_version_flag("--version", std::string("twopass ") + TWOPASS_VERSION);
   app.footer(
       "examples:\n  twopass train mlp --data mnist\n  twopass dot residual --level layer -o residual.svg\n  twopass "
@@ -208,7 +209,8 @@ int main(int argc, char** argv) {
         ->check(CLI::IsMember({"cifar10", "mnist", "glyphs"}));
     command->add_option("--data-dir", choice.data_dir,
                         "the folder of the data sets (default: $TWOPASS_DATA or the cache folder)");
-    command->add_option("--seed", choice.seed, "what weights, shuffling, dropout and drawn digits follow from (7)");
+    command->add_option("--seed", choice.seed, "what weights, shuffling, dropout and drawn digits follow from (7)")
+        ->check(no_sign());
   };
   const auto with_loss = [&](CLI::App* command, std::string& loss) {
     return command->add_option("--loss", loss,
@@ -249,8 +251,9 @@ int main(int argc, char** argv) {
   command
       ->add_option("--elements", choice.check.elements,
                    "larger inputs are checked at a subset (none where the whole takes a second, else 256 or less)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--seed", choice.check.seed, "what samples, subsets and directions are drawn from (1)");
+      ->check(CLI::Range(1, 1'000'000'000));
+  command->add_option("--seed", choice.check.seed, "what samples, subsets and directions are drawn from (1)")
+      ->check(no_sign());
   command->add_flag("--full", choice.check.full, "a line for every pair of input and output");
   command->add_flag("--json", choice.check.json, "JSON instead of text");
   command

@@ -72,6 +72,13 @@ std::string complaint(const CLI::App& app, const CLI::Error& error) {
                      listed(names));
 }
 
+CLI::Validator no_sign() {
+  const auto refuse = [](const std::string& word) {
+    return word.starts_with("-") ? fmt::format("{} is negative", word) : std::string();
+  };
+  return CLI::Validator(refuse, "", "no sign");
+}
+
 CLI::Validator ending_in(const std::vector<std::string>& endings) {
   const auto refuse = [endings](const std::string& path) -> std::string {
     for (const std::string& ending : endings)

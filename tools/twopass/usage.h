@@ -23,5 +23,7 @@ std::string suggestion(const std::string& word, const std::vector<std::string>& 
 std::string listed(const std::vector<std::string>& names);
 /// What is wrong with a command line that CLI11 refuses, with what may have been meant.
 std::string complaint(const CLI::App& app, const CLI::Error& error);
+/// Refuses numbers below 0, which an option of unsigned numbers would take for large ones.
+CLI::Validator no_sign();
 /// Refuses a file's name that ends in none of these.
 CLI::Validator ending_in(const std::vector<std::string>& endings);
