@@ -69,6 +69,9 @@ struct Optimizer::Body {
 
 namespace {
 
+// A rate that is set and saved as a number; a schedule of the user's may be called as that is.
+bool is_number(const LearningRate& rate) { return rate.is_constant() && rate.schedule().saveable(); }
+
 // Where what is traced updates a parameter: "adam/dense/kernel", if it was met in a layer. What several updates share,
 // as the rate of the step, is then in "adam".
 std::string place_of(const std::string& optimizer, const Parameter& parameter, const Tensor& symbol) {
@@ -126,7 +129,7 @@ double Optimizer::learning_rate() const {
 
 void Optimizer::set_learning_rate(double rate) const {
   const std::lock_guard lock(body_->mutex);
-  if (!body_->learning_rate.is_constant())
+  if (!is_number(body_->learning_rate))
     throw Error(fmt::format("{}: the learning rate follows {} and cannot be set", name(),
                             body_->learning_rate.schedule().name()));
   body_->learning_rate = LearningRate(rate);
@@ -226,7 +229,7 @@ void Optimizer::count_update() const {
 Optimizer::NamedTensors Optimizer::state(const NamedParameters& parameters) const {
   const std::lock_guard lock(body_->mutex);
   NamedTensors all{{"iterations", tensor(body_->iterations)}};
-  if (body_->learning_rate.is_constant())
+  if (is_number(body_->learning_rate))
     all.emplace_back("learning_rate", tensor(body_->learning_rate.schedule()(0), f64));
   for (const auto& [path, parameter] : parameters) {
     const auto found = body_->slots.find(parameter.id());
@@ -262,7 +265,7 @@ void Optimizer::set_state(const NamedTensors& state, const NamedParameters& para
   const auto iterations = take_scalar("iterations", i64).item<std::int64_t>();
   if (iterations < 0) throw Error(fmt::format("{}: iterations is {}, below 0", name(), iterations));
   LearningRate rate = body_->learning_rate;
-  if (rate.is_constant()) rate = LearningRate(take_scalar("learning_rate", f64).item<double>());
+  if (is_number(rate)) rate = LearningRate(take_scalar("learning_rate", f64).item<double>());
   std::map<std::uint64_t, Tensors> slots;
   for (const auto& [path, parameter] : parameters) {
     Tensors own;

@@ -103,6 +103,19 @@ TEST_CASE("a state that does not fit is refused and changes nothing") {
   CHECK(optimizer.iterations() == 1);
 }
 
+TEST_CASE("a schedule of the user's keeps its function whatever its name") {
+  const Optimizer own =
+      sgd({.learning_rate = Schedule("constant", {}, [](std::int64_t step) { return step < 1 ? 1.0 : 0.5; })});
+  const Optimizer again =
+      sgd({.learning_rate = Schedule("constant", {}, [](std::int64_t step) { return step < 1 ? 1.0 : 0.5; })});
+  const Parameter p(ones({1}), "p");
+  for (int k = 0; k < 2; ++k) own.apply(backward(sum(p.tensor())), {p});
+  CHECK(p.value().at<float>(0) == -0.5F);
+  again.set_state(own.state({{"p", p}}), {{"p", p}});
+  CHECK(again.learning_rate() == 0.5);
+  CHECK_THROWS_WITH_AS(again.set_learning_rate(2.0), doctest::Contains("follows constant"), Error);
+}
+
 TEST_CASE("an optimizer is made again from its name and attributes") {
   const Optimizer of =
       rmsprop({.learning_rate = exponential_decay({.initial = 0.5}), .momentum = 0.25, .clipvalue = 2});
