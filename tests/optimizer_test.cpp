@@ -3,6 +3,9 @@
 #include <cmath>
 
 #include <twopass/core/error.h>
+#include <twopass/graph/autodiff/backward.h>
+#include <twopass/ops/creation.h>
+#include <twopass/ops/reduction.h>
 #include <twopass/optim/clipping.h>
 #include <twopass/optim/optimizer.h>
 
