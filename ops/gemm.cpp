@@ -26,6 +26,7 @@ constexpr std::int64_t kSmall = 1 << 20;
 constexpr std::int64_t kPlainWork = 1 << 18;  // multiply-adds up to which the own kernel is best where it has no edges
 constexpr std::int64_t kShallow = 64;         // terms up to which it is best for a few sums, too, that are added to
 constexpr std::int64_t kFewSums = 32 << 10;   // something: oneDNN leaves that to a sweep of its own
+constexpr std::int64_t kFarBytes = 1 << 20;   // of operands and result that second-level caches do not hold
 constexpr std::int64_t kHalfWork = 1 << 17;   // multiply-adds from which converting to bf16 pays
 constexpr std::int64_t kTurnedTerms = 32;     // a narrow layer's output is turned from so many terms on, up to so many
 constexpr std::int64_t kTurnedRows = 256;     // rows,
@@ -63,6 +64,11 @@ struct Product {
   std::int64_t ldc;
   GemmOptions<T> options;
   Halves halves{};
+  // Whether the whole, of which this may be a part, is better off with the own kernel, which asks for what lies far
+  // away before it needs it, and for the next panel during this one: 2 % in W2, 5 in W3. Not where b is turned for few
+  // rows.
+  bool far = n % gemm_kernel::kLanes<T> == 0 && (!transpose_b || m >= kTallStep) &&
+             (m * n + n * k + k * m) * std::int64_t{sizeof(T)} > kFarBytes;
 
   gemm_kernel::Strided<T> left() const { return {a, transpose_a ? 1 : lda, transpose_a ? lda : 1}; }
   gemm_kernel::Strided<T> right() const { return {b, transpose_b ? ldb : 1, transpose_b ? 1 : ldb}; }
@@ -82,10 +88,10 @@ struct Product {
   }
   bool turned() const { return better_turned() && options.turns && !halves.a; }
 
-  // Measured on Zen 4: oneDNN is up to a tenth faster, more where columns do not fill lanes; not on few rows, nor on
-  // small products without edges, where calling it costs as much.
+  // Measured on Zen 4: oneDNN is 3 to 6 % faster where all is in cache, more where columns do not fill lanes; not on
+  // few rows, nor on small products without edges, where calling it costs as much.
   bool suits_onednn(bool added) const {
-    if (!std::is_same_v<T, float>) return false;
+    if (!std::is_same_v<T, float> || far) return false;
     if (better_turned() || (m < kFewRows && n > kFewColumns && !transpose_b)) return false;
     if (n % gemm_kernel::kLanes<T> != 0) return true;
     return m * n > (added && k <= kShallow ? std::max(kFewSums, kPlainWork / k) : kPlainWork / k);
@@ -195,17 +201,18 @@ struct Cut {
 template <typename T>
 Cut cut_of(const Product<T>& whole) {
   const std::int64_t m = whole.m, n = whole.n, k = whole.k;
-  const bool by_rows = m >= n || (whole.transpose_b && m >= 2 * kTallStep);  // turning b in part costs more
+  // oneDNN takes longer to turn b in part.
+  const bool turns_whole = whole.transpose_b && !whole.far, by_rows = m >= n || (turns_whole && m >= 2 * kTallStep);
   const std::int64_t length = by_rows ? m : n;
   if (m * n <= kSmall / k) return {by_rows, length, length};
   const std::int64_t work_each = (by_rows ? n : m) * k;  // of one row or column
-  const bool turns_whole = whole.transpose_b && !by_rows;
-  const std::int64_t tile_work = turns_whole ? kMostWork : std::clamp(length * work_each / 8, kTileWork, kMostWork);
+  const std::int64_t tile_work =
+      turns_whole && !by_rows ? kMostWork : std::clamp(length * work_each / 8, kTileWork, kMostWork);
   const auto rounded_up = [](std::int64_t step, std::int64_t unit) { return (step + unit - 1) / unit * unit; };
-  const std::int64_t unit = !by_rows ? kColumnStep : whole.transpose_b ? kTallStep : kRowStep;
+  const std::int64_t unit = !by_rows ? kColumnStep : turns_whole ? kTallStep : kRowStep;
   const std::int64_t step = rounded_up(std::max<std::int64_t>(1, tile_work / work_each), unit);
   const std::int64_t tiles = std::max<std::int64_t>(2, (length + step - 1) / step);
-  if (turns_whole || tiles > kFewTiles) return {by_rows, length, step};
+  if ((turns_whole && !by_rows) || tiles > kFewTiles) return {by_rows, length, step};
   // A few tiles are of one length, as the longest decides how long all take.
   return {by_rows, length, std::min(length, rounded_up((length + tiles - 1) / tiles, kLeastStep))};
 }
@@ -272,7 +279,10 @@ std::int64_t gemm_scratch(bool transpose_a, bool transpose_b, std::int64_t m, st
   Product<float> whole{transpose_a, transpose_b, m, n, k, nullptr, lda, nullptr, ldb, nullptr, n, {}};
   static constexpr std::uint16_t kSome = 0;
   const bool converted = in_halves(products_precision(), m, n, k);
-  if (converted) whole.halves = {&kSome, &kSome, lda, ldb};
+  if (converted) {
+    whole.halves = {&kSome, &kSome, lda, ldb};
+    whole.far = false;
+  }
   return (converted ? (m + n) * k * std::int64_t{sizeof(std::uint16_t)} : 0) + scratch_of(whole, added);
 }
 
@@ -293,6 +303,7 @@ void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, st
       const std::int64_t width_a = transpose_a ? m : k, width_b = transpose_b ? k : n;
       const Buffer half_a = halved(a, transpose_a ? k : m, width_a, lda),
                    half_b = halved(b, transpose_b ? n : k, width_b, ldb);
+      whole.far = false;
       whole.halves = {reinterpret_cast<const std::uint16_t*>(half_a.data()),
                       reinterpret_cast<const std::uint16_t*>(half_b.data()), width_a, width_b};
       return run_in_tiles(whole);

@@ -22,6 +22,7 @@ constexpr int kMostPackets = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 4 : 
 // So many rows that their sums and the packets of a panel's row fill the registers: sums wait for no other.
 constexpr int rows_for(int packets) { return packets == 1 ? 12 : 6; }
 constexpr std::int64_t kDepth = 512;      // a panel of four AVX-512 packets is 128 KiB then: half of a small L2
+constexpr std::int64_t kBetween = 4;      // terms between what is asked for ahead of its use
 constexpr std::int64_t kNear = 32 << 10;  // bytes of first-level cache
 
 template <typename T>
@@ -123,21 +124,34 @@ void finish_turned(const T* sums, std::int64_t stride, std::int64_t m, std::int6
   }
 }
 
+// The next panel, which is asked for while sums are made: lines of `width` elements, `step` apart.
+template <typename T>
+struct Ahead {
+  const T* data = nullptr;
+  std::int64_t lines = 0, width = 0, step = 0;
+  std::int64_t at_once = 0, at = 0;  // lines of the cache, elements
+
+  static constexpr std::int64_t kLine = 64 / sizeof(T);
+  // All of it in so many times.
+  void within(std::int64_t times) { at_once = (lines * ((width + kLine - 1) / kLine) + times - 1) / times; }
+  void ask() {
+    for (std::int64_t count = 0; count < at_once && lines > 0; ++count) {
+      __builtin_prefetch(data + at, 0, 2);
+      if ((at += kLine) < width) continue;
+      at = 0;
+      data += step;
+      --lines;
+    }
+  }
+};
+
 // R rows by V packets of c, overwritten or, where there is `more` than these terms, added to; `ending` comes with the
-// last terms, where there is anything to do.
-template <typename T, int R, int V>
+// last terms, where there is anything to do. If it packs, rows of b are written to `packed` one after another, too.
+template <typename T, int R, int V, bool Packs = false>
 void block(std::int64_t depth, const Strided<T>& a, const Strided<T>& b, T* c, std::int64_t ldc, bool more,
-           const GemmOptions<T>* ending) {
+           const GemmOptions<T>* ending, Ahead<T>& ahead, T* packed) {
   using namespace Eigen::internal;
   // Unrolled, so that sums are in registers throughout: no loop over them is left.
-  // What comes behind the sums is asked for before them: W4 takes a tenth less time.
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) {
-      if (ending && ending->add) __builtin_prefetch(ending->add + r * ending->ldadd + v * kLanes<T>, 0);
-      if (!more) __builtin_prefetch(c + r * ldc + v * kLanes<T>, 1);
-    }
   Packet<T> sums[R][V];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -147,14 +161,32 @@ void block(std::int64_t depth, const Strided<T>& a, const Strided<T>& b, T* c, s
   const T* from[R];
   for (int r = 0; r < R; ++r) from[r] = a.data + r * a.across;
   const T* row = b.data;
-  for (std::int64_t p = 0; p < depth; ++p) {
-    Packet<T> right[V];
-    for (int v = 0; v < V; ++v) right[v] = ploadu<Packet<T>>(row + v * kLanes<T>);
-    row += b.along;
-    for (int r = 0; r < R; ++r) {
-      const Packet<T> left = pset1<Packet<T>>(*from[r]);
-      from[r] += a.along;
-      for (int v = 0; v < V; ++v) sums[r][v] = pmadd(left, right[v], sums[r][v]);
+  // What comes behind the sums is asked for during the first of them, a row at a time: the processor waits for a free
+  // place where too much is asked for at once.
+  std::int64_t p = 0;
+  for (int asked = 0; asked <= R; ++asked) {
+    if (asked < R) {
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) {
+        if (ending && ending->add) __builtin_prefetch(ending->add + asked * ending->ldadd + v * kLanes<T>, 0);
+        if (!more) __builtin_prefetch(c + asked * ldc + v * kLanes<T>, 1);
+      }
+      if constexpr (R == rows_for(kMostPackets) && V == kMostPackets) ahead.ask();
+    }
+    const std::int64_t until = asked < R ? std::min(depth, p + kBetween) : depth;
+    for (; p < until; ++p) {
+      Packet<T> right[V];
+      for (int v = 0; v < V; ++v) right[v] = ploadu<Packet<T>>(row + v * kLanes<T>);
+      row += b.along;
+      if constexpr (Packs) {
+        for (int v = 0; v < V; ++v) pstoreu(packed + v * kLanes<T>, right[v]);
+        packed += V * kLanes<T>;
+      }
+      for (int r = 0; r < R; ++r) {
+        const Packet<T> left = pset1<Packet<T>>(*from[r]);
+        from[r] += a.along;
+        for (int v = 0; v < V; ++v) sums[r][v] = pmadd(left, right[v], sums[r][v]);
+      }
     }
   }
 #pragma GCC unroll 16
@@ -168,7 +200,7 @@ void block(std::int64_t depth, const Strided<T>& a, const Strided<T>& b, T* c, s
 
 template <typename T>
 using Block = void (*)(std::int64_t, const Strided<T>&, const Strided<T>&, T*, std::int64_t, bool,
-                       const GemmOptions<T>*);
+                       const GemmOptions<T>*, Ahead<T>&, T*);
 
 template <typename T, int V, int... R>
 constexpr std::array<Block<T>, sizeof...(R)> blocks_of(std::integer_sequence<int, R...>) {
@@ -216,7 +248,16 @@ void pack_columns(std::int64_t depth, std::int64_t width, Strided<T> b, T* panel
 constexpr std::int64_t kGroup = rows_for(1);
 template <typename T>
 void pack_rows(std::int64_t rows, std::int64_t depth, Strided<T> a, T* packed) {
-  for (std::int64_t i = 0; i < rows; i += kGroup) {
+  std::int64_t i = 0;
+  // Four groups at once where they lie side by side: whole lines of memory.
+  if (a.across == 1)
+    for (; i + 4 * kGroup <= rows; i += 4 * kGroup, packed += 4 * kGroup * depth) {
+      const T* from = a.data + i;
+      for (std::int64_t p = 0; p < depth; ++p, from += a.along)
+        for (std::int64_t group = 0; group < 4; ++group)
+          std::copy_n(from + group * kGroup, kGroup, packed + (group * depth + p) * kGroup);
+    }
+  for (; i < rows; i += kGroup) {
     const std::int64_t height = std::min(kGroup, rows - i);
     const T* from = a.data + i * a.across;
     for (std::int64_t p = 0; p < depth; ++p, from += a.along, packed += kGroup)
@@ -224,35 +265,41 @@ void pack_rows(std::int64_t rows, std::int64_t depth, Strided<T> a, T* packed) {
   }
 }
 
-// One panel of c. Columns that do not fill their last packet go through memory of their own.
+// One panel of c. Columns that do not fill their last packet go through memory of their own. The first block of rows
+// writes the panel `to` where that is asked for, and the others read it there.
 template <typename T>
 void multiply_panel(std::int64_t m, std::int64_t width, std::int64_t depth, const Strided<T>& a, bool packed,
-                    const Strided<T>& panel, T* c, std::int64_t ldc, bool more, const GemmOptions<T>* ending) {
+                    Strided<T> panel, T* to, T* c, std::int64_t ldc, bool more, const GemmOptions<T>* ending,
+                    Ahead<T> ahead) {
   const std::int64_t packets = (width + kLanes<T> - 1) / kLanes<T>, stride = packets * kLanes<T>;
   const std::int64_t step = rows_for(static_cast<int>(packets));
   alignas(64) T edge[kGroup * kColumns<T>];
   if (width != stride) std::fill_n(edge, step * stride, T{0});  // the lanes beyond the last column are read too
-  for (std::int64_t i = 0, rows = 0; i < m; i += rows, c += rows * ldc) {
+  ahead.within(std::max<std::int64_t>(1, m / step) * step);
+  for (std::int64_t i = 0, rows = 0; i < m; i += rows) {
     rows = std::min(step, m - i);
     // The last two groups are equal, as a few rows alone leave the processor waiting for their sums.
     const bool side_by_side = !packed || i / kGroup == (m - 1) / kGroup;
     if (side_by_side && m - i > step && m - i < 2 * step) rows = (m - i + 1) / 2;
     const Strided<T> left = packed ? Strided<T>{a.data + i / kGroup * kGroup * depth + i % kGroup, 1, kGroup}
                                    : Strided<T>{a.data + i * a.across, a.across, a.along};
-    const Block<T> run = block_for<T>(static_cast<int>(rows), static_cast<int>(packets));
+    const Block<T> run = to && i == 0 ? &block<T, rows_for(kMostPackets), kMostPackets, true>
+                                      : block_for<T>(static_cast<int>(rows), static_cast<int>(packets));
+    T* const here = c + i * ldc;
     if (width == stride) {
-      const GemmOptions<T> here = ending ? options_at(*ending, i, 0) : GemmOptions<T>{};
-      run(depth, left, panel, c, ldc, more, ending ? &here : nullptr);
+      const GemmOptions<T> options = ending ? options_at(*ending, i, 0) : GemmOptions<T>{};
+      run(depth, left, panel, here, ldc, more, ending ? &options : nullptr, ahead, to);
+      if (to) panel = {to, 1, stride};
       continue;
     }
     if (more)
-      for (std::int64_t r = 0; r < rows; ++r) std::copy_n(c + r * ldc, width, edge + r * stride);
-    run(depth, left, panel, edge, stride, more, nullptr);
+      for (std::int64_t r = 0; r < rows; ++r) std::copy_n(here + r * ldc, width, edge + r * stride);
+    run(depth, left, panel, edge, stride, more, nullptr, ahead, nullptr);
     for (std::int64_t r = 0; r < rows; ++r)
       if (ending)
-        finish_row(edge + r * stride, c + r * ldc, width, options_at(*ending, i + r, 0));
+        finish_row(edge + r * stride, here + r * ldc, width, options_at(*ending, i + r, 0));
       else
-        std::copy_n(edge + r * stride, width, c + r * ldc);
+        std::copy_n(edge + r * stride, width, here + r * ldc);
   }
 }
 
@@ -284,6 +331,19 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Strided<T> a, Stri
   const Packing<T> packing(m, n, k, a, b);
   const Buffer rows(packing.row_bytes(m)), columns(packing.panel_bytes());
   T* const panel = reinterpret_cast<T*>(columns.data());
+  // The panel after that which ends at term p and column j.
+  // The panel after that which ends at term p and column j.
+  const auto panel_ahead = [&](std::int64_t p, std::int64_t j) {
+    if (j >= n) p += kDepth, j = 0;
+    Ahead<T> ahead;
+    if (p >= k) return ahead;
+    const std::int64_t depth = std::min(kDepth, k - p), width = std::min(kColumns<T>, n - j);
+    ahead.data = b.data + j * b.across + p * b.along;
+    ahead.lines = b.across == 1 ? depth : width;
+    ahead.width = b.across == 1 ? width : depth;
+    ahead.step = b.across == 1 ? b.along : b.across;
+    return ahead;
+  };
   for (std::int64_t p = 0; p < k; p += kDepth) {
     const std::int64_t depth = std::min(kDepth, k - p);
     Strided<T> left{a.data + p * a.along, a.across, a.along};
@@ -294,13 +354,17 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Strided<T> a, Stri
     for (std::int64_t j = 0; j < n; j += kColumns<T>) {
       const std::int64_t width = std::min(kColumns<T>, n - j);
       Strided<T> right{b.data + j * b.across + p * b.along, b.across, b.along};
-      if (packing.panels || width % kLanes<T> != 0) {
+      T* to = nullptr;
+      if (packing.panels && b.across == 1 && width == kColumns<T> && m >= 2 * rows_for(kMostPackets)) {
+        to = panel;
+      } else if (packing.panels || width % kLanes<T> != 0) {
         pack_columns(depth, width, right, panel);
         right = {panel, 1, (width + kLanes<T> - 1) / kLanes<T> * kLanes<T>};
       }
       const bool ends = !nothing_to_do && p + depth == k;
       const GemmOptions<T> here = ends ? options_at(options, 0, j) : options;
-      multiply_panel(m, width, depth, left, packing.rows, right, c + j, ldc, p > 0, ends ? &here : nullptr);
+      multiply_panel(m, width, depth, left, packing.rows, right, to, c + j, ldc, p > 0, ends ? &here : nullptr,
+                     packing.panels ? panel_ahead(p, j + width) : Ahead<T>{});
     }
   }
 }

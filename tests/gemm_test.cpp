@@ -96,8 +96,13 @@ TEST_CASE("products of all small sizes, transpositions and options are exact on 
 }
 
 TEST_CASE("products deeper than a panel, with far strides and narrow results, are exact on whole numbers") {
-  for (const Sizes& size :
-       {Sizes{30, 70, 1100}, {200, 90, 513}, {300, 20, 128}, {300, 20, 600}, {13, 700, 512}, {700, 9, 30}}) {
+  for (const Sizes& size : {Sizes{30, 70, 1100},
+                            {200, 90, 513},
+                            {300, 20, 128},
+                            {300, 20, 600},
+                            {13, 700, 512},
+                            {700, 9, 30},
+                            {205, 320, 520}}) {
     check_all<float>(size, 1);
     check_all<double>(size, 0);
   }
