@@ -11,9 +11,7 @@ namespace {
 constexpr std::int64_t kTileBytes = 24 << 10;  // of a block's own memory: most of a first-level cache
 constexpr std::int64_t kLeastElements = 1024;  // of a block, so that calling kernels costs little beside running them
 constexpr std::int64_t kMostElements = 16384;  // of one that has no memory of its own
-constexpr std::int64_t kFarBytes = 1 << 20;    // of all that a step reads and writes, from which it comes from afar
-constexpr std::int64_t kPastCacheBytes = 32 << 20;  // of the same, from which nothing is in a cache when it is read
-constexpr std::int64_t kPageBytes = 4096;           // where the processor by itself stops to ask ahead
+constexpr std::int64_t kFarBytes = 32 << 20;   // of all that a step reads and writes, from which no cache holds it
 constexpr std::int64_t kLineBytes = 64;
 constexpr std::size_t kMostCoded = 48;  // calls in one function
 constexpr std::size_t kMostParts = 40;
@@ -129,9 +127,8 @@ class Cutting {
     return true;
   }
 
-  // Of code that is all of the step (`whole`) what comes from afar is asked for two pages or rows before it is needed,
-  // into the second-level cache, and what is written where so much is read and written that no cache holds it until it
-  // is read goes past them.
+  // What code that is all of the step (`whole`) writes goes past the caches where so much is read and written that none
+  // holds it until it is read. What it reads is not asked for: the processor sees it coming.
   std::vector<Stream> streams_of(const Sweeps& sweeps, const Blocks::Code& code, bool whole) const {
     std::vector<Stream> streams;
     std::int64_t bytes = 0;
@@ -141,18 +138,11 @@ class Cutting {
       if (!short_row(k)) bytes += streams[k].row_bytes * step_.rows;
     }
     if (!whole || bytes < kFarBytes) return streams;
-    std::vector<bool> written(streams.size());
-    for (const Sweeps::Line& line : sweeps.lines)
-      if (line.to >= 0) written[static_cast<std::size_t>(line.to)] = true;
-    for (std::size_t k = 0; k < streams.size(); ++k) {
+    for (const Sweeps::Line& line : sweeps.lines) {
+      if (line.to < 0) continue;
+      const auto k = static_cast<std::size_t>(line.to);
       const std::int64_t row = streams[k].row_bytes;
-      if (row == 0 || short_row(k)) continue;
-      if (written[k] && bytes >= kPastCacheBytes && row % kLineBytes == 0 && !in_place(sweeps, k)) {
-        streams[k].past_cache = true;
-      } else {
-        const std::int64_t rows = sweeps.elements ? (kPageBytes + row - 1) / row : 0;
-        streams[k].ahead = 2 * (rows ? rows * row : kPageBytes);
-      }
+      streams[k].past_cache = row > 0 && row % kLineBytes == 0 && !short_row(k) && !in_place(sweeps, k);
     }
     return streams;
   }

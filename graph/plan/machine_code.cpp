@@ -8,7 +8,7 @@
 namespace twopass::planning {
 namespace {
 
-constexpr std::int64_t kMostRowBytes = 1 << 28;  // so that addresses two rows ahead fit
+constexpr std::int64_t kMostRowBytes = 1 << 28;  // so that places in a row fit
 
 // Whether the system lets a process write code: some are set up not to.
 bool code_allowed() {

@@ -19,7 +19,6 @@ Processor processor();
 /// How loops go through the memory of a part.
 struct Stream {
   std::int64_t row_bytes = 0;  // from one row to the next
-  std::int64_t ahead = 0;      // so many bytes before they are needed memory is asked for them; 0: it is not
   bool past_cache = false;     // is written to memory, not to the cache: rows, and the first of them, begin at lines
 };
 

@@ -15,7 +15,6 @@ using Xbyak::Reg64;
 
 constexpr std::int64_t kLeaf = 512;  // as ops/reduction_kernels.h adds
 constexpr std::int64_t kLanes = 32;
-constexpr std::int64_t kLine = 64;
 struct NoRegister {};
 
 // Writes one function; throws NoRegister where there are too few.
@@ -165,9 +164,9 @@ class Writer : VectorAssembler {
       prepare(work[static_cast<std::size_t>(position)], position);
     const std::vector<std::int32_t> sums = sums_of(sweep);
     if (sums.empty())
-      write_loop(sweep, work);
+      write_loop(work);
     else
-      write_summing_loop(sweep, work, sums);
+      write_summing_loop(work, sums);
   }
 
   // Pointers and what is the same for the whole row, before the loop.
@@ -249,19 +248,7 @@ class Writer : VectorAssembler {
     }
   }
 
-  // Asks for what is ahead, where this loop is the first that goes through it.
-  void write_ahead(std::int64_t bytes) {
-    for (std::int32_t part = 0; part < static_cast<std::int32_t>(streams_.size()); ++part) {
-      const std::int64_t ahead = streams_[static_cast<std::size_t>(part)].ahead;
-      const auto row = rows_.find(part);
-      if (ahead == 0 || row == rows_.end() || asked_.try_emplace(part, sweep_).first->second != sweep_) continue;
-      for (std::int64_t line = 0; line < bytes; line += kLine)
-        prefetcht1(ptr[row->second + rcx + static_cast<std::size_t>(ahead + line)]);
-    }
-  }
-
-  void write_loop(std::int32_t sweep, const std::vector<std::int32_t>& work) {
-    sweep_ = sweep;
+  void write_loop(const std::vector<std::int32_t>& work) {
     const std::uint32_t two = 2 * vector_;
     const bool known = sweeps_.elements > 0;
     const std::int64_t bytes = sweeps_.elements * element_;
@@ -280,7 +267,6 @@ class Writer : VectorAssembler {
       cmp(rcx, rdx);
       jg(one, T_NEAR);
       L(pair);
-      write_ahead(two);
       write_vector(work, 0, false, nullptr);
       write_vector(work, 1, false, nullptr);
       add(rcx, two);
@@ -305,9 +291,7 @@ class Writer : VectorAssembler {
     L(done);
   }
 
-  void write_summing_loop(std::int32_t sweep, const std::vector<std::int32_t>& work,
-                          const std::vector<std::int32_t>& sums) {
-    sweep_ = sweep;
+  void write_summing_loop(const std::vector<std::int32_t>& work, const std::vector<std::int32_t>& sums) {
     const auto step = static_cast<std::uint32_t>(kLanes) * element_;
     const std::uint32_t copies = step / vector_;
     std::vector<int> totals;  // of the first place, then of the second, …
@@ -321,7 +305,6 @@ class Writer : VectorAssembler {
       for (const int each : totals) sign_bits(vector(each));  // -0: adding to it changes nothing
       Xbyak::Label loop;
       L(loop);
-      write_ahead(step);
       for (std::uint32_t place = 0; place < copies; ++place)
         write_vector(work, place, false, totals.data() + place * sums.size());
       add(rcx, step);
@@ -383,13 +366,11 @@ class Writer : VectorAssembler {
   std::span<const Stream> streams_;
   std::vector<std::uint32_t> slot_of_;
   std::uint32_t leaves_at_ = 0, frame_ = 0;
-  std::int32_t sweep_ = 0;
   std::vector<int> free_;
   std::vector<Reg64> free_pointers_;
   std::unordered_map<std::int32_t, int> splats_;
   std::unordered_map<std::int32_t, Reg64> rows_;
   std::unordered_map<std::int32_t, std::int32_t> last_;
-  std::unordered_map<std::int32_t, std::int32_t> asked_;
 };
 
 }  // namespace
