@@ -5,10 +5,15 @@
 #include <cmath>
 #include <limits>
 
+#include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/elementwise_families.h>
+#include <twopass/ops/reduction.h>
 #include <twopass/ops/scalar_kernels.h>
+#include <twopass/ops/scans.h>
 #include <twopass/ops/shaping.h>
+#include <twopass/ops/sorting.h>
+#include <twopass/ops/trigonometric.h>
 
 namespace twopass {
 
@@ -66,6 +71,14 @@ const TypedOp<>& softsign_op() {
   return op;
 }
 
+void check_bound(const char* name, const Tensor& x, double bound) {
+  if (!(bound >= 0))
+    throw Error(fmt::format("{}{}: the bound must be 0 or more, not {}", name, x.shape().text(), bound));
+}
+void check_positive(const char* name, const Tensor& x, const char* what, double value) {
+  if (!(value > 0)) throw Error(fmt::format("{}{}: {} must be positive, not {}", name, x.shape().text(), what, value));
+}
+
 }  // namespace
 
 Tensor mish(const Tensor& x) { return apply(mish_op(), {x}); }
@@ -78,6 +91,41 @@ Tensor hard_silu(const Tensor& x) { return x * hard_sigmoid(x); }
 Tensor hard_tanh(const Tensor& x) { return clip(x, -1, 1); }
 Tensor log_sigmoid(const Tensor& x) { return neg(softplus(neg(x))); }
 Tensor prelu(const Tensor& x, const Tensor& slope) { return where(x > 0.0, x, slope * x); }
+
+Tensor celu(const Tensor& x, double alpha) {
+  check_positive("celu", x, "alpha", alpha);
+  const Tensor above = x > 0.0, held = where(above, scalar_like(0, x), x);
+  return where(above, x, expm1(held / alpha) * alpha);
+}
+
+Tensor hard_shrink(const Tensor& x, double bound) {
+  check_bound("hard_shrink", x, bound);
+  return where(abs(x) <= bound, scalar_like(0, x), x);
+}
+Tensor soft_shrink(const Tensor& x, double bound) {
+  check_bound("soft_shrink", x, bound);
+  return x - clip(x, -bound, bound);
+}
+Tensor tanh_shrink(const Tensor& x) { return x - tanh(x); }
+Tensor threshold(const Tensor& x, double bound, double value) { return where(x <= bound, scalar_like(value, x), x); }
+
+Tensor squareplus(const Tensor& x, double b) {
+  check_positive("squareplus", x, "b", b);
+  const Tensor below = x < 0.0, twice = hypot(x, scalar_like(std::sqrt(b), x)) + where(below, neg(x), x);
+  return where(below, b / 2 / twice, twice / 2.0);
+}
+
+Tensor sparse_sigmoid(const Tensor& x) { return clip((x + 1.0) / 2.0, 0, 1); }
+Tensor sparse_plus(const Tensor& x) { return where(x < 1.0, square(relu(x + 1.0) / 2.0), x); }
+
+// max(x - t, 0) with the t that makes the sum 1: (Σ - 1) / k over the k largest, as many as are above it.
+Tensor sparsemax(const Tensor& x, int axis) {
+  const Tensor held = x - stop_gradient(max(x, axis, keep_axis)), sorted = sort(held, axis, Order::descending);
+  const Tensor above = cumsum(sorted, axis) - 1.0;
+  const Tensor rank = stop_gradient(cumsum(ones_like(sorted), axis));
+  const Tensor count = sum(cast(sorted * rank > above, i64), axis, keep_axis);
+  return relu(held - take_along_axis(above, count - 1.0, axis) / cast(count, x.dtype()));
+}
 
 Tensor glu(const Tensor& x, int axis) {
   const std::int64_t size = x.shape()[axis];

@@ -226,6 +226,7 @@ const TypedOp<SoftmaxArgs>& log_softmax_op() {
 }  // namespace
 
 Tensor softmax(const Tensor& x, int axis) { return apply(softmax_op(), SoftmaxArgs{axis}, {x}); }
+Tensor softmin(const Tensor& x, int axis) { return softmax(neg(x), axis); }
 Tensor log_softmax(const Tensor& x, int axis) { return apply(log_softmax_op(), SoftmaxArgs{axis}, {x}); }
 
 std::vector<const Op*> softmax_ops() {

@@ -6,6 +6,8 @@ namespace twopass {
 
 /// e^x / Σ e^x along an axis, shifted by the maximum; -inf has probability 0, and where all are -inf the result is NaN.
 Tensor softmax(const Tensor& x, int axis = -1);
+/// softmax(-x): the smallest has the largest probability.
+Tensor softmin(const Tensor& x, int axis = -1);
 /// x - logsumexp(x) along an axis.
 Tensor log_softmax(const Tensor& x, int axis = -1);
 /// -Σ targets log_softmax(logits) over the last axis: [..., C] and targets [..., C] give [...]. Per sample, not

@@ -22,8 +22,8 @@ inline void check_ends(const Tensor& found, const Values& first, const Values& l
     CHECK(values[values.size() - last.size() + k] == doctest::Approx(last[k]).epsilon(epsilon));
 }
 
-inline void check_gradients(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs) {
-  const GradcheckReport report = gradcheck(f, inputs);
+inline void check_gradients(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs, int order = 1) {
+  const GradcheckReport report = gradcheck(f, inputs, {.order = order});
   INFO(report.text());
   CHECK(report.ok());
 }

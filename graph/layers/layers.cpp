@@ -9,6 +9,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/graph/layers/families.h>
+#include <twopass/ops/activations.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/products.h>
@@ -34,7 +35,24 @@ const std::map<std::string, Unary>& activations() {
                                                    {"leaky_relu", [](const Tensor& x) { return leaky_relu(x); }},
                                                    {"elu", [](const Tensor& x) { return elu(x); }},
                                                    {"softmax", [](const Tensor& x) { return softmax(x, -1); }},
-                                                   {"log_softmax", [](const Tensor& x) { return log_softmax(x, -1); }}};
+                                                   {"log_softmax", [](const Tensor& x) { return log_softmax(x, -1); }},
+                                                   {"celu", [](const Tensor& x) { return celu(x); }},
+                                                   {"selu", selu},
+                                                   {"relu6", relu6},
+                                                   {"mish", mish},
+                                                   {"softsign", softsign},
+                                                   {"hard_sigmoid", hard_sigmoid},
+                                                   {"hard_silu", hard_silu},
+                                                   {"hard_swish", hard_silu},
+                                                   {"hard_tanh", hard_tanh},
+                                                   {"hard_shrink", [](const Tensor& x) { return hard_shrink(x); }},
+                                                   {"soft_shrink", [](const Tensor& x) { return soft_shrink(x); }},
+                                                   {"tanh_shrink", tanh_shrink},
+                                                   {"log_sigmoid", log_sigmoid},
+                                                   {"squareplus", [](const Tensor& x) { return squareplus(x); }},
+                                                   {"sparse_plus", sparse_plus},
+                                                   {"sparse_sigmoid", sparse_sigmoid},
+                                                   {"sparsemax", [](const Tensor& x) { return sparsemax(x); }}};
   return all;
 }
 
