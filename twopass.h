@@ -35,6 +35,7 @@
 #include <twopass/ops/convolution.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/ctc.h>
+#include <twopass/ops/distances.h>
 #include <twopass/ops/draws.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
@@ -44,6 +45,7 @@
 #include <twopass/ops/normalization.h>
 #include <twopass/ops/precision.h>
 #include <twopass/ops/products.h>
+#include <twopass/ops/quantiles.h>
 #include <twopass/ops/random.h>
 #include <twopass/ops/rearranging.h>
 #include <twopass/ops/record.h>

@@ -44,7 +44,8 @@ Tensors norm_gradient(const NormArgs& args, const Call& call, const Tensor& g) {
   const Tensor none = scalar_like(0, y), flat = equal(y, none), length = where(flat, scalar_like(1, y), y);
   const Tensor each = kept(g, x.shape(), args.axes);
   if (args.p == 2) return {x * where(flat, none, each / length)};
-  return {where(flat, none, each) * sign(x) * pow(abs(x) / length, args.p - 1)};
+  const Tensor share = abs(x) / length, lone = args.p < 1 ? where(equal(x, none), scalar_like(1, x), share) : share;
+  return {where(flat, none, each) * sign(x) * pow(lone, args.p - 1)};
 }
 
 const TypedOp<NormArgs>& norm_op() {
@@ -52,7 +53,7 @@ const TypedOp<NormArgs>& norm_op() {
       .name = "norm",
       .doc = "(Σ |x|^p)^(1/p) over axes (all where none is named), without overflow; the gradient at 0 is 0.",
       .shape = [](const NormArgs& args, const Specs& in) -> Spec {
-        if (!(args.p >= 1)) throw Error(fmt::format("p must be at least 1, not {}", args.p));
+        if (!(args.p > 0)) throw Error(fmt::format("p must be positive, not {}", args.p));
         return {reduced_shape(in.shape(0), args.axes, args.keep), same_floating(args, in).dtype};
       },
       .forward =
@@ -78,12 +79,14 @@ const TypedOp<NormArgs>& norm_op() {
       .samples = {{{}, {sample::uniform({2, 3})}},
                   {{{1}, true}, {sample::uniform({2, 3})}},
                   {{{0, 2}, false, 3}, {sample::away_from({2, 2, 3}, {0})}},
-                  {{{}, false, 1.5}, {sample::away_from({4}, {0})}}},
+                  {{{}, false, 1.5}, {sample::away_from({4}, {0})}},
+                  {{{1}, false, 0.5}, {sample::away_from({2, 3}, {0})}}},
       .examples = {{{}, {{3, -4}}, tensor(5.0, f64)},
                    {{}, {{3e200, 4e200}}, tensor(5e200, f64)},
                    {{{}, false, 3}, {{3, 4, 5}}, tensor(6.0, f64)},
+                   {{{}, false, 0.5}, {{4, -9, 0}}, tensor(25.0, f64)},
                    {{{1}, true}, {{{0, 0}, {5, 12}}}, tensor({{0.0}, {13.0}}, f64)}},
-      .refuses = {{{{}, false, 0.5}, {sample::uniform({2})}, "p must be at least 1, not 0.5"},
+      .refuses = {{{{}, false, -0.5}, {sample::uniform({2})}, "p must be positive, not -0.5"},
                   {{{1}, false}, {sample::uniform({2})}, "axis 1 is out of range for rank 1"},
                   {{}, {sample::integers({2}, 0, 3)}, "only f32 and f64"}},
   });
@@ -94,7 +97,9 @@ const TypedOp<NormArgs>& norm_op() {
 
 Tensor norm(const Tensor& x, double p, const Axes& axes, KeepAxis keep) {
   if (p == 1) return sum(abs(x), axes, keep);
+  if (p == 0) return sum(abs(sign(x)), axes, keep);
   if (p == INFINITY) return max(abs(x), axes, keep);
+  if (p == -INFINITY) return min(abs(x), axes, keep);
   return apply(norm_op(), NormArgs{axes.list(), keep == keep_axis, p}, {x});
 }
 

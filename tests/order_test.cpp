@@ -30,7 +30,7 @@ Values gradient_of_sum(const std::function<Tensor(const Tensor&)>& f, const Tens
 }  // namespace
 
 TEST_CASE("N4: the norm of 0 is 0 with gradient 0, for every p and along axes") {
-  for (const double p : {1.0, 1.5, 2.0, 3.0}) {
+  for (const double p : {0.0, 0.5, 1.0, 1.5, 2.0, 3.0, kInf, -kInf}) {
     const Tensor zero = variable(tensor({0.0, 0.0}, f64));
     CHECK(norm(zero, p).item<double>() == 0);
     CHECK(backward(norm(zero, p))[zero].values<double>() == Values{0, 0});
