@@ -123,6 +123,12 @@ Tensor round(const Tensor& x) { return apply(round_op(), {x}); }
 Tensor trunc(const Tensor& x) { return apply(trunc_op(), {x}); }
 Tensor remainder(const Tensor& a, const Tensor& b) { return apply(remainder_op(), {a, b}); }
 
+Tensor fmod(const Tensor& a, const Tensor& b) {
+  const Tensor size = abs(b);
+  return where(a < 0.0, neg(remainder(neg(a), size)), remainder(a, size));
+}
+Tensor frac(const Tensor& x) { return x - trunc(x); }
+
 // From the nearer end, so that both are met exactly.
 Tensor lerp(const Tensor& a, const Tensor& b, const Tensor& t) {
   const Tensor way = b - a;

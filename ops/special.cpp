@@ -10,6 +10,7 @@
 #include <twopass/ops/polygamma.h>
 #include <twopass/ops/rules.h>
 #include <twopass/ops/scalar_kernels.h>
+#include <twopass/ops/trigonometric.h>
 
 namespace twopass {
 
@@ -199,6 +200,26 @@ Tensor digamma(const Tensor& x) { return polygamma(0, x); }
 Tensor polygamma(std::int64_t order, const Tensor& x) { return apply(polygamma_op(), OrderArgs{order}, {x}); }
 Tensor logaddexp(const Tensor& a, const Tensor& b) { return apply(logaddexp_op(), {a, b}); }
 Tensor xlogy(const Tensor& x, const Tensor& y) { return apply(xlogy_op(), {x, y}); }
+
+Tensor xlog1py(const Tensor& x, const Tensor& y) {
+  const Tensor none = scalar_like(0, y);
+  const Tensor endless = logical_or(y <= -1.0, equal(y, scalar_like(INFINITY, y)));
+  return x * log1p(where(logical_and(equal(x, none), endless), none, y));
+}
+Tensor logit(const Tensor& x, double epsilon) {
+  if (!(epsilon >= 0 && epsilon < 0.5))
+    throw Error(fmt::format("logit{}: epsilon must be from 0 to below 1/2, not {}", x.shape().text(), epsilon));
+  const Tensor held = epsilon > 0 ? clip(x, epsilon, 1 - epsilon) : x;
+  return log(held) - log1p(neg(held));
+}
+// Near 0 by its series in z = (π x)², as the quotient's derivatives lose their digits there.
+Tensor sinc(const Tensor& x) {
+  const Tensor angle = x * std::numbers::pi, near = abs(angle) < 1.0, none = scalar_like(0, x);
+  const Tensor z = square(where(near, angle, none)), far = where(near, scalar_like(1, x), angle);
+  Tensor series = scalar_like(1, x);
+  for (int k = 10; k > 0; --k) series = 1.0 - z * series / static_cast<double>(2 * k * (2 * k + 1));
+  return where(near, series, sin(far) / far);
+}
 
 std::vector<const Op*> special_ops() {
   return {&log2_op(), &log10_op(), &erfc_op(), &lgamma_op(), &polygamma_op(), &logaddexp_op(), &xlogy_op()};

@@ -21,4 +21,12 @@ Tensor logaddexp(const Tensor& a, const Tensor& b);
 /// x log y, but 0 where x is 0 (unless y is NaN); so is the gradient of x where y is at most 0 there.
 Tensor xlogy(const Tensor& x, const Tensor& y);
 
+/// x log(1 + y), accurate where y is small, but 0 where x is 0 (unless y is NaN); so is the gradient of x there where y
+/// is at most -1 or infinite.
+Tensor xlog1py(const Tensor& x, const Tensor& y);
+/// log(x / (1 - x)), the inverse of sigmoid: ∓inf at 0 and 1, NaN outside. x is held to [epsilon, 1 - epsilon] first.
+Tensor logit(const Tensor& x, double epsilon = 0);
+/// sin(π x) / (π x), 1 at 0, with derivatives that keep their digits near 0.
+Tensor sinc(const Tensor& x);
+
 }  // namespace twopass
