@@ -44,6 +44,7 @@
 #include <twopass/ops/norm.h>
 #include <twopass/ops/normalization.h>
 #include <twopass/ops/not_finite.h>
+#include <twopass/ops/patches.h>
 #include <twopass/ops/precision.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/quantiles.h>

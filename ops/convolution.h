@@ -105,6 +105,11 @@ Tensor average_pool1d(const Tensor& x, const Pool1dOptions& options = {});
 Tensor max_pool3d(const Tensor& x, const Pool3dOptions& options = {});
 Tensor average_pool3d(const Tensor& x, const Pool3dOptions& options = {});
 
+/// (Σ |x|^p)^(1/p) of each window, without overflow; the gradient is 0 where all are 0. All but the batch must be
+/// known; options' count_padding is not read.
+Tensor lp_pool2d(const Tensor& x, double p, const Pool2dOptions& options = {});
+Tensor lp_pool1d(const Tensor& x, double p, const Pool1dOptions& options = {});
+
 struct AdaptivePoolOptions {
   /// Whether x and y are [n, …, c]; costs a transpose of each.
   bool channels_last = false;

@@ -76,6 +76,12 @@ const TypedOp<GatherArgs>& gather_op() {
             const std::int64_t count = in[1].elements();
             const std::int64_t* index = in[1].data<std::int64_t>();
             if (run == 0) return;
+            if (x.inner == 1)
+              return dispatch(out.dtype, [&]<typename T>() {
+                for (std::int64_t o = 0; o < x.outer; ++o)
+                  for (std::int64_t k = 0; k < count; ++k)
+                    out.data<T>()[o * count + k] = in[0].data<T>()[o * x.size + index[k] + (index[k] < 0 ? x.size : 0)];
+              });
             for (std::int64_t o = 0; o < x.outer; ++o)
               for (std::int64_t k = 0; k < count; ++k)
                 std::memcpy(out.bytes + (o * count + k) * run,

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include <twopass/core/error.h>
+#include <twopass/ops/convolution.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/shaping.h>
 
@@ -86,6 +87,16 @@ Tensor instance_norm(const Tensor& x, const Tensor& scale, const Tensor& offset,
     throw Error(fmt::format("instance_norm{}: there are no axes beside batch and channels", x.shape().text()));
   const Tensor y = standardize(x, axes_but(x.rank(), 0, axis), options.epsilon);
   return scaled_channels("instance_norm", y, scale, offset, axis);
+}
+
+Tensor local_response_norm(const Tensor& x, std::int64_t size, const ResponseNormOptions& options) {
+  if (x.rank() < 3)
+    throw Error(fmt::format("local_response_norm{}: nothing lies beside the channels", x.shape().text()));
+  if (size < 1) throw Error(fmt::format("local_response_norm{}: {} channels have no mean", x.shape().text(), size));
+  const Tensor columns = expand_dims(flatten(square(x), 2), 1);
+  const Tensor means = average_pool2d(
+      columns, {.window = {size, 1}, .strides = 1, .padding = {size / 2, (size - 1) / 2, 0, 0}, .count_padding = true});
+  return x * pow(options.k + options.alpha * reshape(means, x.shape()), -options.beta);
 }
 
 BatchNorm batch_norm(const Tensor& x, const Tensor& scale, const Tensor& offset, const ChannelNormOptions& options) {

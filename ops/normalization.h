@@ -31,6 +31,15 @@ Tensor group_norm(const Tensor& x, std::int64_t groups, const Tensor& scale = {}
 Tensor instance_norm(const Tensor& x, const Tensor& scale = {}, const Tensor& offset = {},
                      const ChannelNormOptions& options = {});
 
+struct ResponseNormOptions {
+  double alpha = 1e-4;
+  double beta = 0.75;
+  double k = 1;
+};
+/// x / (k + alpha m)^beta with m the mean of x² over `size` neighbouring channels of x [batch, channels, ...], zeros
+/// beyond the first and last (Krizhevsky et al., 2012; alpha as in PyTorch, that is the paper's times `size`).
+Tensor local_response_norm(const Tensor& x, std::int64_t size, const ResponseNormOptions& options = {});
+
 struct BatchNorm {
   /// scale standardize(x) + offset, over all axes but the channels'.
   Tensor output;

@@ -11,8 +11,8 @@
 namespace twopass {
 namespace {
 
-Tensor pool_row(const char* name, Tensor (*pool)(const Tensor&, const Pool2dOptions&), const Tensor& x,
-                const Pool1dOptions& options) {
+template <typename Pool>
+Tensor pool_row(const char* name, const Pool& pool, const Tensor& x, const Pool1dOptions& options) {
   if (x.rank() != 3) throw Error(fmt::format("{}{}: x must have three axes", name, x.shape().text()));
   if (options.padding.causal()) throw Error(fmt::format("{}: pools have no causal padding", name));
   return windows::channels_first(x, options.channels_last, [&](const Tensor& sequences) {
@@ -59,6 +59,11 @@ Tensor max_pool1d(const Tensor& x, const Pool1dOptions& options) {
 }
 Tensor average_pool1d(const Tensor& x, const Pool1dOptions& options) {
   return pool_row("average_pool1d", average_pool2d, x, options);
+}
+
+Tensor lp_pool1d(const Tensor& x, double p, const Pool1dOptions& options) {
+  const auto pool = [p](const Tensor& rows, const Pool2dOptions& with) { return lp_pool2d(rows, p, with); };
+  return pool_row("lp_pool1d", pool, x, options);
 }
 
 Tensor max_pool3d(const Tensor& x, const Pool3dOptions& options) {

@@ -10,6 +10,7 @@
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/scans.h>
 #include <twopass/ops/shaping.h>
 
 namespace twopass {
@@ -120,6 +121,81 @@ Tensor embedding(const Tensor& table, const Tensor& indices) {
   if (table.rank() != 2)
     throw Error(fmt::format("embedding{}: a table has two axes, entries and width", table.shape().text()));
   return gather(table, indices, 0);
+}
+
+Tensor embedding_bag(const Tensor& table, const Tensor& indices, Bag bag) {
+  if (indices.rank() != 2)
+    throw Error(fmt::format("embedding_bag{}: bags of one size have two axes of indices, not {}", table.shape().text(),
+                            indices.rank()));
+  const Tensor rows = embedding(table, indices);
+  const std::int64_t size = indices.shape()[1];
+  if (bag == Bag::max) return max(rows, 1);
+  return bag == Bag::mean && size > 0 ? mean(rows, 1) : sum(rows, 1);
+}
+
+Tensor embedding_bag(const Tensor& table, const Tensor& indices, const Tensor& offsets, Bag bag) {
+  const auto refuse = [&](const char* reason) {
+    throw Error(fmt::format("embedding_bag({}, {}, {}): {}", table.shape().text(), indices.shape().text(),
+                            offsets.shape().text(), reason));
+  };
+  if (indices.rank() != 1 || offsets.rank() != 1) refuse("indices and offsets have one axis");
+  if (indices.shape().open() || offsets.shape().open()) refuse("the number of indices and bags must be known");
+  if (offsets.dtype() != i64) refuse("offsets must be i64");
+  if (bag == Bag::max) refuse("there is no largest of bags of different sizes");
+  const std::int64_t count = indices.shape()[0], bags = offsets.shape()[0];
+  // The bag of each place, from 1: how many begin there or before. Those of 0 are in none.
+  const Tensor begun = cumsum(scatter_add(ones({bags}, i64), offsets, count + 1), 0);
+  const Tensor number = slice(begun, 0, 0, count);
+  const auto each = [&](const Tensor& rows) { return slice(scatter_add(rows, number, bags + 1), 0, 1, bags + 1); };
+  const Tensor sums = each(embedding(table, indices));
+  if (bag == Bag::sum) return sums;
+  const Tensor sizes = each(ones({count}, table.dtype()));
+  return sums / expand_dims(maximum(sizes, scalar_like(1, sizes)), 1);
+}
+
+namespace {
+
+// [n, c, h, w] with known sizes behind the batch, and a factor that is one.
+void check_pixels(const char* name, const Tensor& x, std::int64_t factor) {
+  const auto head = [&] { return fmt::format("{}{}: ", name, x.shape().text()); };
+  if (x.rank() != 4) throw Error(head() + "x must have four axes");
+  if (std::find(x.shape().begin() + 1, x.shape().end(), kOpen) != x.shape().end())
+    throw Error(head() + "all but the batch must be known");
+  if (factor < 1 || factor > (std::int64_t{1} << 31))
+    throw Error(head() + fmt::format("the factor must be from 1 to 2^31, not {}", factor));
+}
+
+}  // namespace
+
+Tensor pixel_shuffle(const Tensor& x, std::int64_t factor) {
+  check_pixels("pixel_shuffle", x, factor);
+  const std::int64_t n = x.shape()[0], c = x.shape()[1], h = x.shape()[2], w = x.shape()[3], r = factor;
+  if (c % (r * r) != 0)
+    throw Error(
+        fmt::format("pixel_shuffle{}: {} channels do not fall into squares of {} by {}", x.shape().text(), c, r, r));
+  const Tensor apart = transpose(reshape(x, {n, c / (r * r), r, r, h, w}), {0, 1, 4, 2, 5, 3});
+  return reshape(apart, {n, c / (r * r), h * r, w * r});
+}
+
+Tensor pixel_unshuffle(const Tensor& x, std::int64_t factor) {
+  check_pixels("pixel_unshuffle", x, factor);
+  const std::int64_t n = x.shape()[0], c = x.shape()[1], h = x.shape()[2], w = x.shape()[3], r = factor;
+  if (h % r != 0 || w % r != 0)
+    throw Error(fmt::format("pixel_unshuffle{}: {} by {} elements do not fall into squares of {} by {}",
+                            x.shape().text(), h, w, r, r));
+  const Tensor apart = transpose(reshape(x, {n, c, h / r, r, w / r, r}), {0, 1, 3, 5, 2, 4});
+  return reshape(apart, {n, c * r * r, h / r, w / r});
+}
+
+Tensor channel_shuffle(const Tensor& x, std::int64_t groups) {
+  const std::int64_t channels = x.rank() < 2 ? 0 : x.shape()[1];
+  if (groups < 1 || channels < 0 || x.rank() < 2 || channels % groups != 0)
+    throw Error(fmt::format("channel_shuffle{}: axis 1 does not fall into {} groups", x.shape().text(), groups));
+  const Shape apart = x.shape().with(1, channels / groups).inserted(1, groups);
+  std::vector<std::int64_t> order(static_cast<std::size_t>(apart.rank()));
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  std::swap(order[1], order[2]);
+  return reshape(transpose(reshape(x, apart), order), x.shape());
 }
 
 }  // namespace twopass

@@ -1,6 +1,7 @@
 // Functions that move elements, from slices, reshapes and gathers.
 #pragma once
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <twopass/core/tensor.h>
@@ -30,7 +31,29 @@ Tensor trace(const Tensor& x);
 Tensor tril(const Tensor& x, std::int64_t offset = 0);
 Tensor triu(const Tensor& x, std::int64_t offset = 0);
 
+/// What stands around a tensor: of [a, b, c], two more on each side are [c, b, a, b, c, b, a] in `reflect`, [b, a, a,
+/// b, c, c, b] in `symmetric`, [a, a, a, b, c, c, c] in `replicate` and [b, c, a, b, c, a, b] in `circular`.
+enum class PadMode : std::uint8_t { reflect, symmetric, replicate, circular };
+/// As pad in shaping.h, with elements of x around it; the gradient adds up where they come from. Refuses more than
+/// there are: all but one in `reflect`, as many as there are in `symmetric` and `circular`, any in `replicate`.
+Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64_t>>& widths, PadMode mode);
+
+/// [n, c r², h, w] as [n, c, h r, w r]: r² channels are the places in a square (Shi et al., 2016); and back. Refuses
+/// sizes that r² or r does not divide.
+Tensor pixel_shuffle(const Tensor& x, std::int64_t factor);
+Tensor pixel_unshuffle(const Tensor& x, std::int64_t factor);
+/// The channels of [n, c, ...] in turns from each of the groups (Zhang et al., 2018). Refuses groups that do not
+/// divide.
+Tensor channel_shuffle(const Tensor& x, std::int64_t groups);
+
 /// The rows of a table [entries, width] at i64 indices: [...] gives [..., width]. Refuses indices that are not there.
 Tensor embedding(const Tensor& table, const Tensor& indices);
+/// What is made of the rows of a bag.
+enum class Bag : std::uint8_t { sum, mean, max };
+/// The sum, mean or largest of the rows at indices [bags, size]: [bags, width]. Of an empty bag 0, but no largest.
+Tensor embedding_bag(const Tensor& table, const Tensor& indices, Bag bag = Bag::mean);
+/// The same for bags of different sizes: of indices [k] bag b has those from place offsets[b] to the next's, i64 and
+/// not falling; what lies before the first is in none. Refuses Bag::max.
+Tensor embedding_bag(const Tensor& table, const Tensor& indices, const Tensor& offsets, Bag bag = Bag::mean);
 
 }  // namespace twopass

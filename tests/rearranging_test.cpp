@@ -13,6 +13,9 @@
 #include <twopass/ops/indexing.h>
 #include <twopass/ops/rearranging.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/shaping.h>
+
+#include "window_checks.h"
 
 using namespace twopass;
 
@@ -100,4 +103,32 @@ TEST_CASE("S12: an embedding adds the gradients of a row that is looked up twice
   CHECK(embedding(table, tensor({-1})).values<int>() == Whole{4, 5});
   CHECK_THROWS_WITH_AS(embedding(table, tensor({0, 3})), doctest::Contains("index 3 at place 1 is outside"), Error);
   CHECK_THROWS_WITH_AS(embedding(counted({3}), tensor({0})), doctest::Contains("entries and width"), Error);
+}
+
+TEST_CASE("S12: bags of rows, of one size and of several, an empty one among them") {
+  const Tensor table = sines({5, 2}, 0.1), indices = tensor({{0, 2, 4}, {1, 1, 3}});
+  check_ends(embedding_bag(table, indices),
+             {0.0838153721425014, 0.0948303466943517, 0.514752076341884, 0.270710121664152});
+  check_ends(embedding_bag(table, indices, Bag::sum),
+             {0.251446116427504, 0.284491040083055, 1.54425622902565, 0.812130364992457});
+  check_ends(embedding_bag(table, indices, Bag::max),
+             {0.969889810845086, 0.891207360061435, 0.863209366648874, 0.728969040125876});
+  const Tensor flat = reshape(indices, {6}), offsets = tensor({0, 2, 2, 5});
+  check_ends(embedding_bag(table, flat, offsets), {-0.359221847208791, -0.0173036611331485, 0, 0, 0.898769514714278,
+                                                   0.134086562405311, -0.182162504272096, 0.728969040125876});
+  check_ends(embedding_bag(table, flat, offsets, Bag::sum),
+             {-0.718443694417582, -0.034607322266297, 0, 0, 2.69630854414283, 0.402259687215933});
+  CHECK(embedding_bag(table, reshape(slice(flat, 0, 0, 0), {2, 0})).values<double>() == Values{0, 0, 0, 0});
+  for (const Bag bag : {Bag::sum, Bag::mean, Bag::max})
+    check_gradients([&](const Tensors& in) { return square(embedding_bag(in[0], indices, bag)); }, {table}, 2);
+  check_gradients([&](const Tensors& in) { return square(embedding_bag(in[0], flat, offsets)); }, {table}, 2);
+  CHECK_THROWS_WITH_AS(embedding_bag(table, flat, offsets, Bag::max),
+                       doctest::Contains("no largest of bags of different sizes"), Error);
+  CHECK_THROWS_WITH_AS(embedding_bag(table, flat, tensor({0, 7})), doctest::Contains("index 7 at place 1 is outside"),
+                       Error);
+  check_ends(embedding_bag(table, flat, tensor({3, 5})),
+             embedding_bag(table, tensor({{1, 1}, {3, 3}})).values<double>());
+  CHECK_THROWS_WITH_AS(embedding_bag(table, tensor({0, 5}), tensor({0})),
+                       doctest::Contains("index 5 at place 1 is outside"), Error);
+  CHECK_THROWS_WITH_AS(embedding_bag(table, flat), doctest::Contains("two axes of indices, not 1"), Error);
 }
