@@ -272,6 +272,24 @@ Tensor tensordot(const Tensor& a, const Tensor& b, int count) {
   return tensordot(a, b, last, first);
 }
 
+Tensor bilinear(const Tensor& a, const Tensor& b, const Tensor& kernel, const Tensor& bias) {
+  const auto refuse = [&](const std::string& reason) {
+    throw Error(
+        fmt::format("bilinear({}, {}, {}): {}", a.shape().text(), b.shape().text(), kernel.shape().text(), reason));
+  };
+  if (kernel.rank() != 3) refuse("the kernel must have three axes");
+  if (a.rank() < 1 || b.rank() < 1) refuse("a and b must have an axis");
+  const std::int64_t outputs = kernel.shape()[0], left = kernel.shape()[1], right = kernel.shape()[2];
+  if (a.shape().back() != left || b.shape().back() != right)
+    refuse(fmt::format("{} and {} elements do not meet {} and {}", a.shape().back(), b.shape().back(), left, right));
+  if (bias.defined() && !(bias.shape() == Shape{outputs}))
+    refuse(fmt::format("a bias of shape {} does not go with {} outputs", bias.shape().text(), outputs));
+  const Tensor each = matmul(a, reshape(transpose(kernel, {1, 0, 2}), {left, outputs * right}));
+  const Tensor rows = reshape(each, a.shape().with(-1, outputs).inserted(-1, right));
+  const Tensor y = sum(rows * expand_dims(b, -2), -1);
+  return bias.defined() ? y + bias : y;
+}
+
 Tensor einsum(std::string_view equation, const Tensors& inputs) {
   std::string plain(equation);
   plain.erase(std::remove(plain.begin(), plain.end(), ' '), plain.end());

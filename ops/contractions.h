@@ -18,6 +18,10 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const std::vector<std::int64_
 /// The same over the last `count` axes of a and the first of b.
 Tensor tensordot(const Tensor& a, const Tensor& b, int count);
 
+/// y_o = Σ a_i kernel_oij b_j + bias_o over the last axes of a [..., i] and b [..., j]; kernel [o, i, j], bias [o] or
+/// undefined: [..., o].
+Tensor bilinear(const Tensor& a, const Tensor& b, const Tensor& kernel, const Tensor& bias = {});
+
 /// Einstein's summation, "bij,bjk->bik": a letter is an axis, axes of one letter are multiplied together and summed
 /// where the output has no such letter. As in NumPy a letter may stand twice in one input (its diagonal), "..." stands
 /// for leading axes, and without "->" the output has the letters that occur once, in alphabetical order. Sizes are not

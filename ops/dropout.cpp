@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <type_traits>
 
 #include <twopass/core/random.h>
@@ -11,6 +12,7 @@
 #include <twopass/ops/families.h>
 #include <twopass/ops/random.h>
 #include <twopass/ops/reduction_kernels.h>
+#include <twopass/ops/shaping.h>
 
 namespace twopass {
 namespace {
@@ -102,10 +104,32 @@ const TypedOp<DropoutArgs>& dropout_op() {
   return op;
 }
 
+// As x, which may have open axes.
+Tensor ones_as(const Tensor& x) { return where(equal(x, x), scalar_like(1, x), scalar_like(1, x)); }
+
 }  // namespace
 
 Tensor dropout(const Tensor& x, double rate, std::uint64_t key, const Tensor& step) {
   return apply(dropout_op(), DropoutArgs{rate, static_cast<std::int64_t>(key)}, {x, step});
+}
+
+Tensor alpha_dropout(const Tensor& x, double rate, std::uint64_t key, const Tensor& step) {
+  constexpr double kLimit = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717;
+  const Tensor kept = dropout(ones_as(x), rate, key, step) > 0.0;
+  if (rate == 1) return dropout(x, rate, key, step);
+  const double scale = 1 / std::sqrt((1 - rate) * (1 + rate * kLimit * kLimit));
+  return where(kept, x, scalar_like(kLimit, x)) * scale - scale * rate * kLimit;
+}
+
+Tensor channel_dropout(const Tensor& x, double rate, std::uint64_t key, const Tensor& step, int axis) {
+  if (x.rank() < 2 || x.shape().axis(axis) == 0)
+    throw Error(
+        fmt::format("channel_dropout{}: axis {} is not one of channels behind the batch", x.shape().text(), axis));
+  Tensor each = x;
+  for (int other = 1; other < x.rank(); ++other)
+    if (other != x.shape().axis(axis)) each = slice(each, other, 0, 1);
+  const Tensor mask = dropout(ones_as(stop_gradient(each)), rate, key, step);
+  return gate(x * mask, mask);
 }
 
 std::vector<const Op*> random_ops() {

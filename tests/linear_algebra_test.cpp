@@ -18,11 +18,11 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 
+#include "window_checks.h"
+
 using namespace twopass;
 
 namespace {
-
-using Values = std::vector<double>;
 
 Tensor counted(const Shape& shape) {
   Values values(static_cast<std::size_t>(shape.elements()));
@@ -168,4 +168,18 @@ TEST_CASE("contractions and slogdet are differentiated right to second order") {
   check([](const Tensors& in) { return tensordot(in[0], in[1], {0, 1}, {1, 0}); }, {a, b});
   check([](const Tensors& in) { return slogdet(in[0]).logabs * slogdet(in[0]).sign; }, {c});
   check([](const Tensors& in) { return solve(in[0], in[1]); }, {c, random.normal({3, 2, 1}, f64)});
+}
+
+TEST_CASE("a bilinear form meets two vectors over a kernel") {
+  const Tensor a = sines({2, 3}, 0.1), b = sines({2, 2}, 0.2), kernel = sines({4, 3, 2}, 0.3), bias = sines({4}, 0.4);
+  check_ends(bilinear(a, b, kernel, bias),
+             {-0.340773963221584, 0.428822363102034, 0.336741369239829, -0.349374972463451, 0.536927919331095,
+              0.916109817327004, 0.394797355895781, -0.72517515998999});
+  CHECK(bilinear(sines({3}, 0), sines({2}, 0), kernel).shape() == Shape{4});
+  CHECK(bilinear(input({3}), input({2}), cast(kernel, f32)).shape() == Shape{kOpen, 4});
+  check_gradients([](const Tensors& in) { return bilinear(in[0], in[1], in[2], in[3]); }, {a, b, kernel, bias}, 2);
+  CHECK_THROWS_WITH_AS(bilinear(b, a, kernel),
+                       "bilinear((2, 2), (2, 3), (4, 3, 2)): 2 and 3 elements do not meet 3 and 2", Error);
+  CHECK_THROWS_WITH_AS(bilinear(a, b, kernel, ones({3}, f64)),
+                       doctest::Contains("a bias of shape (3,) does not go with 4 outputs"), Error);
 }
