@@ -38,6 +38,7 @@
 #include <twopass/ops/distances.h>
 #include <twopass/ops/draws.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/grid_sampling.h>
 #include <twopass/ops/indexing.h>
 #include <twopass/ops/interpolation.h>
 #include <twopass/ops/linear_algebra.h>
