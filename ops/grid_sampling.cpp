@@ -91,6 +91,8 @@ Tensor grid_sample(const Tensor& x, const Tensor& grid, const GridSampleOptions&
 Tensor affine_grid(const Tensor& theta, Extent size, bool align_corners) {
   const auto head = [&] { return fmt::format("affine_grid{}: ", theta.shape().text()); };
   if (theta.rank() != 3 || theta.shape()[1] != 2 || theta.shape()[2] != 3) throw Error(head() + "maps are (n, 2, 3)");
+  if (!is_floating(theta.dtype()))
+    throw Error(head() + fmt::format("only f32 and f64 have this, not {}", name_of(theta.dtype())));
   if (size.rows < 1 || size.columns < 1)
     throw Error(head() + fmt::format("a grid cannot have {} by {} points", size.rows, size.columns));
   const auto place = [align_corners](std::int64_t k, std::int64_t count) {

@@ -130,7 +130,7 @@ Tensor embedding_bag(const Tensor& table, const Tensor& indices, Bag bag) {
   const Tensor rows = embedding(table, indices);
   const std::int64_t size = indices.shape()[1];
   if (bag == Bag::max) return max(rows, 1);
-  return bag == Bag::mean && size > 0 ? mean(rows, 1) : sum(rows, 1);
+  return bag == Bag::mean && size != 0 ? mean(rows, 1) : sum(rows, 1);
 }
 
 Tensor embedding_bag(const Tensor& table, const Tensor& indices, const Tensor& offsets, Bag bag) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
@@ -120,9 +121,14 @@ Tensor sparse_plus(const Tensor& x) { return where(x < 1.0, square(relu(x + 1.0)
 
 // max(x - t, 0) with the t that makes the sum 1: (Σ - 1) / k over the k largest, as many as are above it.
 Tensor sparsemax(const Tensor& x, int axis) {
+  if (x.shape()[axis] == kOpen)
+    throw Error(fmt::format("sparsemax{}: axis {} is open: its size is not known yet", x.shape().text(), axis));
   const Tensor held = x - stop_gradient(max(x, axis, keep_axis)), sorted = sort(held, axis, Order::descending);
   const Tensor above = cumsum(sorted, axis) - 1.0;
-  const Tensor rank = stop_gradient(cumsum(ones_like(sorted), axis));
+  const int at = x.shape().axis(axis);
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.rank() - at), 1);
+  sizes[0] = x.shape()[at];
+  const Tensor rank = reshape(arange(1, static_cast<double>(sizes[0] + 1), 1, x.dtype()), sizes);
   const Tensor count = sum(cast(sorted * rank > above, i64), axis, keep_axis);
   return relu(held - take_along_axis(above, count - 1.0, axis) / cast(count, x.dtype()));
 }

@@ -100,6 +100,7 @@ TEST_CASE("sparsemax is the nearest point of the simplex, and shares what ties")
   CHECK(sparsemax(tensor({{0.5, 0.0}, {3.0, 1.0}, {-1.0, -1.0}}, f64)).values<double>() ==
         Values{0.75, 0.25, 1, 0, 0.5, 0.5});
   check_ends(sparsemax(tensor({0.1, 1.1, 0.2, 0.3}, f64)), {0, 0.9, 0, 0.1});
+  CHECK_THROWS_WITH_AS(sparsemax(input({3}), 0), Contains("axis 0 is open"), Error);
   CHECK(sparsemax(tensor({{1e9, 0.0}, {1e9, 1.0}}, f64), 0).values<double>() == Values{0.5, 0, 0.5, 1});
 }
 
@@ -131,6 +132,7 @@ TEST_CASE("Keras's names of activations stand for them in layers") {
   const auto same = [&](const char* name, const Unary& f) {
     CAPTURE(name);
     CHECK(Activation(name)(x).values<float>() == f(x).values<float>());
+    CHECK(f(input({3})).shape() == Shape{kOpen, 3});
   };
   same("celu", [](const Tensor& t) { return celu(t); });
   same("selu", selu);

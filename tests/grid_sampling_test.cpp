@@ -154,5 +154,6 @@ TEST_CASE("grids and maps that do not fit are refused") {
                        Error);
   CHECK_THROWS_WITH_AS(grid_sample(x, zeros({2, 2, 3, 2}, f32)), Contains("x is f64 and the grid f32"), Error);
   CHECK_THROWS_WITH_AS(affine_grid(zeros({2, 3}), 2), "affine_grid(2, 3): maps are (n, 2, 3)", Error);
+  CHECK_THROWS_WITH_AS(affine_grid(zeros({1, 2, 3}, i64), 2), Contains("only f32 and f64 have this, not i64"), Error);
   CHECK_THROWS_WITH_AS(affine_grid(zeros({1, 2, 3}), {0, 2}), Contains("a grid cannot have 0 by 2 points"), Error);
 }

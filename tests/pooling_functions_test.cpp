@@ -63,6 +63,8 @@ TEST_CASE("the places of maxima are PyTorch's, and unpooling puts them back ther
   CHECK(back.at<double>(10) == doctest::Approx(-0.625070648892882));
   CHECK(back.at<double>(52) == doctest::Approx(0.965426637129742));
   CHECK(sum(back).item<double>() == doctest::Approx(sum(plain.values).item<double>()));
+  const Tensor odd_one = tensor({{{{1.0, 3.0}, {std::numeric_limits<double>::quiet_NaN(), 9.0}}}}, f64);
+  CHECK(max_pool2d_places(odd_one).places.item<int>() == 2);
   const Tensor low = full({1, 1, 2, 2}, -kInf, f64);
   CHECK(max_pool2d_places(low, {.window = 2, .strides = 1, .padding = 1}).places.at<int>(8) == 3);
   check_gradients(
