@@ -95,6 +95,7 @@ Tensor prelu(const Tensor& x, const Tensor& slope) { return where(x > 0.0, x, sl
 
 Tensor celu(const Tensor& x, double alpha) {
   check_positive("celu", x, "alpha", alpha);
+  // e^x of what is above is not taken, and may be infinite.
   const Tensor above = x > 0.0, held = where(above, scalar_like(0, x), x);
   return where(above, x, expm1(held / alpha) * alpha);
 }

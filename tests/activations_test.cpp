@@ -9,6 +9,7 @@
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/layers/layers.h>
 #include <twopass/ops/activations.h>
+#include <twopass/ops/anomaly.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/softmax.h>
@@ -50,6 +51,12 @@ TEST_CASE("celu is smooth at 0, for any alpha, and exact above it") {
   CHECK(std::isnan(at(f, std::nan(""))));
   CHECK_THROWS_WITH_AS(celu(points(), 0), "celu(7,): alpha must be positive, not 0", Error);
   CHECK_THROWS_WITH_AS(celu(tensor({1, 2})), Contains("only f32 and f64"), Error);
+}
+
+TEST_CASE("celu raises e to nothing large, which an anomaly scope would refuse") {
+  const AnomalyScope scope;
+  CHECK(celu(tensor(1e5, f64)).item<double>() == 1e5);
+  CHECK_THROWS_WITH_AS(expm1(tensor(1e5, f64)), Contains("expm1"), Error);
 }
 
 TEST_CASE("what shrinks is 0 with gradient 0 up to its bound, the bound included") {

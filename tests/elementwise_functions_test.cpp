@@ -27,7 +27,7 @@ const double kNan = std::nan("");
 }  // namespace
 
 TEST_CASE("sinc and its derivatives keep their digits near 0") {
-  // at 0.25 and 1e-9 with 60 digits (mpmath)
+  // by mpmath with 60 digits
   const auto f = [](double at) {
     const Tensor x = variable(tensor(at, f64));
     const Tensor y = sinc(x), first = backward(y, {.record = true})[x];
@@ -37,6 +37,7 @@ TEST_CASE("sinc and its derivatives keep their digits near 0") {
     check_ends(from_values(f(at), {3}, f64), wanted, {}, epsilon);
   };
   check(0.25, {0.900316316157106070, -0.772838139882234181, -2.703060757258859049});
+  check(0.01, {0.99983551471054868097, -0.032895434481712398668, -3.2888941000101958268});
   check(1e-9, {1, -3.28986813369645287e-9, -3.28986813369645287});
   check(0.33, {0.830250595906759321, -0.973361151989054608, -2.295086438466503165}, 1e-12);
   CHECK(f(0) == Values{1, 0, f(0)[2]});
@@ -95,5 +96,8 @@ TEST_CASE("NaN and infinities are found, replaced and left out, with no gradient
   CHECK(nanmean(some, 0).at<double>(1) == 1);
   CHECK(nanmean(some).item<double>() == 2);
   CHECK(std::isnan(nanmean(some, 1).at<double>(1)));
+  const Tensor endless = variable(tensor({kInf, 1.0, kNan}, f64));
+  CHECK(nanmean(endless).item<double>() == kInf);
+  CHECK(backward(nanmean(endless))[endless].values<double>() == Values{0.5, 0.5, 0});
   CHECK(backward(nanmean(some))[some].values<double>() == Values{0, 0.5, 0.5, 0, 0, 0});
 }
