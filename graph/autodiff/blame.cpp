@@ -37,6 +37,13 @@ std::optional<GradcheckPair> wrong_alone(const AloneCall& call, int order, doubl
     // A gradient must also be right in how it depends on its seed: y² makes the seed depend on y.
     return Tensors{order > 1 ? y + square(y) : y};
   };
+  if (rounds_to_f32(f, call.inputs, options.seed)) {
+    Subject coarse{.f = f, .inputs = {}, .options = alone};
+    narrow(coarse, "");
+    alone = coarse.options;
+    epsilon = coarse.epsilon;
+    bound = coarse.exact;
+  }
   GradcheckReport report;
   ManyFunction derived = f;
   for (int k = 1; k < order; ++k) derived = gradient_of(derived, options.seed);

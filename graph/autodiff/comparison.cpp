@@ -10,6 +10,7 @@
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/coarse.h>
 #include <twopass/graph/autodiff/differences.h>
 #include <twopass/graph/autodiff/directions.h>
 #include <twopass/graph/autodiff/judgement.h>
@@ -37,6 +38,7 @@ class Comparison {
     const KeepingScope keeping;
     outputs_ = f(variables_);
     here_ = parts(outputs_);
+    coarse_ = coarse_calls(outputs_, options.seed);
   }
 
   void run(GradcheckReport& report) {
@@ -107,8 +109,9 @@ class Comparison {
       const Tensor& y = outputs_[rows_[row].of];
       const Tensor seed = seed_of_row(row);
       const Gradients found = y.recorded() ? backward(y, {.seed = seed}) : Gradients();
-      const Roundings roundings = roundings_of({y}, {seed});
-      noise_.push_back(roundings.error);
+      const Roundings roundings = roundings_of({y}, {seed}, coarse_);
+      noise_.all.push_back(roundings.error);
+      noise_.inside.push_back(roundings.inside);
       sizes_.push_back(roundings.size);
       std::vector<Values> gradients;
       for (std::size_t k = 0; k < inputs_.size(); ++k)
@@ -158,12 +161,22 @@ class Comparison {
       for (std::size_t place = 0; place < values_[k].size(); ++place)
         if (const double number = column.numbers[k][place]; number != 0)
           largest = std::max(largest, std::abs(values_[k][place] / number));
-    return {largest, false};
+    return {largest, false, longest(column)};
   }
 
-  // Of a row's derivatives and of what it changes by near by, at most 1.
-  double size_of(std::size_t row, const Differences& differences) const {
-    return std::min(std::max({differences.size(row), largest_[row], sizes_[row] / differences.scale()}), 1.0);
+  // By how much a direction moves what it moves most.
+  static double longest(const Direction& column) {
+    double most = 0;
+    for (const Values& numbers : column.numbers)
+      for (const double number : numbers) most = std::max(most, std::abs(number));
+    return most;
+  }
+
+  // Of a row's derivatives and of what it changes by near by, at most 1. Along a direction through small numbers
+  // derivatives are small.
+  double size_of(std::size_t row, const Direction& column, const Differences& differences) const {
+    const double derivative = largest_[row] * (column.element ? 1 : std::min(1.0, longest(column)));
+    return std::min(std::max({differences.size(row), derivative, sizes_[row] / differences.scale()}), 1.0);
   }
 
   void compare_column(std::size_t number) {
@@ -172,7 +185,7 @@ class Comparison {
                             noise_);
     if (column.closely) differences.glance();
     for (std::size_t row = 0; row < rows_.size(); ++row) {
-      const double size = size_of(row, differences);
+      const double size = size_of(row, column, differences);
       const auto settled = [&] {
         const Slope slope = differences.slope(row);
         if (slope.kink || (slope.disputed && !differences.has_tried_all())) return false;
@@ -193,8 +206,10 @@ class Comparison {
   void note(std::size_t row, std::size_t column, const Differences& differences) {
     const double analytic = analytic_[row][column];
     Slope slope = differences.slope(row);
-    Judgement found = judge(analytic, slope, size_of(row, differences), !columns_[column].element, options_);
-    if (found.verdict == Verdict::fail && differences.sees_closer(row, analytic, slope))
+    Judgement found =
+        judge(analytic, slope, size_of(row, columns_[column], differences), !columns_[column].element, options_);
+    if (found.verdict == Verdict::fail &&
+        (differences.sees_closer(row, analytic, slope) || may_hide(row, column, found.off)))
       found.verdict = Verdict::unreliable;
     if (slope.kink && columns_[column].element && found.verdict <= Verdict::kink)
       kinks_[row].push_back({column, slope.below, slope.above});
@@ -208,6 +223,7 @@ class Comparison {
     if (pair.tried++ > 0 && known()) return;
     double of_gradient = 0;
     if (found.verdict == Verdict::fail && !columns_[column].element) {
+      if (std::isinf(analytic) && too_steep(column, found.numerical)) found.verdict = Verdict::unreliable;
       add_up_kinks(row, column, analytic, slope, found);
       if (pair.tried > 1 && known()) return;
     }
@@ -239,9 +255,36 @@ class Comparison {
     pair.analytic_uncertainty = of_gradient;
   }
 
+  // Whether a term that roundings hide may change a derivative by so much, as the sine in 1e3 x + sin x at 1e14 does:
+  // what is moved is so large that its steps may be longer than waves, and the slope of a wave is about as large as it
+  // is somewhere beside.
+  bool may_hide(std::size_t row, std::size_t column, double off) const {
+    constexpr double kLarge = 1 << 20;
+    constexpr int kPoints = 8;
+    const Direction& along = columns_[column];
+    const double size = along.element ? std::abs(values_[along.of][static_cast<std::size_t>(*along.element)]) : 1;
+    const double moves = along.element ? size : longest(along);
+    if (moves < kLarge || !std::isfinite(off)) return false;
+    double hidden = 0;
+    const RecordingScope on(true);
+    const KeepingScope keeping;
+    for (int k = 0; k < kPoints; ++k) {
+      const double share = (k % 2 ? -1 : 1) * (1 + 0.37 * k) / kLarge;
+      try {
+        const Tensors at = as_variables(moved(along, inputs_, values_, size * share).first);
+        const Tensor y = f_(at)[rows_[row].of];
+        hidden = std::max(hidden, roundings_of({y}, {seed_of_row(row)}, {}).hidden);
+      } catch (const Error&) {
+        // Beyond what f takes there is nothing to see.
+      }
+    }
+    return off <= 4 * hidden * (along.element ? 1 : moves);
+  }
+
   // Kinks of elements that have nothing to do with one another may cancel along a direction: clip at both its bounds.
   // Where their one-sided slopes add up to what the direction sees, each was judged by itself.
   void add_up_kinks(std::size_t row, std::size_t column, double analytic, Slope& slope, Judgement& found) const {
+    if (!std::isfinite(analytic)) return;
     double above = analytic, below = analytic, least = analytic, most = analytic, size = 0;
     for (const Kink& kink : kinks_[row]) {
       const Direction& of = columns_[kink.column];
@@ -259,6 +302,15 @@ class Comparison {
     slope.below = least;
     slope.above = most;
     found = {Verdict::kink, found.numerical, found.bound, 0, false};
+  }
+
+  // Whether the derivative for an element may be more than f64 holds where that along a direction is not: log x at
+  // 1e-310.
+  bool too_steep(std::size_t column, double numerical) const {
+    for (const Values& numbers : columns_[column].numbers)
+      for (const double number : numbers)
+        if (number != 0 && std::isinf(numerical / number)) return true;
+    return false;
   }
 
   bool narrow() const { return epsilon_ > 1e-10; }
@@ -306,7 +358,7 @@ class Comparison {
       directions.push_back(from_values(numbers, inputs_[k].shape(), inputs_[k].dtype()));
     }
     seeds[rows_[row].of] = seed_of_row(row);
-    return rounding_of_derivative(outputs_, seeds, of, directions);
+    return rounding_of_derivative(outputs_, seeds, of, directions, coarse_);
   }
 
   const ManyFunction& f_;
@@ -318,7 +370,9 @@ class Comparison {
   Tensors variables_, outputs_;
   std::vector<Values> here_;  // of the outputs
   Values seen_here_;          // by each row
-  Values noise_, sizes_;      // of each row: by roundings on the way, of what it is made
+  std::vector<AloneCall> coarse_;
+  Differences::Noise noise_;  // of each row, by roundings on the way
+  Values sizes_;              // of each row: of what it is made
   Values largest_;            // derivative of each row for an element
   std::vector<Direction> columns_, rows_;
   std::vector<Values> analytic_;  // row by row
@@ -334,43 +388,6 @@ class Comparison {
 };
 
 }  // namespace
-
-Tensors as_variables(const Tensors& tensors) {
-  Tensors variables;
-  for (const Tensor& x : tensors) variables.push_back(is_floating(x.dtype()) ? variable(detach(x)) : x);
-  return variables;
-}
-
-Tensor weighted_sum(const Tensors& outputs, std::uint64_t seed) {
-  Tensor total;
-  for (std::size_t k = 0; k < outputs.size(); ++k) {
-    const Tensor& y = outputs[k];
-    if (!is_floating(y.dtype())) continue;
-    Random random(seed_of(seed, fmt::format("projection {}", k)));
-    const Tensor part = sum(y * random.uniform(y.shape(), y.dtype(), 0.5, 1.5));
-    total = total.defined() ? total + part : part;
-  }
-  return total;
-}
-
-ManyFunction gradient_of(ManyFunction f, std::uint64_t seed) {
-  return [f = std::move(f), seed](const Tensors& at) {
-    const RecordingScope on(true);
-    bool record = false;
-    Tensors points = at, of;
-    for (Tensor& x : points) {
-      if (!is_floating(x.dtype())) continue;
-      record = record || x.recorded();
-      x = x.recorded() ? identity(x) : variable(x);
-      of.push_back(x);
-    }
-    const Tensor total = weighted_sum(f(points), seed);
-    if (total.defined() && total.recorded()) return gradients(total, of, {.record = record});
-    Tensors none;
-    for (const Tensor& x : of) none.push_back(zeros(x.shape(), x.dtype()));
-    return none;
-  };
-}
 
 void compare(const ManyFunction& f, const Tensors& inputs, int order, double epsilon, const GradcheckOptions& options,
              GradcheckReport& report) {

@@ -29,7 +29,7 @@ using Centrals = std::vector<Central>;
 // R = (h² D(h') - h'² D(h)) / (h² - h'²) for a step h and the next smaller h', where both are there.
 double richardson(const Centrals& all, std::size_t k) {
   if (k + 1 >= all.size() || all[k + 1].level != all[k].level + 1) return kNothing;
-  const double ratio = (all[k].width * all[k].width) / (all[k + 1].width * all[k + 1].width);
+  const double half = all[k].width / all[k + 1].width, ratio = half * half;  // squares of widths may be 0
   return (ratio * all[k + 1].slope - all[k].slope) / (ratio - 1);
 }
 
@@ -96,12 +96,13 @@ std::optional<int> steadiest_pair(const Centrals& all) {
 
 // With one Richardson step the truncation error is of order h⁴ and rounding of order ε / h: ε^(1/5) balances them.
 // Steps below a few units in the last place of x are no steps; beside x = 0 there is no such limit, and 60 levels do.
-Differences::Differences(Curve curve, std::vector<double> here, Place place, double epsilon, std::vector<double> noise)
+Differences::Differences(Curve curve, std::vector<double> here, Place place, double epsilon, const Noise& noise)
     : curve_(std::move(curve)),
       here_(std::move(here)),
-      noise_(std::move(noise)),
+      noise_(noise),
       of_element_(place.of_element),
       size_of_x_(std::abs(place.x)),
+      longest_(place.longest),
       epsilon_(epsilon) {
   const int digits = static_cast<int>(-std::log2(epsilon));
   middle_ = digits / 5 - 1;
@@ -192,8 +193,36 @@ void Differences::find_unresolved(std::size_t component, Slope& slope) const {
   double most = least;
   for (const auto& [number, level] : levels_) most = std::max(most, change(component, level));
   slope.unresolved = least > most / 256 && least > 16 * epsilon_ * std::abs(here_[component]);
-  if (slope.unresolved && least > 16 * noise_[component])
+  if (slope.unresolved && least > 16 * noise_.all[component])
     slope.error = std::max(slope.error, least / smallest.above.at);
+}
+
+// The smallest steps of large numbers are long. What waves of a length of about 1 do between them looks like noise, but
+// like more than roundings make, and it does not shrink with the step as what a bend or a kink does; along a direction
+// the roundings of the inputs may hide it.
+void Differences::find_waves(std::size_t component, Slope& slope) const {
+  constexpr double kLong = 1.0 / 256;
+  const auto real = [&](const Level& level) { return level.above.at * longest_; };
+  if (!of_element_) {
+    slope.unresolved = slope.unresolved || real(levels_.rbegin()->second) > kLong;
+    return;
+  }
+  const double here = here_[component], roundings = std::max(epsilon_ * std::abs(here), noise_.inside[component]);
+  // Of what a step changes, what is not the slope.
+  const auto rest = [&](const Level& level) {
+    const double up = level.above.values[component] - here - slope.value * level.above.at;
+    const double down = level.below.values[component] - here - slope.value * level.below.at;
+    return std::max(std::abs(up), std::abs(down));
+  };
+  const auto found = levels_.find(slope.level);
+  if (found == levels_.end()) return;
+  const double allowed = 2 * rest(found->second);
+  for (auto each = std::next(found); each != levels_.end() && real(each->second) > kLong; ++each) {
+    const double more = rest(each->second);
+    if (!std::isfinite(more) || more <= 32 * roundings + std::ldexp(allowed, slope.level - each->first)) continue;
+    slope.unresolved = true;
+    slope.error = std::max(slope.error, more / each->second.above.at);
+  }
 }
 
 // Where small changes are whole multiples of a number, as after a cast to f32 or a sum with a large number, no step
@@ -232,7 +261,8 @@ Centrals Differences::centrals(std::size_t component) const {
     const double slope = width > 0 ? (above - below) / width : kNothing;
     all.push_back(
         {number, slope, width,
-         4 * (least + std::max(epsilon_ * std::max(size, std::abs(slope) * size_of_x_), noise_[component])) / width});
+         4 * (least + std::max(epsilon_ * std::max(size, std::abs(slope) * size_of_x_), noise_.all[component])) /
+             width});
   }
   add_noise(all);
   return all;
@@ -275,7 +305,10 @@ Slope Differences::slope(std::size_t component) const {
   best.stairs = best.disputed && leaves_at_once(all, best.value, rival.value, finest_ - 3);
   if (best.stairs) best.error = apart;
   best.silent = has_looked_everywhere() && silent(component);
-  if (has_looked_everywhere()) find_unresolved(component, best);
+  if (has_looked_everywhere()) {
+    find_unresolved(component, best);
+    find_waves(component, best);
+  }
   find_kink(component, best);
   return best;
 }
@@ -285,7 +318,7 @@ Slope Differences::slope(std::size_t component) const {
 bool Differences::sees_closer(std::size_t component, double value, const Slope& slope) const {
   const double off = std::abs(value - slope.value);
   // Terms of a direction may cancel: what is seen of them is to be measured by what they are.
-  const double nearly = of_element_ ? 30 * off : std::max(30 * off, noise_[component] / epsilon_);
+  const double nearly = of_element_ ? 30 * off : std::max(30 * off, noise_.all[component] / epsilon_);
   int in_a_row = 0, last = 0;
   bool stepped_over = false;
   for (const Central& each : centrals(component)) {
@@ -311,7 +344,7 @@ void Differences::find_kink(std::size_t component, Slope& slope) const {
   };
   constexpr int kSeveral = 3;
   double error = 0;
-  int steady = 0;  // how many pairs agree
+  int steady = 0, level = 0;  // how many pairs agree, and the last of them
   // The smallest pair of an ordinary size, which agrees with the pair before it, unless a smaller one sees no kink.
   for (auto coarse = levels_.begin(), fine = std::next(coarse); fine != levels_.end(); coarse = fine++) {
     if (fine->first != coarse->first + 1) continue;
@@ -323,7 +356,7 @@ void Differences::find_kink(std::size_t component, Slope& slope) const {
     const double rest = std::abs(above_limit - below_limit);
     const double value = std::max(std::abs(here_[component]), size * std::abs(fine->second.above.at));
     const double rounding =
-        4 * std::max(epsilon_ * value, noise_[component]) / (fine->second.above.at - fine->second.below.at);
+        4 * std::max(epsilon_ * value, noise_.all[component]) / (fine->second.above.at - fine->second.below.at);
     const bool kink = rest > 50 * rounding;
     const double known = steady > 0 ? std::abs(slope.above - slope.below) : 0;
     if (!kink && 50 * rounding > (known > 0 ? 0.5 * known : 0.01 * size)) continue;  // rounding hides it
@@ -337,8 +370,12 @@ void Differences::find_kink(std::size_t component, Slope& slope) const {
     slope.kink = steady >= kSeveral || (steady > 0 && plain);
     slope.below = below_limit;
     slope.above = above_limit;
+    level = fine->first;
     error = 10 * rounding;
   }
+  // Waves may look like one by chance. Smaller steps to both sides of a kink see the mean of its slopes.
+  const double beside = std::abs(slope.value - (slope.below + slope.above) / 2);
+  if (slope.level > level && beside > 10 * slope.error + 0.1 * std::abs(slope.above - slope.below)) slope.kink = false;
   if (slope.kink) slope.error = error;
 }
 

@@ -22,7 +22,8 @@ struct Slope {
   bool disputed = false;      // larger steps agree on something else: values rounded to stairs, or a kink near by
   bool stairs = false;        // and the smallest may see one tread of stairs
   bool contradicted = false;  // a smaller step sees something else
-  bool unresolved = false;    // the smallest steps change about as much as any: what lies between them is not seen
+  bool unresolved = false;    // the smallest steps change about as much as any, or what steps that are long change is
+                              // neither the slope nor rounding: what lies between them is not seen
 };
 
 /// The derivative at 0 of a curve of several components. Steps are powers of two: first three around the one that
@@ -39,15 +40,20 @@ class Differences {
   using Curve = std::function<Point(double t)>;
   /// The central difference of one component at one step.
   struct Central;
-  /// What moves: one element of value x, or many, of which x is the largest.
+  /// What moves: one element of value x, or many, of which x is the largest; t moves none by more than `longest` t.
   struct Place {
     double x = 0;
     bool of_element = false;
+    double longest = 1;
+  };
+  /// What roundings do to each component: with those of the inputs as they are moved, and those on the way alone.
+  struct Noise {
+    std::vector<double> all, inside;
   };
 
   /// `here` is the curve at 0; steps are multiples of 1, or of the power of two below a larger |x|; values have the
   /// relative rounding error `epsilon`, or the absolute one of `noise`, where that is larger.
-  Differences(Curve curve, std::vector<double> here, Place place, double epsilon, std::vector<double> noise);
+  Differences(Curve curve, std::vector<double> here, Place place, double epsilon, const Noise& noise);
   Slope slope(std::size_t component) const;
   /// Whether two smaller steps in a row see `value`, but for rounding, and not what `slope` says, or the smallest may.
   bool sees_closer(std::size_t component, double value, const Slope& slope) const;
@@ -75,14 +81,16 @@ class Differences {
   bool silent(std::size_t component) const;
   double change(std::size_t component, const Level& level) const;
   void find_unresolved(std::size_t component, Slope& slope) const;
+  void find_waves(std::size_t component, Slope& slope) const;
   double quantum(std::size_t component) const;
   std::vector<Central> centrals(std::size_t component) const;
   void find_kink(std::size_t component, Slope& slope) const;
 
   Curve curve_;
-  std::vector<double> here_, noise_;
+  std::vector<double> here_;
+  const Noise& noise_;
   bool of_element_;
-  double size_of_x_, scale_ = 1, epsilon_;
+  double size_of_x_, longest_, scale_ = 1, epsilon_;
   int middle_, finest_, deepest_;
   Phase phase_ = Phase::near;
   std::deque<int> next_;

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/coarse.h>
 #include <twopass/graph/autodiff/forward.h>
 #include <twopass/graph/autodiff/roundings.h>
 #include <twopass/graph/autodiff/walk.h>
@@ -49,6 +51,12 @@ double size(const Tensors& a) {
   return norm_of(sizes);
 }
 
+double elements_of(const Tensors& tensors) {
+  double count = 0;
+  for (const Tensor& x : tensors) count += static_cast<double>(x.elements());
+  return count;
+}
+
 // Jᵀ v for all of `of` at once: one pass per output, summed.
 Tensors pulled(const Tensors& outputs, const Tensors& seeds, const Tensors& of, bool record) {
   Tensors total;
@@ -88,7 +96,8 @@ bool all_defined(const Tensors& tensors) {
 
 // An op may leave out what nobody asks for; what is asked for must not depend on what else is.
 void check_alone(const ManyFunction& f, const Tensors& inputs, const Tensors& v, const Tensors& together, double bound,
-                 double rest, const GradcheckOptions& options, GradcheckReport& report) {
+                 double rest, const std::vector<AloneCall>& coarse, const GradcheckOptions& options,
+                 GradcheckReport& report) {
   constexpr std::size_t kMost = 32;
   if (together.size() < 2) return;
   std::size_t number = 0;
@@ -100,7 +109,7 @@ void check_alone(const ManyFunction& f, const Tensors& inputs, const Tensors& v,
     const Tensors outputs = floating(f(at));
     const Tensors alone = pulled(outputs, v, {at[k]}, false);
     const Tensors u = drawn_like(alone, options.seed, "u alone"), of_all = {together[number++]};
-    const auto rounding = [&] { return rounding_of_derivative(outputs, v, {at[k]}, u); };
+    const auto rounding = [&] { return rounding_of_derivative(outputs, v, {at[k]}, u, coarse); };
     const std::string name = k < options.names.size() ? options.names[k] : fmt::format("input {}", k);
     add(report, fmt::format("the gradient for {} where no other is wanted", name), product(alone, u),
         product(of_all, u), bound * size(u) * size(of_all) + rest * size(u), rounding);
@@ -127,23 +136,26 @@ void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, doub
 
   // A function that casts on the way is as coarse as that.
   const std::vector<Node*> nodes = nodes_behind(outputs);
-  if (std::any_of(nodes.begin(), nodes.end(), [](const Node* node) { return node->dtype == f32; }))
+  const std::vector<AloneCall> coarse = coarse_calls(outputs, options.seed);
+  if (!coarse.empty() || std::any_of(nodes.begin(), nodes.end(), [](const Node* node) { return node->dtype == f32; }))
     bound = std::max(bound, kOfF32);
-  // Where gradients are 0 but for roundings they are measured by what they are made of.
-  const double rest = bound * kRounding * roundings_of(outputs, v).size;
+  // Where gradients are 0 but for roundings they are measured by what they are made of; denormal ones are rounded to
+  // the smallest number that there is.
+  const double rest = bound * kRounding * roundings_of(outputs, v, coarse).size +
+                      64 * std::numeric_limits<double>::denorm_min() * elements_of(of);
 
   const Tensors back = pulled(outputs, v, of, false);
   Tensors combined;
   for (std::size_t k = 0; k < v.size(); ++k) combined.push_back(v[k] * 2.0 - w[k] * 3.0);
   const Tensors back_w = pulled(outputs, w, of, false), back_both = pulled(outputs, combined, of, false);
   if (!finite({size(back), size(back_w), size(back_both)})) return;
-  const auto rounding = [&] { return rounding_of_derivative(outputs, v, of, u); };
+  const auto rounding = [&] { return rounding_of_derivative(outputs, v, of, u, coarse); };
   add(report, "linearity of the gradient in its seed", product(back_both, u),
       2 * product(back, u) - 3 * product(back_w, u),
       bound * size(u) * (2 * size(back) + 3 * size(back_w)) + 5 * rest * size(u),
-      [&] { return 2 * rounding() + 3 * rounding_of_derivative(outputs, w, of, u); });
+      [&] { return 2 * rounding() + 3 * rounding_of_derivative(outputs, w, of, u, coarse); });
 
-  check_alone(f, inputs, v, back, bound, rest, options, report);
+  check_alone(f, inputs, v, back, bound, rest, coarse, options, report);
   const double large = size(u) * size(back);
   const Tensors directions = as_variables(u);
   const Tensors ahead = tangents(outputs, of, directions, {.record = order > 1, .missing = Missing::undefined});
@@ -162,7 +174,7 @@ void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, doub
 
   const Tensors other = drawn_like(of, options.seed, "other u");
   const Tensors hessian_u = pulled(recorded, u, of, false), hessian_other = pulled(recorded, other, of, false);
-  const auto of_second = [&] { return rounding_of_derivative(recorded, u, of, other); };
+  const auto of_second = [&] { return rounding_of_derivative(recorded, u, of, other, coarse); };
   if (finite({size(hessian_u), size(hessian_other)}))
     add(report, "symmetry of second derivatives", product(other, hessian_u), product(u, hessian_other),
         bound * (size(other) * size(hessian_u) + size(u) * size(hessian_other)) + rest * size(u) * size(other),
@@ -174,7 +186,7 @@ void check_exactly(const ManyFunction& f, const Tensors& inputs, int order, doub
       bound * size(other) * (size(bent) + size(hessian_u)) + rest * size(u) * size(other), of_second);
   add(report, "the derivative of J u in forward mode for u", product(other, straight), product(other, back),
       bound * size(other) * (size(straight) + size(back)) + rest * size(other),
-      [&] { return rounding_of_derivative(outputs, v, of, other); });
+      [&] { return rounding_of_derivative(outputs, v, of, other, coarse); });
 }
 
 }  // namespace twopass

@@ -196,6 +196,8 @@ class Check {
     const PlaceLog places;
     const Tensors record = subject_.f(as_variables(subject_.inputs));
     for (std::string& line : untaken_branches(record, places, options_.known)) report_.note(std::move(line));
+    if (std::string line = report_.conclusive() || report_.wrong() ? "" : denormal_values(record); !line.empty())
+      report_.note(std::move(line));
   }
 
   Subject subject_;

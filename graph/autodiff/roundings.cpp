@@ -6,6 +6,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/many_function.h>
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
@@ -16,8 +17,57 @@ namespace twopass {
 
 namespace {
 
-Roundings roundings(const Tensors& outputs, const Tensors& seeds, bool f32_counts) {
-  double error = 0, size = 0;
+// Of one rounding of a number: relative, and of the smallest, which are denormal, absolute.
+struct Step {
+  double relative, least;
+};
+template <typename T>
+constexpr Step kStepOf{std::numeric_limits<T>::epsilon(), std::numeric_limits<T>::denorm_min()};
+
+class Sum {
+ public:
+  // Values that are each off by a rounding, and the derivatives of the sum for them.
+  void add(const Tensor& value, const Tensor& derivative, const Step& step, bool leaf) {
+    const auto values = value.values<double>(), derivatives = derivative.values<double>();
+    std::vector<double> terms, of_denormal;
+    terms.reserve(values.size());
+    for (std::size_t at = 0; at < values.size(); ++at) {
+      if (const double term = values[at] * derivatives[at]; std::isfinite(term)) terms.push_back(term);
+      if (values[at] != 0 && std::abs(values[at]) < step.least / step.relative && std::isfinite(derivatives[at]))
+        of_denormal.push_back(step.least * derivatives[at]);
+    }
+    const double size = norm_of(terms), error = std::hypot(step.relative * size, norm_of(of_denormal));
+    sum_.size = std::hypot(sum_.size, size);
+    sum_.error = std::hypot(sum_.error, error);
+    if (leaf) return;
+    sum_.inside = std::hypot(sum_.inside, error);
+    sizes_.push_back(size);
+  }
+  // What a call does to the sum that rounds its inputs within itself.
+  void add_inside(const AloneCall& call, const Tensor& derivative) {
+    const RecordingScope on(true);
+    const Tensors at = as_variables(call.inputs);
+    const Tensor y = apply(*call.op, call.arguments, at);
+    if (!y.recorded()) return;
+    const Gradients found = backward(y, {.seed = derivative});
+    for (const Tensor& x : at)
+      if (found.contains(x)) add(x, found[x], kStepOf<float>, false);
+  }
+  Roundings sum() {
+    constexpr double kBeside = 256;
+    for (const double size : sizes_)
+      if (size < kBeside * sum_.error) sum_.hidden += size;
+    return sum_;
+  }
+
+ private:
+  Roundings sum_;
+  std::vector<double> sizes_;  // of values on the way
+};
+
+Roundings roundings(const Tensors& outputs, const Tensors& seeds, const std::vector<AloneCall>& coarse,
+                    bool f32_counts) {
+  Sum sum;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     const Tensor& y = outputs[k];
     if (!seeds[k].defined() || !y.recorded() || y.elements() == 0) continue;
@@ -25,19 +75,14 @@ Roundings roundings(const Tensors& outputs, const Tensors& seeds, bool f32_count
     for (Node* node : nodes_behind({y})) {
       const Tensor value(node);
       if (!node->is(Node::kRecorded) || !node->data || !found.contains(value)) continue;
-      const double epsilon = node->dtype == f32 && f32_counts ? std::numeric_limits<float>::epsilon()
-                                                              : std::numeric_limits<double>::epsilon();
-      const auto values = value.values<double>(), derivatives = found[value].values<double>();
-      std::vector<double> terms;
-      terms.reserve(values.size());
-      for (std::size_t at = 0; at < values.size(); ++at)
-        if (const double term = values[at] * derivatives[at]; std::isfinite(term)) terms.push_back(term);
-      const double of_node = norm_of(terms);
-      size = std::hypot(size, of_node);
-      error = std::hypot(error, epsilon * of_node);
+      const auto call =
+          std::find_if(coarse.begin(), coarse.end(), [&](const AloneCall& each) { return each.node == node; });
+      const bool is_coarse = call != coarse.end() || (node->dtype == f32 && f32_counts);
+      sum.add(value, found[value], is_coarse ? kStepOf<float> : kStepOf<double>, node->is(Node::kLeaf));
+      if (call != coarse.end()) sum.add_inside(*call, found[value]);
     }
   }
-  return {error, size};
+  return sum.sum();
 }
 
 bool holds_f32(const Tensors& outputs) {
@@ -58,24 +103,27 @@ double norm_of(const std::vector<double>& numbers) {
   return largest * std::sqrt(squares);
 }
 
-Roundings roundings_of(const Tensors& outputs, const Tensors& seeds) { return roundings(outputs, seeds, true); }
+Roundings roundings_of(const Tensors& outputs, const Tensors& seeds, const std::vector<AloneCall>& coarse) {
+  return roundings(outputs, seeds, coarse, true);
+}
 
 double rounding_of_derivative(const Tensors& outputs, const Tensors& seeds, const Tensors& of,
-                              const Tensors& directions) {
+                              const Tensors& directions, const std::vector<AloneCall>& coarse) {
   const RecordingScope on(true);
   const KeepingScope keeping;
   try {
     Tensor total;
     for (std::size_t k = 0; k < outputs.size(); ++k) {
       if (!seeds[k].defined() || !outputs[k].recorded()) continue;
-      const Tensors found = gradients(outputs[k], of, {.seed = seeds[k], .record = true});
+      // Gradients that are the same everywhere depend on their seed alone.
+      const Tensors found = gradients(outputs[k], of, {.seed = variable(detach(seeds[k])), .record = true});
       for (std::size_t input = 0; input < of.size(); ++input) {
         const Tensor part = cast(sum(found[input] * directions[input]), f64);
         total = total.defined() ? total + part : part;
       }
     }
     if (!total.defined() || !total.recorded()) return 0;
-    return roundings({total}, {ones({}, f64)}, holds_f32(outputs)).error;
+    return roundings({total}, {ones({}, f64)}, coarse, !coarse.empty() || holds_f32(outputs)).error;
   } catch (const Error&) {
     return 0;
   }

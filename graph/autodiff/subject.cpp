@@ -45,10 +45,6 @@ double difference(const Tensors& a, const Tensors& b) {
   return most;
 }
 
-namespace {
-
-// Whether f gives the same for inputs that differ by less than f32's digits, but not for those that differ by more: it
-// rounds to f32 on the way, which an op of the user's own does not tell.
 bool rounds_to_f32(const ManyFunction& f, const Tensors& inputs, std::uint64_t seed) {
   const auto beside = [&](double share) {
     Random random(seed_of(seed, "beside"));
@@ -74,6 +70,8 @@ void narrow(Subject& subject, std::string why) {
   subject.options.absolute = std::max(subject.options.absolute, 1e-4);
   subject.options.relative = std::max(subject.options.relative, 1e-3);
 }
+
+namespace {
 
 // What f says of inputs that are wider than it takes; empty where it takes them.
 std::string refusal(const ManyFunction& f, const Tensors& wide, std::uint64_t seed) {

@@ -26,5 +26,10 @@ bool has_floating(const Tensors& tensors);
 /// By how much two results of one function differ, relative to the size of each tensor; infinity where they are not
 /// alike at all.
 double difference(const Tensors& a, const Tensors& b);
+/// Makes bounds those of f32.
+void narrow(Subject& subject, std::string why);
+/// Whether f gives the same for inputs that differ by less than f32's digits, but not for those that differ by more: it
+/// rounds to f32 on the way, which an op of the user's own does not tell.
+bool rounds_to_f32(const ManyFunction& f, const Tensors& inputs, std::uint64_t seed);
 
 }  // namespace twopass

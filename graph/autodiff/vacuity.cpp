@@ -1,6 +1,7 @@
 #include <twopass/graph/autodiff/vacuity.h>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -142,6 +143,20 @@ std::vector<std::string> untaken_branches(const Tensors& outputs, const PlaceLog
     lines.push_back(fmt::format("never taken: {} branches more", more));
   }
   return lines;
+}
+
+std::string denormal_values(const Tensors& outputs) {
+  for (const AloneCall& call : calls_behind(outputs)) {
+    if (call.node->dtype != f64 || !call.node->data) continue;
+    const std::vector<double> values = Tensor(call.node).values<double>();
+    const auto denormal =
+        std::find_if(values.begin(), values.end(), [](double x) { return std::fpclassify(x) == FP_SUBNORMAL; });
+    if (denormal == values.end()) continue;
+    return fmt::format(
+        "{} gives denormal numbers, {:.3g} at [{}]: differences see no more of them than the digits left", call.text(),
+        *denormal, fmt::join(call.node->shape.index_of(denormal - values.begin()), ", "));
+  }
+  return "";
 }
 
 }  // namespace twopass

@@ -16,4 +16,7 @@ namespace twopass {
 std::vector<std::string> untaken_branches(const Tensors& outputs, const PlaceLog& places,
                                           const std::vector<std::string>& known);
 
+/// The first call that gives denormal f64 numbers, which have few digits or none left, in words; empty where none does.
+std::string denormal_values(const Tensors& outputs);
+
 }  // namespace twopass
