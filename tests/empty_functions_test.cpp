@@ -2,16 +2,21 @@
 #include <doctest/doctest.h>
 
 #include <functional>
+#include <string>
 #include <utility>
 
 #include <twopass/core/error.h>
+#include <twopass/graph/autodiff/custom.h>
 #include <twopass/graph/autodiff/gradcheck.h>
+#include <twopass/graph/autodiff/numerical.h>
+#include <twopass/graph/autodiff/transforms.h>
 #include <twopass/graph/layers/layers.h>
 #include <twopass/graph/layers/recurrent.h>
 #include <twopass/graph/model/sequential.h>
 #include <twopass/graph/plan/plan.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/reduction.h>
 #include <twopass/optim/optimizer.h>
 
 using namespace twopass;
@@ -121,4 +126,95 @@ TEST_CASE("F3: two inputs, or two outputs, that are given the same name are refu
                        "two inputs of a model are named \"x\": every input's name must be unique", Error);
   const Tensor y = Dense(1)(a), z = Dense(1)(a);
   CHECK_THROWS_WITH_AS(Model(a, {{"y", y}, {"y", z}}), Contains("two outputs of a model are named \"y\""), Error);
+}
+
+namespace {
+
+// What an error says of a call, up to the colon behind which it explains.
+std::string refusal(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    return text.substr(0, text.find(": one that was never given a value, or moved from"));
+  }
+  return "";
+}
+
+const Tensor kPair = tensor({1.0, 2.0}, f64), kTriple = tensor({1.0, 2.0, 3.0}, f64), kUndefined;
+const Function kSine = [](const Tensor&x) { return sin(x); }, kSum = [](const Tensor&x) { return sum(sin(x)); };
+const FunctionOfMany kProduct = [](const Tensors&x) { return sin(x[0]) * x[1]; },
+                     kDot = [](const Tensors&x) { return sum(sin(x[0]) * x[1]); };
+
+}  // namespace
+
+TEST_CASE("a transform of undefined tensors is refused by which it is, before anything is computed") {
+  const Tensors second = {kPair, kUndefined}, both = {kPair, kPair};
+  CHECK(refusal([] { grad(kSum)(kUndefined); }) == "grad: x is an undefined tensor");
+  CHECK(refusal([&] { value_and_grad(kDot)(second); }) == "grad: x 1 is an undefined tensor");
+  CHECK(refusal([] {
+          value_and_grad([](const Tensor& a, const Tensor& b) { return sum(a * b); })(kUndefined, kPair);
+        }) == "grad: x 0 is an undefined tensor");
+  CHECK(refusal([] { vjp(kSine, kUndefined, kPair); }) == "vjp: x is an undefined tensor");
+  CHECK(refusal([] { vjp(kSine, kPair, kUndefined); }) == "vjp: v is an undefined tensor");
+  CHECK(refusal([&] { vjp(kProduct, second, kPair); }) == "vjp: x 1 is an undefined tensor");
+  CHECK(refusal([] { jvp(kSine, kUndefined, kPair); }) == "jvp: x is an undefined tensor");
+  CHECK(refusal([] { jvp(kSine, kPair, kUndefined); }) == "jvp: v is an undefined tensor");
+  CHECK(refusal([&] { jvp(kProduct, second, both); }) == "jvp: x 1 is an undefined tensor");
+  CHECK(refusal([&] { jvp(kProduct, both, second); }) == "jvp: v 1 is an undefined tensor");
+  CHECK(refusal([] { hvp(kSum, kUndefined, kPair); }) == "hvp: x is an undefined tensor");
+  CHECK(refusal([&] { hvp(kDot, second, both); }) == "hvp: x 1 is an undefined tensor");
+  CHECK(refusal([&] { hvp(kDot, both, second); }) == "hvp: v 1 is an undefined tensor");
+  CHECK(refusal([] { jacobian(kSine, kUndefined); }) == "jacobian: x is an undefined tensor");
+  CHECK(refusal([&] { jacobian(kProduct, second); }) == "jacobian: x 1 is an undefined tensor");
+  CHECK(refusal([] { hessian(kSum, kUndefined); }) == "hessian: x is an undefined tensor");
+  CHECK(refusal([&] { hessian(kDot, second); }) == "hessian: x 1 is an undefined tensor");
+  CHECK(refusal([&] { checkpoint(FunctionOfTensors(kProduct), second); }) ==
+        "checkpoint: input 1 is an undefined tensor");
+  CHECK(refusal([] { checkpoint([](const Tensor& x) { return sin(x); }, kUndefined); }) ==
+        "checkpoint: the input is an undefined tensor");
+  CHECK(refusal([&] { gradcheck(kProduct, second); }) == "gradcheck: input 1 is an undefined tensor");
+  CHECK(refusal([&] { numerical_gradients(kDot, second); }) == "numerical_gradients: input 1 is an undefined tensor");
+  CHECK(refusal([] { backward(kUndefined); }) == "backward: y is an undefined tensor");
+  CHECK(refusal([] { gradients(sum(variable(kPair)), {kUndefined}); }) ==
+        "gradients: the input is an undefined tensor");
+  const auto same = custom_gradient([](const Tensors& in) { return in[0]; },
+                                    [](const Tensors&, const Tensor&, const Tensor& g) {
+                                      return Tensors{g, g};
+                                    });
+  CHECK(refusal([&] { same(second); }) == "custom_gradient: input 1 is an undefined tensor");
+}
+
+TEST_CASE("a transform of a function that is null, or gives an undefined tensor, says so") {
+  const Function null, nothing = [](const Tensor&) { return Tensor(); };
+  const auto refused = [&](const std::string& name, const std::function<void(const Function&)>& call) {
+    CHECK(refusal([&] { call(null); }) == name + ": the function is null");
+    CHECK(refusal([&] { call(nothing); }) == name + ": the function gives an undefined tensor");
+  };
+  refused("grad", [](const Function& f) { value_and_grad(f)(kPair); });
+  refused("vjp", [](const Function& f) { vjp(f, kPair, kPair); });
+  refused("jvp", [](const Function& f) { jvp(f, kPair, kPair); });
+  refused("hvp", [](const Function& f) { hvp(f, kPair, kPair); });
+  refused("jacobian", [](const Function& f) { jacobian(f, kPair); });
+  refused("hessian", [](const Function& f) { hessian(f, kPair); });
+  refused("checkpoint", [](const Function& f) { checkpoint(f, kPair); });
+  refused("checkpoint", [](const Function& f) { checkpoint(f, variable(kPair)); });
+  const std::function<Tensors(const Tensors&)> half = [](const Tensors& in) { return Tensors{in[0], Tensor()}; };
+  CHECK(refusal([&] { checkpoint(half, {variable(kPair)}); }) ==
+        "checkpoint: the function gives an undefined tensor for output 1");
+  CHECK(refusal([&] { gradcheck(half, {kPair}); }) == "gradcheck: the function gives an undefined tensor for output 1");
+}
+
+TEST_CASE("a transform refuses tangents and cotangents of other shapes and dtypes by their number, and i64 inputs") {
+  const Tensors both = {kPair, kPair}, other = {kPair, kTriple}, narrow = {kPair, tensor({1.0, 2.0})};
+  CHECK(refusal([] { vjp(kSine, kPair, kTriple); }) == "vjp: v is f64 (3,) but f(x) is f64 (2,)");
+  CHECK(refusal([] { jvp(kSine, kPair, kTriple); }) == "jvp: v is f64 (3,) but x is f64 (2,)");
+  CHECK(refusal([&] { jvp(kProduct, both, other); }) == "jvp: v 1 is f64 (3,) but x 1 is f64 (2,)");
+  CHECK(refusal([&] { jvp(kProduct, both, narrow); }) == "jvp: v 1 is f32 (2,) but x 1 is f64 (2,)");
+  CHECK(refusal([&] { jvp(kProduct, both, Tensors{kPair}); }) == "jvp: v has 1 tensor but x has 2");
+  CHECK(refusal([&] { hvp(kDot, both, other); }) == "hvp: v 1 is f64 (3,) but x 1 is f64 (2,)");
+  CHECK(refusal([] { jacobian(kSine, tensor({1, 2})); }) == "jacobian: x is i64, which has no derivative");
+  CHECK(refusal([] {
+          hvp(kDot, Tensors{kPair, tensor({1, 2})}, Tensors{kPair, tensor({1, 2})});
+        }) == "hvp: x 1 is i64, which has no derivative");
 }

@@ -7,7 +7,9 @@
 #include <unordered_map>
 #include <utility>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
+#include <twopass/graph/autodiff/given.h>
 #include <twopass/graph/autodiff/node_map.h>
 #include <twopass/graph/autodiff/rule.h>
 #include <twopass/graph/autodiff/walk.h>
@@ -37,6 +39,7 @@ struct Gradients::Found {
 namespace {
 
 Tensor seed_of_pass(const Tensor& y, const Tensor& seed) {
+  check_defined("backward", "y", {&y, 1});
   if (!is_floating(y.dtype()))
     throw Error(fmt::format("backward({}): {} has no derivative", y.shape().text(), name_of(y.dtype())));
   if (!y.recorded())
@@ -196,7 +199,8 @@ Gradients backward(Tensor&& y, const BackwardOptions& options) {
 
 Gradients backward(Tensors&& several, Tensors&& seeds, bool record) {
   if (several.size() != seeds.size())
-    throw Error(fmt::format("backward: {} tensors cannot have {} seeds", several.size(), seeds.size()));
+    throw Error(
+        fmt::format("backward: {} cannot have {}", counted(several.size(), "tensor"), counted(seeds.size(), "seed")));
   Tensors roots = std::move(several), checked;
   for (std::size_t k = 0; k < roots.size(); ++k) checked.push_back(seed_of_pass(roots[k], seeds[k]));
   seeds.clear();
@@ -204,6 +208,7 @@ Gradients backward(Tensors&& several, Tensors&& seeds, bool record) {
 }
 
 Tensors gradients(const Tensor& y, const Tensors& of, const GradientsOptions& options) {
+  check_defined("gradients", "input", of);
   for (const Tensor& x : of)
     if (!x.recorded()) throw Error(fmt::format("gradients: a tensor of shape {} is not recorded", x.shape().text()));
   Tensor seed = seed_of_pass(y, options.seed);

@@ -14,10 +14,6 @@ bool any(const Tensors& tensors, bool (Tensor::*is)() const) {
   return std::any_of(tensors.begin(), tensors.end(), [&](const Tensor& x) { return (x.*is)(); });
 }
 
-void check_given(const char* call, bool given, const char* what) {
-  if (!given) throw Error(fmt::format("{}: the {} is null", call, what));
-}
-
 Bundle::Bundle(const Tensors& like) {
   for (const Tensor& x : like) {
     if (x.dtype() != like[0].dtype())

@@ -8,8 +8,6 @@ namespace twopass {
 
 bool any(const Tensors& tensors, bool (Tensor::*is)() const);
 
-void check_given(const char* call, bool given, const char* what);
-
 /// Several tensors as one, since a node has one value: their elements one after another, or, where the batch is open,
 /// row by row.
 class Bundle {

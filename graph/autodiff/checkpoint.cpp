@@ -13,6 +13,7 @@
 #include <twopass/graph/autodiff/bundle.h>
 #include <twopass/graph/autodiff/custom.h>
 #include <twopass/graph/autodiff/forward.h>
+#include <twopass/graph/autodiff/given.h>
 #include <twopass/graph/autodiff/walk.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/record.h>
@@ -157,18 +158,29 @@ const TypedOp<Checkpoint>& planned_checkpoint_op() {
   return op;
 }
 
+Tensor given(Tensor y) {
+  check_gives("checkpoint", {&y, 1});
+  return y;
+}
+Tensors given(Tensors outputs) {
+  check_gives("checkpoint", outputs);
+  return outputs;
+}
+
 }  // namespace
 
 Tensor checkpoint(const FunctionOfTensors& f, const Tensors& inputs) {
   check_given("checkpoint", bool(f), "function");
+  check_defined("checkpoint", "input", inputs);
   const bool planned = LiftScope::active();
-  if (!recording() || (any(inputs, &Tensor::symbolic) && !planned)) return f(inputs);
+  if (!recording() || (any(inputs, &Tensor::symbolic) && !planned)) return given(f(inputs));
   const std::uint64_t start = Node::next_number(0);
   Tensors points;
   for (const Tensor& x : inputs) points.push_back(!planned ? point(x, false) : x.recorded() ? identity(x) : x);
   Checkpoint kept{.f = f, .planned = planned, .inputs = inputs.size(), .reads = {}, .computed = {}};
   const ParameterReads reads;
   const Tensor y = f(points);
+  check_gives("checkpoint", {&y, 1});
   kept.reads.emplace(reads);
   Tensors given;
   if (planned)
@@ -183,10 +195,12 @@ Tensor checkpoint(const FunctionOfTensors& f, const Tensors& inputs) {
 
 Tensors checkpoint(const FunctionToTensors& f, const Tensors& inputs) {
   check_given("checkpoint", bool(f), "function");
-  if (!recording() || (any(inputs, &Tensor::symbolic) && !LiftScope::active())) return f(inputs);
+  check_defined("checkpoint", "input", inputs);
+  if (!recording() || (any(inputs, &Tensor::symbolic) && !LiftScope::active())) return given(f(inputs));
   const auto bundle = std::make_shared<std::optional<Bundle>>();  // known once f has run
   const FunctionOfTensors packed = [f, bundle](const Tensors& at) {
     const Tensors outputs = f(at);
+    check_gives("checkpoint", outputs);
     if (!*bundle) bundle->emplace(outputs);
     return (*bundle)->packed(outputs);
   };

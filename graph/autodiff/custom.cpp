@@ -11,6 +11,7 @@
 #include <twopass/core/parameter.h>
 #include <twopass/core/parameter_reads.h>
 #include <twopass/graph/autodiff/bundle.h>
+#include <twopass/graph/autodiff/given.h>
 #include <twopass/graph/plan/eager_calls.h>
 #include <twopass/graph/plan/eagerly.h>
 #include <twopass/ops/creation.h>
@@ -171,12 +172,14 @@ FunctionOfTensors custom_gradient(FunctionOfTensors f, GradientRule rule, Custom
   check_given("custom_gradient", bool(f), "function");
   check_given("custom_gradient", bool(rule), "gradient rule");
   return [f = std::move(f), rule = std::move(rule), options = std::move(options)](const Tensors& inputs) {
+    check_defined("custom_gradient", "input", inputs);
     CustomCall call{
         .f = f, .rule = rule, .shape = options.shape, .tangent = options.tangent, .computed = {}, .set_before = {}};
     if (!any(inputs, &Tensor::symbolic)) {
       Tensors plain;
       for (const Tensor& x : inputs) plain.push_back(detach(x));
       call.computed = std::make_shared<Tensor>(no_record([&] { return f(plain); }));
+      check_gives("custom_gradient", {call.computed.get(), 1});
     }
     return apply_custom(std::move(call), inputs);
   };
@@ -186,11 +189,13 @@ FunctionToTensors custom_gradient(FunctionToTensors f, GradientRules rule, Custo
   check_given("custom_gradient", bool(f), "function");
   check_given("custom_gradient", bool(rule), "gradient rule");
   return [f = std::move(f), rule = std::move(rule), options = std::move(options)](const Tensors& inputs) {
+    check_defined("custom_gradient", "input", inputs);
     const bool symbolic = any(inputs, &Tensor::symbolic);
     Tensors plain;
     for (const Tensor& x : inputs) plain.push_back(symbolic ? x : detach(x));
     const LiftedSets before;
     const Tensors outputs = no_record([&] { return f(plain); });
+    check_gives("custom_gradient", outputs);
     if (symbolic) before.undo();
     const Bundle bundle(outputs);
     CustomCall call{.f = [f, bundle](const Tensors& at) { return bundle.packed(f(at)); },

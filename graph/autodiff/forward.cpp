@@ -8,8 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/given.h>
 #include <twopass/graph/autodiff/node_map.h>
 #include <twopass/graph/autodiff/rule.h>
 #include <twopass/graph/autodiff/walk.h>
@@ -225,7 +227,10 @@ class ForwardPass {
 
 Tensors tangents(const Tensors& outputs, const Tensors& of, const Tensors& along, const TangentsOptions& options) {
   if (of.size() != along.size())
-    throw Error(fmt::format("tangents: {} tensors but {} directions", of.size(), along.size()));
+    throw Error(fmt::format("tangents: {} but {}", counted(of.size(), "tensor"), counted(along.size(), "direction")));
+  check_defined("tangents", "output", outputs);
+  check_defined("tangents", "tensor", of);
+  check_defined("tangents", "direction", along);
   for (std::size_t k = 0; k < of.size(); ++k) {
     if (!of[k].recorded())
       throw Error(fmt::format("tangents: a tensor of shape {} is not recorded", of[k].shape().text()));

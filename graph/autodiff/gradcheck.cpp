@@ -13,6 +13,7 @@
 #include <twopass/graph/autodiff/comparison.h>
 #include <twopass/graph/autodiff/coverage_log.h>
 #include <twopass/graph/autodiff/exact.h>
+#include <twopass/graph/autodiff/given.h>
 #include <twopass/graph/autodiff/not_finite.h>
 #include <twopass/graph/autodiff/subject.h>
 #include <twopass/graph/autodiff/vacuity.h>
@@ -69,11 +70,6 @@ void check_options(const GradcheckOptions& options) {
   if (options.elements < 0) refuse("elements", options.elements, "0");
   if (options.directions < 0) refuse("directions", options.directions, "0");
   if (options.draws < 1) refuse("draws", options.draws, "1");
-}
-
-template <typename F>
-void check_given(const F& f) {
-  if (!f) throw Error("gradcheck: the function is null");
 }
 
 // Notes the first number of each tensor that is not finite. Whether nothing can be checked, as one is no number or all
@@ -208,6 +204,11 @@ class Check {
   GradcheckReport report_;
 };
 
+Tensors given(Tensors outputs) {
+  check_gives("gradcheck", outputs);
+  return outputs;
+}
+
 GradcheckReport check(const ManyFunction& f, const Tensors& inputs, const GradcheckOptions& options) {
   return Check(f, inputs, options).made();
 }
@@ -231,16 +232,18 @@ ExactCheck check_side_by_side(const Op& op, const ArgumentsPointer& arguments, c
 
 GradcheckReport gradcheck(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs,
                           const GradcheckOptions& options) {
-  check_given(f);
+  check_given("gradcheck", bool(f), "function");
+  check_defined("gradcheck", "input", inputs);
   check_options(options);
-  return check([&](const Tensors& at) { return Tensors{f(at)}; }, inputs, options);
+  return check([&](const Tensors& at) { return given({f(at)}); }, inputs, options);
 }
 
 GradcheckReport gradcheck(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs,
                           const GradcheckOptions& options) {
-  check_given(f);
+  check_given("gradcheck", bool(f), "function");
+  check_defined("gradcheck", "input", inputs);
   check_options(options);
-  return check(f, inputs, options);
+  return check([&](const Tensors& at) { return given(f(at)); }, inputs, options);
 }
 
 GradcheckReport gradcheck(const std::string& op, const GradcheckOptions& options) {

@@ -7,17 +7,20 @@
 #include <limits>
 
 #include <twopass/core/error.h>
+#include <twopass/graph/autodiff/given.h>
 
 namespace twopass {
 
 NumericalGradients numerical_gradients(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs,
                                        const NumericalOptions& options) {
-  if (!f) throw Error("numerical_gradients: the function is null");
+  check_given("numerical_gradients", bool(f), "function");
+  check_defined("numerical_gradients", "input", inputs);
   const RecordingScope off(false);
   NumericalGradients found;
   const auto value = [&](const Tensors& at) {
     ++found.passes;
     const Tensor y = f(at);
+    check_gives("numerical_gradients", {&y, 1});
     if (y.elements() != 1)
       throw Error(
           fmt::format("numerical_gradients: the function must return one element, not shape {}", y.shape().text()));

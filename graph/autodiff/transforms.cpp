@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
+#include <twopass/graph/autodiff/given.h>
 #include <twopass/graph/autodiff/point.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
@@ -16,11 +18,14 @@ bool any_recorded(const Tensors& tensors) {
 }
 
 void check_like(const char* call, const char* what, const Tensors& v, const Tensors& x) {
+  check_defined(call, "v", v);
+  check_defined(call, what, x);
   if (v.size() != x.size())
-    throw Error(fmt::format("{}: v has {} tensors but {} has {}", call, v.size(), what, x.size()));
+    throw Error(fmt::format("{}: v has {} but {} has {}", call, counted(v.size(), "tensor"), what, x.size()));
   for (std::size_t k = 0; k < v.size(); ++k)
     if (v[k].shape() != x[k].shape() || v[k].dtype() != x[k].dtype())
-      throw Error(fmt::format("{}: v is {} {} but {} is {} {}", call, name_of(v[k].dtype()), v[k].shape().text(), what,
+      throw Error(fmt::format("{}: {} is {} {} but {} is {} {}", call, numbered("v", k, v.size()),
+                              name_of(v[k].dtype()), v[k].shape().text(), numbered(what, k, x.size()),
                               name_of(x[k].dtype()), x[k].shape().text()));
 }
 
@@ -39,11 +44,17 @@ Tensors pull(const Tensor& y, const Tensors& of, const Tensor& seed, bool record
 Tensors Recorded::pull(const Tensor& seed, bool record) const { return twopass::pull(y, at, seed, record); }
 
 Recorded recorded(const char* call, const FunctionOfMany& f, const Tensors& inputs) {
-  if (!f) throw Error(fmt::format("{}: the function is null", call));
+  check_given(call, bool(f), "function");
+  check_defined(call, "x", inputs);
+  for (std::size_t k = 0; k < inputs.size(); ++k)
+    if (!is_floating(inputs[k].dtype()))
+      throw Error(fmt::format("{}: {} is {}, which has no derivative", call, numbered("x", k, inputs.size()),
+                              name_of(inputs[k].dtype())));
   const RecordingScope on(true);
   Recorded record{{}, {}, any_recorded(inputs)};
   for (const Tensor& x : inputs) record.at.push_back(x.recorded() ? identity(x) : variable(x));
   record.y = f(record.at);
+  check_gives(call, {&record.y, 1});
   if (!is_floating(record.y.dtype()))
     throw Error(fmt::format("{}: the function gives {}, which has no derivative", call, name_of(record.y.dtype())));
   return record;
@@ -67,6 +78,7 @@ std::pair<Tensor, Tensors> value_and_gradients(const FunctionOfMany& f, const Te
 
 template <std::same_as<Tensors> T>
 std::pair<Tensor, Tensors> vjp(const FunctionOf<T>& f, const T& x, const Tensor& v) {
+  check_defined("vjp", "v", {&v, 1});
   const Recorded record = recorded("vjp", f, x);
   check_like("vjp", "f(x)", {v}, {record.y});
   Tensors found = record.pull(v, record.nested || v.recorded());
@@ -75,6 +87,7 @@ std::pair<Tensor, Tensors> vjp(const FunctionOf<T>& f, const T& x, const Tensor&
 
 template <std::same_as<Tensors> T>
 Tensor jvp(const FunctionOf<T>& f, const T& x, const T& v) {
+  check_given("jvp", bool(f), "function");
   check_like("jvp", "x", v, x);
   const Recorded record = recorded("jvp", f, x);
   return tangents({record.y}, record.at, v, {.record = record.nested || any_recorded(v)})[0];
@@ -82,6 +95,7 @@ Tensor jvp(const FunctionOf<T>& f, const T& x, const T& v) {
 
 template <std::same_as<Tensors> T>
 Tensors hvp(const FunctionOf<T>& f, const T& x, const T& v) {
+  check_given("hvp", bool(f), "function");
   check_like("hvp", "x", v, x);
   const Recorded record = recorded("hvp", f, x);
   check_single("hvp", record.y);
