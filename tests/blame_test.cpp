@@ -4,6 +4,7 @@
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/custom.h>
 #include <twopass/graph/autodiff/doctest.h>
 #include <twopass/graph/dot/dot.h>
 #include <twopass/graph/layers/layers.h>
@@ -12,12 +13,15 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/joining.h>
+#include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
+#include <twopass/ops/rounding.h>
 #include <twopass/ops/shaping.h>
 
 #include <cmath>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace twopass;
@@ -254,4 +258,41 @@ TEST_CASE("an anomaly of the forward pass is drawn with what led to it") {
   REQUIRE(red(picture).size() == 1);
   CHECK(red(picture)[0].find("sqrt((2,))") == 0);
   CHECK(picture.find("sin") != std::string::npos);
+}
+
+TEST_CASE("a gradient that is not linear in its seed is found within a deep function, and blamed") {
+  using Bend = std::function<Tensor(const Tensor& g)>;
+  const std::vector<std::pair<std::string, Bend>> bends = {
+      {"g + 1e-9 g²", [](const Tensor& g) { return g + square(g) * 1e-9; }},
+      {"|g|", [](const Tensor& g) { return abs(g); }},
+      {"clip(g)", [](const Tensor& g) { return clip(g, -1, 1); }},
+      {"g + 1e-7", [](const Tensor& g) { return g + 1e-7; }},
+      {"g in steps", [](const Tensor& g) { return twopass::round(g * 1e8) / 1e8; }},
+      {"g in f32", [](const Tensor& g) { return cast(cast(g, f32), f64); }},
+      {"g / max |g|, of one example", [](const Tensor& g) { return g / max(abs(g)); }},
+  };
+  for (const auto& [name, bend] : bends) {
+    CAPTURE(name);
+    const auto bent = custom_gradient([](const Tensors& in) { return tanh(in[0]); },
+                                      [bend = bend](const Tensors&, const Tensor& y, const Tensor& g) {
+                                        return Tensors{bend(g) * (1.0 - square(y))};
+                                      });
+    Random random(3);
+    const Tensor a = random.normal({6, 6}, f64), b = random.normal({6, 6}, f64) * 0.4;
+    const auto deep = [&](const Tensors& in) {
+      Tensor x = in[0];
+      for (int layer = 0; layer < 6; ++layer) {
+        x = tanh(matmul(x, a) * 0.4);
+        if (layer == 3) x = bent({matmul(x, b)});
+      }
+      return x;
+    };
+    for (const int order : {1, 2}) {
+      const GradcheckReport report = gradcheck(deep, {random.normal({3, 6}, f64)}, {.order = order});
+      CAPTURE(report.text());
+      CHECK(report.wrong());
+      REQUIRE(!report.culprits().empty());
+      for (const Culprit& culprit : report.culprits()) CHECK(culprit.op == "custom_gradient");
+    }
+  }
 }

@@ -9,6 +9,7 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/record.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -67,6 +68,28 @@ TEST_CASE("the gradient of every op agrees with numerical differentiation to sec
     CHECK(row.first > 0);
     CHECK((row.higher > 0 || first_order_only.contains(row.op)));
   }
+}
+
+TEST_CASE("that the gradient of every op is linear in its seed is checked of each sample, to 1e-12") {
+  constexpr const char* kLinearity = "linearity of the gradient in its seed";
+  int checked = 0;
+  for (const Op* op : all_ops()) {
+    if (!op->differentiable()) continue;
+    INFO(op->name());
+    const GradcheckReport report = gradcheck(*op, {.order = 1, .draws = 1, .blame = false});
+    std::size_t found = 0;
+    for (const ExactCheck& check : report.exact()) {
+      if (!check.name.ends_with(kLinearity)) continue;
+      ++found;
+      CAPTURE(check.name);
+      CHECK(check.ok);
+      const double size = std::max({std::abs(check.left), std::abs(check.right), 1.0});
+      CHECK(std::abs(check.left - check.right) <= 1e-12 * size);
+      checked += check.left != 0 ? 1 : 0;
+    }
+    CHECK(found == op->samples().size());
+  }
+  CHECK(checked > 150);
 }
 
 TEST_CASE("the samples of every op let each input matter that its gradient knows") {
