@@ -92,6 +92,18 @@ TEST_CASE("that the gradient of every op is linear in its seed is checked of eac
   CHECK(checked > 150);
 }
 
+TEST_CASE("an op that is constant between its jumps has the verdict zero, and no other has") {
+  std::set<std::string> zero;
+  for (const Op* op : all_ops()) {
+    if (!op->differentiable()) continue;
+    const GradcheckReport report = gradcheck(*op, {.order = 1, .draws = 1, .blame = false});
+    for (const GradcheckPair& pair : report.pairs())
+      if (pair.verdict == Verdict::zero) zero.insert(op->name());
+  }
+  CHECK(zero == std::set<std::string>{"ceil", "det_sign", "floor", "round", "sign", "trunc", "win_share"});
+  CHECK(gradcheck("floor").conclusive());
+}
+
 TEST_CASE("the samples of every op let each input matter that its gradient knows") {
   for (const Op* op : all_ops()) {
     if (!op->differentiable() || op->samples().empty()) continue;

@@ -11,9 +11,10 @@
 
 namespace twopass {
 
-/// pass: every element agrees. kink: some lie at a kink, with a subgradient between both one-sided slopes. vacuous: all
-/// derivatives are 0 here, so that nothing was tested. unreliable: the function is too rough here to say. fail: wrong.
-enum class Verdict : std::uint8_t { pass, kink, vacuous, unreliable, fail };
+/// pass: every element agrees. kink: some lie at a kink, with a subgradient between both one-sided slopes. zero: of an
+/// op whose record says that its derivative is 0 wherever there is one, all differences are 0. vacuous: all derivatives
+/// are 0 here, so that nothing was tested. unreliable: the function is too rough here to say. fail: wrong.
+enum class Verdict : std::uint8_t { pass, kink, zero, vacuous, unreliable, fail };
 std::string_view name_of(Verdict verdict);
 
 /// One input against one output.
@@ -83,6 +84,8 @@ class GradcheckReport {
   void add(GradcheckPair pair) { pairs_.push_back(std::move(pair)); }
   void add(ExactCheck check) { exact_.push_back(std::move(check)); }
   void add(Culprit culprit) { culprits_.push_back(std::move(culprit)); }
+  /// Makes what is vacuous zero, since the record says so.
+  void expect_zeros();
   void note(std::string text) { notes_.push_back(std::move(text)); }
   void set_seed(std::uint64_t seed) { seed_ = seed; }
   /// Everything that another report found, its names after `prefix`.

@@ -13,5 +13,6 @@ struct CheckChoice {
   bool json = false, full = false, coverage = false;
 };
 
-/// Checks some ops, a model, or every op, and prints what was found; 1 where something is wrong.
+/// Checks some ops, a model, or every op, and prints what was found. 0 where all passed, 1 where something is wrong, 3
+/// where nothing is, but not all could be told: unreliable, vacuous throughout or (of a model) anywhere, not checked.
 int check_gradients(const CheckChoice& choice);

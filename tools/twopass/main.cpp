@@ -197,7 +197,9 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("twopass ") + TWOPASS_VERSION);
   app.footer(
       "examples:\n  twopass train mlp --data mnist\n  twopass dot residual --level layer -o residual.svg\n  twopass "
-      "gradcheck --op matmul\n\nexit codes: 0 done; 1 failed, or a gradient is wrong; 2 the command line is wrong");
+      "gradcheck --op matmul\n\nexit codes: 0 done; 1 failed, or a gradient is wrong; 2 the command line is wrong; 3 "
+      "no gradient is wrong, but "
+      "not all could be told");
   Choice choice;
   const CLI::Range kCount(1, 1'000'000);
   int count = 0;
@@ -262,7 +264,10 @@ int main(int argc, char** argv) {
       ->check(ending_in({".dot", ".svg", ".png", ".pdf"}));
   command->add_flag("--coverage", choice.check.coverage, "then a table of the ops that were met, and to which order");
   command->footer(
-      "examples:\n  twopass gradcheck --op softmax\n  twopass gradcheck --model residual --json\n\nmodels:" + names());
+      "examples:\n  twopass gradcheck --op softmax\n  twopass gradcheck --model residual --json\n\nexit codes: 0 all "
+      "passed; 1 a gradient is wrong, or the check failed; 2 the command line is wrong; 3 none is wrong, but not all "
+      "could be told: unreliable, inconclusive, or not checked\n\nmodels:" +
+      names());
 
   command = app.add_subcommand("dot", "draw a model");
   command->footer(
