@@ -232,7 +232,7 @@ TEST_CASE("errors of rules for tangents name the op") {
                        doctest::Contains("in the tangent of test_square"), Error);
   CHECK_THROWS_WITH_AS(tangents({x}, {x}, {x}), doctest::Contains("a tensor of shape (3,) is not recorded"), Error);
   const Tensor at = variable(x);
-  CHECK_THROWS_WITH_AS(tangents({at}, {at}, {}), doctest::Contains("1 tensors but 0 directions"), Error);
+  CHECK_THROWS_WITH_AS(tangents({at}, {at}, {}), doctest::Contains("1 tensor but 0 directions"), Error);
   CHECK_THROWS_WITH_AS(tangents({at}, {at}, {number(1)}), doctest::Contains("direction 0 is f64 () but its tensor"),
                        Error);
 }

@@ -7,7 +7,7 @@
 namespace twopass {
 namespace {
 
-constexpr const char* kUndefined = "one that was never given a value, or moved from";
+constexpr const char* kUndefined = "one that was never given a value, or moved from (as backward(std::move(y)) does)";
 
 }  // namespace
 
