@@ -38,8 +38,8 @@ adbench::Problem recurrent(std::int64_t layers, std::int64_t characters, std::in
 
 }  // namespace
 
-Workload suite_workload(const std::string& name) {
-  const adbench::Problem problem = name == "GMM" ? mixture(10, 25, 1000) : recurrent(2, 1024, 14);
+Workload suite_workload(const std::string& name, std::int64_t characters) {
+  const adbench::Problem problem = name == "GMM" ? mixture(10, 25, 1000) : recurrent(2, characters, 14);
   return {problem.parameters, [both = adbench::both_passes(problem)](const Tensors& in) {
             Tensors parameters;
             for (const Tensor& each : in) parameters.push_back(each.symbolic() ? each : variable(each));

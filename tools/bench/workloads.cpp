@@ -217,8 +217,9 @@ Workload workload_named(const std::string& name) {
     if (kind == "depth") return residual(size, 64);
     if (kind == "batch") return residual(10, size);
     if (kind == "nodes") return scalars(size / 3);
+    if (kind == "LSTM") return suite_workload(kind, size);
   }
   throw Error("there is no workload " + name +
               ": there are W1 to W10, W8 as W8a, W8b and W8c, jacobian, jacobian:rows, GMM, LSTM, and depth:N, "
-              "batch:N, nodes:N");
+              "batch:N, nodes:N, LSTM:N (characters)");
 }

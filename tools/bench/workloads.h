@@ -20,5 +20,5 @@ struct Workload {
 std::int64_t whole_number(const std::string& word, const std::string& what);
 
 /// W1 … W10; jacobian, jacobian:rows; GMM, LSTM (see suite.h); depth:N (W4 of N blocks), batch:N (W4 of 10 blocks, N
-/// rows), nodes:N (W9 of N nodes). Refuses other names.
+/// rows), nodes:N (W9 of N nodes), LSTM:N (of N characters). Refuses other names.
 Workload workload_named(const std::string& name);
