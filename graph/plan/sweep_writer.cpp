@@ -13,7 +13,6 @@ namespace {
 using Kind = Lanes::Kind;
 using Xbyak::Reg64;
 
-constexpr std::int64_t kLeaf = 512;  // as ops/reduction_kernels.h adds
 constexpr std::int64_t kLanes = 32;
 struct NoRegister {};
 
@@ -311,8 +310,12 @@ class Writer : VectorAssembler {
       cmp(rcx, rdx);
       jl(loop, T_NEAR);
       for (std::size_t k = 0; k < sums.size(); ++k) {
-        join(totals, sums.size(), k, copies);
-        store_scalar(ptr[leaf_to + k * leaves() * 8], Xmm(totals[k]));
+        std::vector<int> of_sum;
+        for (std::uint32_t place = 0; place < copies; ++place) of_sum.push_back(totals[place * sums.size() + k]);
+        const int spare = take();
+        join(of_sum, spare);
+        give(spare);
+        store_scalar(ptr[leaf_to + k * leaves() * 8], Xmm(of_sum[0]));
       }
       add(leaf_to, 8);
     };
@@ -337,29 +340,6 @@ class Writer : VectorAssembler {
       load_scalar(xmm0, ptr[rsp + first]);
       store_scalar(slot(sums[k]), xmm0);
     }
-  }
-
-  // All lanes of a sum's registers into the first lane of the first, halves at a time.
-  void join(const std::vector<int>& totals, std::size_t sums, std::size_t k, std::uint32_t copies) {
-    const auto at = [&](std::uint32_t place) { return totals[place * sums + k]; };
-    for (std::uint32_t width = copies / 2; width > 0; width /= 2)
-      for (std::uint32_t place = 0; place < width; ++place)
-        add_to(vector(at(place)), vector(at(place)), vector(at(place + width)));
-    const int upper = take();
-    add_lanes(at(0), upper);
-    give(upper);
-  }
-
-  // The leaves' sums from `first` into the first one, by the tree of reduce_run.
-  void join_leaves(std::uint32_t first, std::int64_t elements) {
-    if (elements <= kLeaf) return;
-    const std::int64_t left = (elements / 2 + kLeaf - 1) / kLeaf * kLeaf;
-    const std::uint32_t second = first + static_cast<std::uint32_t>(left / kLeaf * 8);
-    join_leaves(first, left);
-    join_leaves(second, elements - left);
-    load_scalar(xmm0, ptr[rsp + first]);
-    single_ ? vaddss(xmm0, xmm0, ptr[rsp + second]) : vaddsd(xmm0, xmm0, ptr[rsp + second]);
-    store_scalar(ptr[rsp + first], xmm0);
   }
 
   const Sweeps& sweeps_;

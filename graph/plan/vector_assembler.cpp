@@ -142,6 +142,24 @@ void VectorAssembler::compute(Kind kind, const Xmm& to, const Xmm& a, const Xmm&
   }
 }
 
+void VectorAssembler::join(std::span<const int> vectors, int spare) {
+  for (std::size_t width = vectors.size() / 2; width > 0; width /= 2)
+    for (std::size_t k = 0; k < width; ++k) add_to(vector(vectors[k]), vector(vectors[k]), vector(vectors[k + width]));
+  add_lanes(vectors[0], spare);
+}
+
+void VectorAssembler::join_leaves(std::uint32_t first, std::int64_t elements) {
+  if (elements <= kLeaf) return;
+  const std::int64_t left = (elements / 2 + kLeaf - 1) / kLeaf * kLeaf;
+  const std::uint32_t second = first + static_cast<std::uint32_t>(left / kLeaf * 8);
+  join_leaves(first, left);
+  join_leaves(second, elements - left);
+  load_scalar(xmm0, ptr[rsp + first]);
+  single_ ? vaddss(xmm0, xmm0, ptr[rsp + second]) : vaddsd(xmm0, xmm0, ptr[rsp + second]);
+  store_scalar(ptr[rsp + first], xmm0);
+}
+
+// The lanes of a vector, halves at a time, into its first.
 void VectorAssembler::add_lanes(int vector, int spare) {
   if (wide_) {
     vextractf64x4(half(spare), Xbyak::Zmm(vector), 1);

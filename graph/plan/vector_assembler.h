@@ -4,11 +4,15 @@
 #include <xbyak/xbyak.h>
 
 #include <cstdint>
+#include <span>
 
 #include <twopass/core/dtype.h>
 #include <twopass/graph/plan/machine_code.h>
 
 namespace twopass::planning {
+
+/// Elements whose sum is one leaf of a tree, as ops/reduction_kernels.h adds.
+inline constexpr std::int64_t kLeaf = 512;
 
 class VectorAssembler : public Xbyak::CodeGenerator {
  public:
@@ -40,14 +44,18 @@ class VectorAssembler : public Xbyak::CodeGenerator {
   void sign_bits(const Xmm& to);
   /// to = a and b as `kind` says; `spare` is written, too, and none of the four is another.
   void compute(Lanes::Kind kind, const Xmm& to, const Xmm& a, const Xmm& b, const Xmm& spare);
-  /// Adds the lanes of a vector, halves at a time, into its first; writes `spare`.
-  void add_lanes(int vector, int spare);
+  /// Adds all lanes of a power of two of vectors, halves at a time, into the first lane of the first; writes `spare`.
+  void join(std::span<const int> vectors, int spare);
+  /// Adds the sums of leaves of a row of so many elements, 8 bytes apart from `first` bytes above the stack pointer on,
+  /// into the first one, by the tree of reduce_run.
+  void join_leaves(std::uint32_t first, std::int64_t elements);
 
   const bool wide_, single_;
   const std::uint32_t element_, vector_;  // bytes
 
  private:
   void zero(const Xmm& to);
+  void add_lanes(int vector, int spare);
   template <typename Make>
   void where(const Xmm& to, const Xmm& tested, int predicate, const Xmm& spare, const Make& make);
 
