@@ -24,11 +24,25 @@ const PlaceLog* PlaceLog::current() { return open_log; }
 std::string PlaceLog::here() { return path(); }
 
 std::string PlaceLog::of(const Node& node) const {
-  // Inner places end, and are noted, before outer ones.
+  // What contains the number ends behind it, as the first of these does, and so lies around that or is it.
   auto stretch = std::lower_bound(stretches_.begin(), stretches_.end(), node.number,
                                   [](const Stretch& each, std::uint64_t number) { return each.last < number; });
-  while (stretch != stretches_.end() && stretch->first >= node.number) ++stretch;
+  while (stretch != stretches_.end() && stretch->first >= node.number) {
+    if (!stretch->around) return {};
+    stretch += static_cast<std::ptrdiff_t>(stretch->around);
+  }
   return stretch == stretches_.end() ? std::string() : stretch->path;
+}
+
+void PlaceLog::add(Stretch stretch) {
+  if (stretches_.size() == kMost) stretches_.erase(stretches_.begin(), stretches_.begin() + kMost / 2);
+  std::size_t inner = stretches_.size();  // what it has in it, from the last on, each with all that lies in that
+  while (inner > 0 && stretches_[inner - 1].first > stretch.first) {
+    stretches_[inner - 1].around = stretches_.size() - (inner - 1);
+    inner -= std::min(inner, stretches_[inner - 1].inside + 1);
+  }
+  stretch.inside = stretches_.size() - inner;
+  stretches_.push_back(std::move(stretch));
 }
 
 PlaceScope::PlaceScope(std::string_view name) {
@@ -42,11 +56,7 @@ PlaceScope::PlaceScope(std::string_view name) {
 PlaceScope::~PlaceScope() {
   if (!first_) return;
   const std::uint64_t last = Node::next_number(0);
-  for (PlaceLog* log = open_log; log; log = log->before_) {
-    auto& stretches = log->stretches_;
-    if (stretches.size() == kMost) stretches.erase(stretches.begin(), stretches.begin() + kMost / 2);
-    stretches.push_back({path(), first_, last});
-  }
+  for (PlaceLog* log = open_log; log; log = log->before_) log->add({path(), first_, last});
   path().resize(outer_);
 }
 

@@ -29,8 +29,11 @@ class PlaceLog {
   struct Stretch {
     std::string path;
     std::uint64_t first, last;  // the numbers that were given out in it
+    std::size_t inside = 0;     // stretches that lie in it, right before it
+    std::size_t around = 0;     // how much further the smallest stretch is that it lies in; 0: in none that has ended
   };
-  std::vector<Stretch> stretches_;
+  void add(Stretch stretch);
+  std::vector<Stretch> stretches_;  // as they end
   PlaceLog* before_;
 };
 

@@ -14,6 +14,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/core/memory.h>
+#include <twopass/core/place.h>
 #include <twopass/core/random.h>
 #include <twopass/core/shape.h>
 
@@ -250,4 +251,32 @@ TEST_CASE("a buffer is its holder's own until it is copied, and again when the c
 
 TEST_CASE("sizes beyond 63 bits are refused, not taken for open ones") {
   CHECK_THROWS_WITH_AS(Shape(std::vector<std::size_t>{SIZE_MAX, 3}), doctest::Contains("2^63"), Error);
+}
+
+TEST_CASE("a node belongs to the innermost place around it, also between, before and behind places inside of that") {
+  const auto made = [] { return symbol({2}, f32, "x"); };
+  const PlaceLog log;
+  std::vector<std::pair<Tensor, std::string>> expected{{made(), ""}};
+  {
+    const PlaceScope outer("a");
+    expected.emplace_back(made(), "a");
+    for (const char* name : {"b", "c"}) {
+      const PlaceScope inner(name);
+      expected.emplace_back(made(), std::string("a/") + name);
+      {
+        const PlaceScope innermost("d");
+        expected.emplace_back(made(), std::string("a/") + name + "/d");
+      }
+      expected.emplace_back(made(), std::string("a/") + name);
+    }
+    expected.emplace_back(made(), "a");
+    const PlaceScope open("e");
+    expected.emplace_back(made(), "a/e");
+  }
+  expected.emplace_back(made(), "");
+  {
+    const PlaceScope other("f");
+    expected.emplace_back(made(), "f");
+  }
+  for (const auto& [x, place] : expected) CHECK(log.of(x.node()) == place);
 }

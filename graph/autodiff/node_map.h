@@ -1,4 +1,5 @@
-// A small open-addressing map from nodes to numbers, and a counted reference to a node. For the files of this folder.
+// A small open-addressing map from nodes to numbers, and a counted reference to a node. For the files of this folder
+// and of graph/plan.
 #pragma once
 #include <cstdint>
 #include <utility>

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <unordered_map>
 
 #include <twopass/core/place.h>
 #include <twopass/core/users_code.h>
+#include <twopass/graph/autodiff/node_map.h>
 #include <twopass/graph/plan/eager_calls.h>
 
 namespace twopass::planning {
@@ -41,6 +41,7 @@ class Tracer {
     for (const LiftScope::Lifted& lifted : scope.lifted())
       if (lifted.update.defined()) find_calls(lifted.update);
     std::sort(found_.begin(), found_.end(), [](const Node* a, const Node* b) { return a->number < b->number; });
+    program_.calls.reserve(found_.size());
     for (Node* node : found_) add_call(*node);
     for (const Tensor& output : outputs) {
       program_.output_names.push_back(name_of(options.output_names, "output", program_.outputs.size()));
@@ -68,7 +69,7 @@ class Tracer {
   ValueId add(Node& node, Value value) {
     const auto id = static_cast<ValueId>(program_.values.size());
     program_.values.push_back(std::move(value));
-    places_.emplace(&node, id);
+    places_.insert(&node, id);
     return id;
   }
 
@@ -76,7 +77,8 @@ class Tracer {
   void find_calls(const Tensor& x) {
     std::vector<Node*> open;
     const auto meet = [&](Node* node) {
-      if (!node->is(Node::kSymbol) || places_.contains(node) || !met_.emplace(node, true).second) return;
+      if (!node->is(Node::kSymbol) || places_.find(node) || met_.find(node)) return;
+      met_.insert(node, 1);
       open.push_back(node);
     };
     meet(&x.node());
@@ -102,13 +104,16 @@ class Tracer {
     for (const LiftScope::Lifted& each : scope_->lifted())
       note(each.symbol.node(),
            {.kind = Kind::parameter, .spec = {each.symbol.shape(), each.symbol.dtype()}, .parameter = each.parameter});
-    for (Node* node : found_) {
+    traced_->items.reserve(program_.values.size());
+    for (std::size_t k = 0; k < found_.size(); ++k) {
+      Node* const node = found_[k];
       Traced::Item call{.kind = Kind::call,
                         .spec = {node->shape, node->dtype},
                         .recorded = node->is(Node::kRecorded),
                         .op = node->op,
                         .arguments = node->arguments,
-                        .place = log_.of(*node)};
+                        .place = program_.calls[k].place};
+      call.inputs.reserve(node->edges().size());
       for (const Node::Edge& edge : node->edges()) call.inputs.push_back(number_of(*edge.node()));
       note(*node, std::move(call));
     }
@@ -119,14 +124,16 @@ class Tracer {
 
   Traced::Number note(const Node& node, Traced::Item item) {
     traced_->items.push_back(std::move(item));
-    return numbers_[&node] = static_cast<Traced::Number>(traced_->items.size() - 1);
+    const auto number = static_cast<Traced::Number>(traced_->items.size() - 1);
+    numbers_.insert(&node, number);
+    return number;
   }
 
   Traced::Number number_of(Node& node) {
-    if (const auto known = numbers_.find(&node); known != numbers_.end()) return known->second;
+    if (const std::uint32_t* known = numbers_.find(&node)) return *known;
     Traced::Item item{
         .kind = Traced::Item::Kind::constant, .spec = {node.shape, node.dtype}, .recorded = node.is(Node::kRecorded)};
-    if (const Tensor stands_for = scope_->behind(node); stands_for.defined()) {
+    if (const Tensor stands_for = node.is(Node::kLeaf) ? scope_->behind(node) : Tensor(); stands_for.defined()) {
       item.kind = Traced::Item::Kind::leaf;
       item.inputs = {number_of(stands_for.node())};
       item.parameter = Parameter::of(Tensor(&node));
@@ -147,7 +154,7 @@ class Tracer {
   }
 
   ValueId value_of(Node* node) {
-    if (const auto known = places_.find(node); known != places_.end()) return known->second;
+    if (const std::uint32_t* known = places_.find(node)) return *known;
     if (const Tensor stands_for = scope_->behind(*node); stands_for.defined()) return value_of(&stands_for.node());
     const Tensor x(node);
     return add(*node, {.kind = Value::Kind::constant, .spec = {x.shape(), x.dtype()}, .constant = detach(x)});
@@ -156,6 +163,7 @@ class Tracer {
   void add_call(Node& node) {
     PlannedCall call{.op = node.op, .arguments = node.arguments, .inputs = {}, .output = 0, .place = log_.of(node)};
     const auto edges = node.edges();
+    call.inputs.reserve(edges.size());
     for (std::size_t k = 0; k < edges.size(); ++k)
       if (reads_input(*node.op, node.arguments.get(), k)) call.inputs.push_back(value_of(edges[k].node()));
     call.output = add(node, {.kind = Value::Kind::computed, .spec = {node.shape, node.dtype}});
@@ -166,9 +174,7 @@ class Tracer {
   std::shared_ptr<Traced> traced_ = std::make_shared<Traced>();
   const LiftScope* scope_ = nullptr;
   PlaceLog log_;
-  std::unordered_map<const Node*, ValueId> places_;
-  std::unordered_map<const Node*, Traced::Number> numbers_;
-  std::unordered_map<const Node*, bool> met_;
+  NodeMap places_, numbers_, met_;
   std::vector<Node*> found_;
 };
 
