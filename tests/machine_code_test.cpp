@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <twopass/graph/plan/machine_code.h>
 
@@ -231,5 +233,34 @@ TEST_CASE("machine code writes the elements that it is asked for and no others")
           for (std::int64_t k = 0; k < 80; ++k) CHECK(to.at<double>(k) == (k < n ? 3.0 : 7.0));
         }
     }
+  }
+}
+
+TEST_CASE("what is written twice is one function, and what differs in a constant alone is another") {
+  if (!has_code()) return;
+  const auto doubled = [](double by) {
+    Lanes lanes;
+    const Lane x = lanes.input(false);
+    lanes.multiply(x, lanes.constant(by));
+    planning::Sweeps sweeps;
+    sweeps.dtype = f64;
+    for (const Lanes::Line& line : lanes.lines()) sweeps.lines.push_back({.what = line});
+    sweeps.lines[0].from = 0;
+    sweeps.lines.back().to = 1;
+    sweeps.parts = {{.value = 0, .elements = 1, .moves = true}, {.value = 1, .elements = 1, .moves = true}};
+    return sweeps;
+  };
+  planning::MachineCode code(planning::processor());
+  const std::vector<planning::Stream> streams(2, planning::Stream{.row_bytes = 8});
+  const int twice = code.write(doubled(2), streams), again = code.write(doubled(2), streams);
+  const int thrice = code.write(doubled(3), streams);
+  CHECK(again == twice);
+  CHECK(thrice != twice);
+  code.finish();
+  for (const auto& [function, factor] : {std::pair{twice, 2.0}, std::pair{thrice, 3.0}}) {
+    std::vector<double> from{1, 2, 3, 4, 5}, to(5, 0);
+    std::byte* pointers[] = {reinterpret_cast<std::byte*>(from.data()), reinterpret_cast<std::byte*>(to.data())};
+    code.function(function)(pointers, 5);
+    for (std::size_t k = 0; k < to.size(); ++k) CHECK(to[k] == factor * from[k]);
   }
 }

@@ -4,6 +4,7 @@
 #include <bit>
 #include <functional>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace twopass::planning {
 namespace {
@@ -237,13 +238,12 @@ class Cutting {
 
   void find_streams() {
     if (blocks_.items.size() == 1) return;  // code asks for itself
-    std::vector<ValueId> seen;
+    std::unordered_set<ValueId> seen;
     std::int64_t bytes = 0;
     for (const Blocks::Call& call : blocks_.calls) {
       const auto stream = [&](const Blocks::Operand& operand, bool written) {
         const ValueId root = program_.root(operand.value);
-        if (in_tile(root) || operand.row_bytes == 0 || std::find(seen.begin(), seen.end(), root) != seen.end()) return;
-        seen.push_back(root);
+        if (in_tile(root) || operand.row_bytes == 0 || !seen.insert(root).second) return;
         bytes += operand.row_bytes * step_.rows;
         blocks_.streams.push_back({operand.value, operand.row_bytes, written});
       };

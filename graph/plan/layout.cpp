@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -73,16 +74,62 @@ bool reads_in_place(const Program& program, const PlannedCall& call, std::size_t
   return call.op->elementwise() && program.spec(read).shape.elements() == program.spec(call.output).shape.elements();
 }
 
-// Whether the output of call `maker` of a step may take the memory of `input`, which dies in that step.
-bool may_write_over(const Program& program, const Step& step, std::size_t maker, ValueId input) {
-  if (program.values[input].bytes() != program.values[program.calls[maker].output].bytes()) return false;
-  for (std::size_t k = step.first; k < step.first + step.count; ++k)
-    for (std::size_t place = 0; place < program.calls[k].inputs.size(); ++place)
-      if (program.root(program.calls[k].inputs[place]) == input &&
-          (k > maker || !reads_in_place(program, program.calls[k], place)))
-        return false;
-  return true;
-}
+// What dies in a step and lies in the arena, where an output of the step may take its memory: that of as many bytes,
+// which is read in place alone and by no later call of the step, and the first read of these.
+class Inherited {
+ public:
+  explicit Inherited(const Program& program) : program_(program), read_of_(program.values.size(), 0) {}
+
+  /// `dies` says of a root whether it does so.
+  template <typename F>
+  void begin(const Step& step, const F& dies) {
+    reads_.clear();
+    free_.clear();
+    next_ = 0;
+    for (std::size_t k = step.first; k < step.first + step.count; ++k)
+      for (std::size_t place = 0; place < program_.calls[k].inputs.size(); ++place) {
+        const ValueId root = program_.root(program_.calls[k].inputs[place]);
+        if (!dies(root)) continue;
+        const bool known = read_of_[root] < reads_.size() && reads_[read_of_[root]].value == root;
+        if (!known) {
+          read_of_[root] = reads_.size();
+          reads_.push_back({root, k, true});
+        }
+        Read& read = reads_[read_of_[root]];
+        read.last = k;
+        read.in_place = read.in_place && reads_in_place(program_, program_.calls[k], place);
+      }
+    by_last_.resize(reads_.size());
+    std::iota(by_last_.begin(), by_last_.end(), std::size_t{0});
+    std::stable_sort(by_last_.begin(), by_last_.end(),
+                     [&](std::size_t a, std::size_t b) { return reads_[a].last < reads_[b].last; });
+  }
+
+  /// For the output of call k, of ascending k: whose memory it takes, if there is such memory.
+  std::optional<ValueId> take(std::size_t k) {
+    for (; next_ < by_last_.size() && reads_[by_last_[next_]].last <= k; ++next_)
+      if (const Read& read = reads_[by_last_[next_]]; read.in_place)
+        free_[program_.values[read.value].bytes()].insert(by_last_[next_]);
+    const auto found = free_.find(program_.values[program_.calls[k].output].bytes());
+    if (found == free_.end() || found->second.empty()) return std::nullopt;
+    const ValueId value = reads_[*found->second.begin()].value;
+    found->second.erase(found->second.begin());
+    return value;
+  }
+
+ private:
+  struct Read {
+    ValueId value;
+    std::size_t last;  // call
+    bool in_place;     // all of them
+  };
+  const Program& program_;
+  std::vector<Read> reads_;           // of this step, in the order of the first
+  std::vector<std::size_t> read_of_;  // by value: where it is among them
+  std::vector<std::size_t> by_last_;
+  std::size_t next_ = 0;                                // of these
+  std::map<std::int64_t, std::set<std::size_t>> free_;  // by bytes: which of the reads
+};
 
 // In the order of time, each in the smallest gap that is free then: for so many intervals that comparing all with all
 // would take long.
@@ -202,11 +249,16 @@ Layout lay_out(const Program& program, bool share) {
     if (program.values[id].kind != Value::Kind::computed && program.values[id].kind != Value::Kind::view)
       layout.places[id].kind = Place::Kind::outside;
 
+  Inherited inherited(program);
   std::vector<Interval> intervals;     // in moments
   std::vector<std::size_t> last_step;  // by interval: that of the value that lies there now
   std::vector<std::size_t> interval_of(program.values.size(), kNever);
   for (std::size_t index = 0; index < program.steps.size(); ++index) {
     const Step& step = program.steps[index];
+    inherited.begin(step, [&](ValueId root) {
+      const std::size_t taken = interval_of[root];
+      return taken != kNever && last_step[taken] == index && !lives.torn[root];
+    });
     lives.for_calls(index, [&](std::size_t k) {
       const ValueId output = program.calls[k].output;
       if (layout.places[output].kind == Place::Kind::outside) return;
@@ -214,17 +266,10 @@ Layout lay_out(const Program& program, bool share) {
         layout.places[output].kind = Place::Kind::tile;
         return;
       }
-      for (std::size_t j = step.first; share && j <= k && interval_of[output] == kNever; ++j)
-        for (const ValueId read : program.calls[j].inputs) {
-          const ValueId input = program.root(read);
-          const std::size_t taken = interval_of[input];
-          if (taken == kNever || last_step[taken] != index || lives.torn[input] ||
-              !may_write_over(program, step, k, input))
-            continue;
-          interval_of[output] = taken;
-          break;
-        }
-      if (interval_of[output] == kNever) {
+      const auto from = share ? inherited.take(k) : std::nullopt;
+      if (from) {
+        interval_of[output] = interval_of[*from];
+      } else {
         interval_of[output] = intervals.size();
         intervals.push_back({program.values[output].bytes(), share ? lives.moment[index] : 0, 0});
         last_step.push_back(0);

@@ -35,6 +35,7 @@ class MachineCode {
   MachineCode& operator=(MachineCode&&) noexcept;
 
   /// Writes a function; its number, or -1 where the processor has too few registers. `streams`: one for each part.
+  /// What is the same as before is one function.
   int write(const Sweeps& sweeps, std::span<const Stream> streams);
   /// No more is written: from now on there are functions.
   void finish();

@@ -88,9 +88,9 @@ std::string Program::text() const {
   const auto strand_of = strand_texts();
   std::size_t step = 0;
   for (std::size_t k = 0; k < calls.size(); ++k) {
-    for (const Step& each : steps)
-      if (each.first == k && each.count > 1) text += fmt::format("{} calls in {} rows:\n", each.count, each.rows);
-    while (step < strand_of.size() && k >= steps[step].first + steps[step].count) ++step;
+    while (step < steps.size() && k >= steps[step].first + steps[step].count) ++step;
+    if (step < steps.size() && steps[step].first == k && steps[step].count > 1)
+      text += fmt::format("{} calls in {} rows:\n", steps[step].count, steps[step].rows);
     text += this->text(calls[k]) + (step < strand_of.size() ? strand_of[step] : "") + "\n";
   }
   for (const ValueId output : outputs) text += fmt::format("gives %{}\n", output);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_set>
 
 #include <twopass/graph/plan/body.h>
 #include <twopass/graph/plan/eager_calls.h>
@@ -46,19 +47,15 @@ double work_of(const Program& program, const Step& step) {
 // Bytes that come from and go to memory: what stays in a block's own memory does not.
 std::int64_t bytes_of(const Machine& machine, const Step& step) {
   std::int64_t bytes = 0;
-  std::vector<ValueId> read;
+  std::unordered_set<ValueId> read;
   const auto pass = [&](ValueId value) {
     if (machine.layout().places[value].kind != Place::Kind::tile) bytes += machine.program().values[value].bytes();
   };
   for (std::size_t k = step.first; k < step.first + step.count; ++k) {
     const PlannedCall& call = machine.program().calls[k];
-    for (const ValueId input : call.inputs) {
-      const ValueId root = machine.program().root(input);
-      if (std::find(read.begin(), read.end(), root) != read.end()) continue;
-      read.push_back(root);
-      pass(input);
-    }
-    read.push_back(call.output);  // what is read of the same step's is in cache
+    for (const ValueId input : call.inputs)
+      if (read.insert(machine.program().root(input)).second) pass(input);
+    read.insert(call.output);  // what is read of the same step's is in cache
     pass(call.output);
   }
   return bytes;

@@ -107,6 +107,8 @@ class Grouping {
   static constexpr std::int64_t kBegun = 512 << 10;
   // Groups that a call's inputs lie apart, at most, for them to be joined.
   static constexpr std::size_t kLooked = 64;
+  // Calls of those between them, at most, for the same.
+  static constexpr std::size_t kLookedCalls = 4096;
   // Calls that may wait for others: an optimizer's for a parameter, not a long chain whose values would all live
   // longer.
   static constexpr std::size_t kFewCalls = 16;
@@ -172,10 +174,14 @@ class Grouping {
     for (const Group* group : {&from, &to})
       for (const PlannedCall& call : group->calls)
         if (call.op->gathers()) return false;
-    for (std::size_t index = older + 1; index < newer; ++index)
+    std::size_t between = 0;
+    for (std::size_t index = older + 1; index < newer; ++index) {
+      between += groups_[index].calls.size();
+      if (between > kLookedCalls) return false;
       for (const PlannedCall& call : groups_[index].calls)
         for (const ValueId input : call.inputs)
           if (made_in_[program_.root(input)] == static_cast<std::int64_t>(older)) return false;
+    }
     return true;
   }
 
