@@ -281,6 +281,7 @@ TEST_CASE(
         "dense_1/kernel\\n(3, 2) f32", "adam/dense_1/bias/momentum\\n(2,) f32", "accuracy", "dense_1 loss",
         "new \"adam/dense/kernel/velocity\""})
     CHECK_MESSAGE(parsed.has(label), label);
+  CHECK(parsed.has("%0 image\\n"));  // as text() says it
   CHECK_FALSE(parsed.has("input 0"));
   CHECK_FALSE(parsed.has("output 0"));
 }

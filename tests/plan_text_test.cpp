@@ -79,3 +79,45 @@ TEST_CASE("text says what each step does, how much it moves and where it lies; p
   CHECK_THROWS_WITH_AS(planned.profile(0), "profile: the number of runs must be 1 or more, not 0", Error);
   CHECK_THROWS_WITH_AS(planned.profile({x}, -5), "profile: the number of runs must be 1 or more, not -5", Error);
 }
+
+TEST_CASE("text says at its head what a plan reads, by name, and at its end what it gives and sets") {
+  const Tensor image = input({4}, "image");
+  Model model(image, Dense(2)(Dense(3, {.activation = "relu"})(image)));
+  model.compile({.optimizer = sgd(), .loss = mean_squared_error()});
+  const std::string text = model.step_plan(ones({5, 4}), ones({5, 2})).text();
+  const std::size_t first_step = text.find("\n   0  ");
+  REQUIRE(first_step != std::string::npos);
+  for (const char* source : {"\n      %0 f32 (5, 4) = image\n", "f32 (5, 2) = dense_1 targets\n",
+                             "f32 (4, 3) = parameter \"dense/kernel\"\n", "f32 (2,) = parameter \"dense_1/bias\"\n"})
+    CHECK_MESSAGE(text.find(source) < first_step, source << " in\n" << text);
+  CHECK(text.find(" as loss\n", first_step) != std::string::npos);
+  CHECK(text.find("      sets \"dense/kernel\" to %", first_step) != std::string::npos);
+}
+
+TEST_CASE("a view of an input is listed together with the input") {
+  const Plan planned = plan([](const Tensors& in) -> Tensors { return {exp(slice(in[0], 0, 1, 2))}; }, {ones({3, 4})});
+  CHECK(planned.text().find("%0 f32 (3, 4) = input 0\n      %1 f32 (1, 4) = %0 from element 4\n") != std::string::npos);
+}
+
+TEST_CASE("each pass of plans has a stage, that of AVX-512 where the processor has it") {
+  const auto stages = [](const std::vector<std::string>& without) {
+    std::vector<std::string> names;
+    for (const Plan::Stage& stage : plan([](const Tensors& in) -> Tensors { return {(in[0] * 2.0 + 1.0) * in[0]}; },
+                                         {ones({64, 32})}, {.without = without, .keep_stages = true})
+                                        .stages())
+      names.push_back(stage.pass + (stage.text.find("calls as machine code for AVX-512") != std::string::npos ? ": 512"
+                                    : stage.text.find("calls as machine code for AVX2") != std::string::npos  ? ": 2"
+                                                                                                              : ""));
+    return names;
+  };
+  std::vector<std::string> wanted{"trace"};
+  for (const PlanPass& pass : plan_passes()) wanted.push_back(pass.name);
+  wanted.resize(wanted.size() - 2);
+  const std::vector<std::string> none = wanted;
+  const bool wide = plan_code() == "machine code for AVX-512";
+  if (wide || plan_code() == "machine code for AVX2") wanted.push_back("code: 2");
+  CHECK(stages({"avx512"}) == wanted);
+  if (wide) wanted.push_back("avx512: 512");
+  CHECK(stages({}) == wanted);
+  CHECK(stages({"code"}) == none);
+}

@@ -26,7 +26,9 @@ class PlanDrawing {
   }
 
  private:
-  static std::string label_of(const Value& value) {
+  // "%0 image" as texts number values.
+  static std::string label_of(ValueId id, const Value& value) { return fmt::format("%{} {}", id, source_of(value)); }
+  static std::string source_of(const Value& value) {
     const std::string spec = spec_text(value.spec.shape, value.spec.dtype);
     switch (value.kind) {
       case Value::Kind::input:
@@ -46,7 +48,7 @@ class PlanDrawing {
     const DotStyle style = value.kind == Value::Kind::input       ? DotStyle::input
                            : value.kind == Value::Kind::parameter ? DotStyle::parameter
                                                                   : DotStyle::constant;
-    return nodes_[root] = writer_.node(label_of(value), style);
+    return nodes_[root] = writer_.node(label_of(root, value), style);
   }
 
   void draw_step(std::size_t index) {
@@ -65,9 +67,9 @@ class PlanDrawing {
       const Place& place = machine_.layout().places[call.output];
       const std::string where = place.kind == Place::Kind::arena ? fmt::format("\narena + {}", place.offset) : "";
       const Spec& spec = program_.spec(call.output);
-      nodes_[call.output] = writer_.node(
-          call_label(call.op->name(), *call.op, call.arguments.get(), spec_text(spec.shape, spec.dtype) + where),
-          DotStyle::op);
+      nodes_[call.output] = writer_.node(call_label(fmt::format("%{} {}", call.output, call.op->name()), *call.op,
+                                                    call.arguments.get(), spec_text(spec.shape, spec.dtype) + where),
+                                         DotStyle::op);
     });
     if (step.rows) writer_.close();
     calls([&](const PlannedCall& call) {

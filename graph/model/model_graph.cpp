@@ -125,6 +125,11 @@ class Tracer {
   }
 
   [[noreturn]] void refuse_disconnected(const Node& missing, std::size_t output) const {
+    if (missing.leaf()->parameter && LiftScope::active())
+      throw Error(fmt::format(
+          "a model is made in a plan's function, where parameters, such as its \"{}\" of shape {}, are symbols "
+          "of the plan: make the model outside and call it in the function",
+          missing.leaf()->name, missing.shape.text()));
     std::string user = "it";
     for (const Node* node : found_)
       for (const Node::Edge& edge : node->edges())

@@ -32,12 +32,13 @@ struct Plan::Body {
   void bind_parameters();
   /// Memory for what calls make outside of the arena; what nobody holds any more is used again.
   void bind_results();
-  Tensors results();
+  /// Outputs and updates that lie elsewhere, to where they are given.
+  void copy_results();
   /// Lets go of parameters' values, and of what eager calls left for calls that did not come.
   void let_go();
   void commit();
-  /// Plan::text; what it says of turned products and of machine code may be left out.
-  std::string text(bool turned, bool coded) const;
+  /// Plan::text; what it says of turned products may be left out. Of code it says what `coded` has, or nothing.
+  std::string text(bool turned, const planning::Machine* coded) const;
   std::int64_t peak_bytes() const;
 
   std::mutex mutex;

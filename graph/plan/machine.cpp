@@ -27,6 +27,7 @@ Machine::Machine(Program program, Processor processor, bool share)
       layout_(lay_out(program_, share)),
       arena_(static_cast<std::size_t>(layout_.arena_bytes)),
       pointers_(program_.values.size(), nullptr),
+      processor_(processor),
       code_(processor),
       ready_(program_.steps.size()),
       not_finite_(program_.updates.size()) {
@@ -96,7 +97,7 @@ void Machine::check(const Program::Update& update, std::size_t number, const std
   while (number < first && !not_finite_.compare_exchange_weak(first, number)) continue;
 }
 
-void Machine::run_whole(const PlannedCall& call) {
+void Machine::run_whole(const PlannedCall& call, std::vector<View>& many) {
   if (call.op->aliases()) {  // where views were not resolved
     const auto offset = call.op->alias(call.arguments.get(), program_.spec(call.inputs[0]).shape).value_or(0);
     const auto bytes = static_cast<std::size_t>(program_.values[call.output].bytes());
@@ -108,7 +109,7 @@ void Machine::run_whole(const PlannedCall& call) {
     return;
   }
   std::array<View, kFewInputs> few;
-  std::vector<View> many(call.inputs.size() > kFewInputs ? call.inputs.size() : 0);
+  if (call.inputs.size() > kFewInputs) many.resize(call.inputs.size());
   View* const views = many.empty() ? few.data() : many.data();
   for (std::size_t k = 0; k < call.inputs.size(); ++k) {
     const Spec& spec = program_.spec(call.inputs[k]);
@@ -230,9 +231,9 @@ void Machine::forward(const PlannedCall& call, Inputs inputs, const Output& outp
 
 void Machine::run_step(std::size_t index) {
   const Step& step = program_.steps[index];
-  const Ready& ready = ready_[index];
+  Ready& ready = ready_[index];
   if (step.rows) return run_blocks(step, ready);
-  run_whole(program_.calls[step.first]);
+  run_whole(program_.calls[step.first], ready.views);
   for (const std::size_t number : ready.updates) {
     const ValueId root = program_.root(program_.updates[number].value);
     check(program_.updates[number], number, pointers_[root], program_.values[root].bytes());

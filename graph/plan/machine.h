@@ -21,6 +21,8 @@ class Machine {
 
   const Program& program() const { return program_; }
   const Layout& layout() const { return layout_; }
+  /// What its code is written for.
+  Processor processor() const { return processor_; }
 
   /// Sets where a value lies that is outside of the arena; views of it follow.
   void bind(ValueId value, std::byte* memory) { pointers_[value] = memory; }
@@ -41,13 +43,14 @@ class Machine {
     Blocks blocks;  // of a step of several calls
     bool threads = false;
     std::vector<std::size_t> updates;  // that its calls make, to be looked through
+    std::vector<View> views = {};      // of a whole call's inputs, where they are many
   };
 
   [[noreturn]] void refuse(const PlannedCall& call, const std::string& reason) const;
   void run_block_call(const Blocks& blocks, const Blocks::Call& block_call, std::int64_t row, std::int64_t rows,
                       std::byte* memory) const;
   void forward(const PlannedCall& call, Inputs inputs, const Output& output) const;
-  void run_whole(const PlannedCall& call);
+  void run_whole(const PlannedCall& call, std::vector<View>& many);
   void run_blocks(const Step& step, const Ready& ready);
   void fetch_part(const Step& step, const Blocks& blocks, std::int64_t block, std::size_t part) const;
   std::byte* place(const Blocks::Operand& operand, std::int64_t row, std::byte* memory) const;
@@ -65,6 +68,7 @@ class Machine {
   Buffer arena_;
   std::vector<std::byte*> pointers_;
   std::vector<ValueId> views_;
+  Processor processor_;
   MachineCode code_;
   std::vector<Ready> ready_;
   std::vector<std::size_t> other_updates_;  // of parts of values, or of what no call makes: looked through at the end

@@ -15,6 +15,8 @@ namespace twopass::planning {
 enum class Processor : std::uint8_t { none, avx2, avx512 };
 /// The best that there is here, where the build can write code at all.
 Processor processor();
+/// "machine code for AVX2", or "kernels only".
+const char* text_of(Processor processor);
 
 /// How loops go through the memory of a part.
 struct Stream {

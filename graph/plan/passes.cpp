@@ -32,8 +32,8 @@ std::span<const Pass> all_preparations() {
   static constexpr std::array kPreparations{
       Pass{"layout", "values that are not needed at a time share memory", nullptr},
       Pass{"turn", "narrow products are computed as their transposes", nullptr},
-      Pass{"code", "arithmetic on elements is written as machine code", nullptr},
-      Pass{"avx512", "that code is for AVX-512 where the processor has it, not for AVX2", nullptr},
+      Pass{"code", "arithmetic on elements is written as machine code, for AVX2", nullptr},
+      Pass{"avx512", "that code is for AVX-512 where the processor has it", nullptr},
   };
   return kPreparations;
 }

@@ -72,12 +72,17 @@ Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& optio
   const Processor code = without("code")     ? Processor::none
                          : without("avx512") ? std::min(processor(), Processor::avx2)
                                              : processor();
-  const auto body = std::make_shared<Plan::Body>(std::move(program), code, !without("layout"));
+  const bool share = !without("layout");
+  std::unique_ptr<const Machine> narrower;  // the stage before the last, where that is for AVX-512
+  if (options.keep_stages && code == Processor::avx512)
+    narrower = std::make_unique<Machine>(program, Processor::avx2, share);
+  const auto body = std::make_shared<Plan::Body>(std::move(program), code, share);
   body->turns = !without("turn");
   if (options.keep_stages) {
-    if (!without("layout")) stages.push_back({"layout", body->text(false, false)});
-    if (body->turns) stages.push_back({"turn", body->text(true, false)});
-    if (code != Processor::none) stages.push_back({"code", body->text(true, true)});
+    if (share) stages.push_back({"layout", body->text(false, nullptr)});
+    if (body->turns) stages.push_back({"turn", body->text(true, nullptr)});
+    if (narrower) stages.push_back({"code", body->text(true, narrower.get())});
+    if (code != Processor::none) stages.push_back({narrower ? "avx512" : "code", body->text(true, &body->machine)});
   }
   body->stages = std::move(stages);
   body->traced = std::move(traced.second);
@@ -160,7 +165,7 @@ void Plan::Body::bind_results() {
   }
 }
 
-Tensors Plan::Body::results() {
+void Plan::Body::copy_results() {
   const Program& program = machine.program();
   for (std::size_t k = 0; k < outputs.size(); ++k)
     if (std::byte* const from = machine.pointer(program.outputs[k]); from != outputs[k].node().data)
@@ -168,7 +173,6 @@ Tensors Plan::Body::results() {
   for (std::size_t k = 0; k < updates.size(); ++k)
     if (std::byte* const from = machine.pointer(program.updates[k].value); from != updates[k].data())
       std::memcpy(updates[k].data(), from, static_cast<std::size_t>(program.values[program.updates[k].value].bytes()));
-  return outputs;
 }
 
 void Plan::Body::let_go() {
@@ -202,23 +206,37 @@ Tensors Plan::Body::op_by_op(const Tensors& inputs, const std::function<void(con
 }
 
 Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const {
+  Tensors outputs;
+  run_into(outputs, inputs, check);
+  return outputs;
+}
+
+void Plan::run_into(Tensors& outputs, const Tensors& inputs, const std::function<void(const Tensors&)>& check) const {
   Body& own = *body_;
-  if (LiftScope::active()) return own.inlined(inputs);
+  if (&outputs == &inputs) return run_into(outputs, Tensors(inputs), check);
+  outputs.clear();
+  if (LiftScope::active()) {
+    outputs = own.inlined(inputs);
+    return;
+  }
   const std::lock_guard lock(own.mutex);
   const Body::Running running{own};
-  if (AnomalyScope::current()) return own.op_by_op(inputs, check);
+  if (AnomalyScope::current()) {
+    outputs = own.op_by_op(inputs, check);
+    return;
+  }
   own.bind_inputs(inputs);
   own.bind_parameters();
   own.bind_results();
   const PrecisionScope precision(own.precision);
   const TurnScope turns(own.turns);
   const std::size_t not_finite = own.machine.run();
-  Tensors results = own.results();
-  if (check) check(results);
+  own.copy_results();
+  if (check) check(own.outputs);
   const auto& updates = own.machine.program().updates;
   if (not_finite < updates.size()) refuse_update(updates[not_finite]);
   own.commit();
-  return results;
+  outputs.assign(own.outputs.begin(), own.outputs.end());
 }
 
 std::vector<Plan::Stage> Plan::stages() const { return body_->stages; }
@@ -238,8 +256,8 @@ std::int64_t Plan::Body::peak_bytes() const {
   return bytes;
 }
 
-std::string plan_code() {
-  switch (processor()) {
+const char* planning::text_of(Processor processor) {
+  switch (processor) {
     case Processor::avx512:
       return "machine code for AVX-512";
     case Processor::avx2:
@@ -247,7 +265,9 @@ std::string plan_code() {
     case Processor::none:
       return "kernels only";
   }
-  return {};
+  return "";
 }
+
+std::string plan_code() { return text_of(processor()); }
 
 }  // namespace twopass

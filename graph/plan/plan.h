@@ -67,8 +67,12 @@ class Plan {
   Tensors operator()(const Tensors& inputs) const { return run(inputs, {}); }
   /// The same; `check` sees the outputs before any parameter changes and may throw.
   Tensors run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const;
+  /// The same into `outputs`, which lets go of what it held first, and holds nothing where a run is refused. In a loop
+  /// over one such vector runs allocate nothing: neither vectors nor tensors.
+  void run_into(Tensors& outputs, const Tensors& inputs, const std::function<void(const Tensors&)>& check = {}) const;
 
-  /// For a person: each step with its kernels, shapes, bytes, floating-point operations and where its output lies.
+  /// For a person: which inputs, parameters ("dense/kernel") and constants are read, each step with its kernels,
+  /// shapes, bytes, floating-point operations and where its output lies, and what are the outputs and new values.
   std::string text() const;
   /// The plan as traced ("trace") and after each pass that was not left out, where options asked to keep them.
   std::vector<Stage> stages() const;

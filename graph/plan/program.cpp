@@ -78,13 +78,28 @@ std::vector<std::string> Program::strand_texts() const {
   return texts;
 }
 
-std::string Program::text() const {
-  std::string text;
-  const auto uses_of = uses();
+std::string Program::sources_text(const char* before) const {
+  auto used = uses();
   for (std::size_t k = 0; k < values.size(); ++k)
-    if (values[k].kind != Value::Kind::computed && uses_of[k] > 0)
-      text += fmt::format("%{} {} {} = {}\n", k, name_of(spec(static_cast<ValueId>(k)).dtype),
-                          values[k].spec.shape.text(), source_text(values[k]));
+    if (values[k].kind == Value::Kind::view) used[values[k].base] += used[k];
+  std::string text;
+  for (std::size_t k = 0; k < values.size(); ++k)
+    if (values[k].kind != Value::Kind::computed && used[k] > 0)
+      text += fmt::format("{}%{} {} {} = {}\n", before, k, name_of(values[k].spec.dtype), values[k].spec.shape.text(),
+                          source_text(values[k]));
+  return text;
+}
+
+std::string Program::results_text(const char* before) const {
+  std::string text;
+  for (std::size_t k = 0; k < outputs.size(); ++k)
+    text += fmt::format("{}gives %{} as {}\n", before, outputs[k], output_names[k]);
+  for (const Update& update : updates) text += fmt::format("{}sets \"{}\" to %{}\n", before, update.name, update.value);
+  return text;
+}
+
+std::string Program::text() const {
+  std::string text = sources_text();
   const auto strand_of = strand_texts();
   std::size_t step = 0;
   for (std::size_t k = 0; k < calls.size(); ++k) {
@@ -93,9 +108,7 @@ std::string Program::text() const {
       text += fmt::format("{} calls in {} rows:\n", steps[step].count, steps[step].rows);
     text += this->text(calls[k]) + (step < strand_of.size() ? strand_of[step] : "") + "\n";
   }
-  for (const ValueId output : outputs) text += fmt::format("gives %{}\n", output);
-  for (const Update& update : updates) text += fmt::format("sets \"{}\" to %{}\n", update.name, update.value);
-  return text;
+  return text + results_text();
 }
 
 }  // namespace twopass::planning

@@ -82,6 +82,10 @@ struct Program {
 
   /// "%7 f32 (128, 512) = affine_relu(%0, %1, %2)", a line for each input, call and output.
   std::string text() const;
+  /// Those lines that say where what calls read comes from, such as "%0 f32 (128, 512) = input 0", and those that say
+  /// which values are outputs and updates; `before` each.
+  std::string sources_text(const char* before = "") const;
+  std::string results_text(const char* before = "") const;
   /// By step: ", strand 2 of 8 at once", or nothing where it runs by itself.
   std::vector<std::string> strand_texts() const;
   std::string text(const PlannedCall& call) const;

@@ -90,9 +90,9 @@ std::string places_text(const Program& program, const Step& step) {
 
 }  // namespace
 
-std::string Plan::text() const { return body_->text(true, true); }
+std::string Plan::text() const { return body_->text(true, &body_->machine); }
 
-std::string Plan::Body::text(bool turned, bool coded) const {
+std::string Plan::Body::text(bool turned, const Machine* coded) const {
   const PrecisionScope of_products(precision);  // notes say what kernels do in these
   const TurnScope turning(turns);
   const Program& program = machine.program();
@@ -100,15 +100,17 @@ std::string Plan::Body::text(bool turned, bool coded) const {
       "{} steps of {} calls; arena {}, {} live at most; {} with results\n", program.steps.size(), program.calls.size(),
       scaled(static_cast<double>(machine.layout().arena_bytes), "B"),
       scaled(static_cast<double>(machine.layout().lower_bound), "B"), scaled(static_cast<double>(peak_bytes()), "B"));
+  text += program.sources_text("      ");
   const auto strands = program.strand_texts();
   for (std::size_t index = 0; index < program.steps.size(); ++index) {
     const Step& step = program.steps[index];
     text += fmt::format("{:4}  {}, {}", index, scaled(work_of(program, step), "FLOP"),
                         scaled(static_cast<double>(bytes_of(machine, step)), "B"));
     if (step.rows) text += fmt::format(", {} rows in blocks of {}", step.rows, machine.block_rows(index));
-    if (const std::size_t count = coded ? machine.coded_calls(index) : 0)
-      text += fmt::format(", {} as machine code",
-                          count == step.count ? "all calls" : fmt::format("{} of {} calls", count, step.count));
+    if (const std::size_t count = coded ? coded->coded_calls(index) : 0)
+      text += fmt::format(", {} as {}",
+                          count == step.count ? "all calls" : fmt::format("{} of {} calls", count, step.count),
+                          text_of(coded->processor()));
     const std::string places = places_text(program, step);
     text += strands[index] + (places.empty() ? "" : "; " + places) + eager_text(program, step) + "\n";
     for (std::size_t k = step.first; k < step.first + step.count; ++k)
@@ -116,7 +118,7 @@ std::string Plan::Body::text(bool turned, bool coded) const {
                           place_text(machine.layout().places[program.calls[k].output]),
                           turned ? note_text(program, program.calls[k]) : "");
   }
-  return text;
+  return text + program.results_text("      ");
 }
 
 std::vector<Plan::StepTime> Plan::profile(int runs) const {
