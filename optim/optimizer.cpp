@@ -21,6 +21,7 @@ namespace twopass {
 // What one parameter and its slots become.
 struct Optimizer::Change {
   Parameter parameter;
+  std::string name;
   Parameters slots;
   Tensors values;  // the parameter's, then the slots'
 };
@@ -150,26 +151,30 @@ Attributes Optimizer::attributes() const {
 }
 
 std::vector<Optimizer::Change> Optimizer::changes(const Tensors& gradients, const Parameters& parameters,
-                                                  const Tensor& learning_rate, const Tensor& number) const {
+                                                  const std::vector<std::string>& names, const Tensor& learning_rate,
+                                                  const Tensor& number) const {
   if (gradients.size() != parameters.size())
     throw Error(fmt::format("{}: {} gradients for {} parameters", name(), gradients.size(), parameters.size()));
+  if (!names.empty() && names.size() != parameters.size())
+    throw Error(fmt::format("{}: {} names for {} parameters", name(), names.size(), parameters.size()));
   Tensors found;
   std::vector<Change> changes;
   std::set<std::uint64_t> seen;
   for (std::size_t k = 0; k < gradients.size(); ++k) {
     const Parameter& parameter = parameters[k];
+    const std::string& called = names.empty() ? parameter.name() : names[k];
     if (!gradients[k].defined() || !parameter.trainable() || !seen.insert(parameter.id()).second) continue;
     if (gradients[k].symbolic() && !LiftScope::active())
       throw Error(
           fmt::format("{}: the gradient of parameter \"{}\" is a symbol of shape {}, which has no elements: "
                       "updates of symbols are made within plans, by trace_update",
-                      name(), parameter.name(), gradients[k].shape().text()));
+                      name(), called, gradients[k].shape().text()));
     if (gradients[k].shape() != parameter.shape() || gradients[k].dtype() != parameter.dtype())
-      throw Error(fmt::format("{}: the gradient of parameter \"{}\" is {} {} but the parameter {} {}", name(),
-                              parameter.name(), name_of(gradients[k].dtype()), gradients[k].shape().text(),
-                              name_of(parameter.dtype()), parameter.shape().text()));
+      throw Error(fmt::format("{}: the gradient of parameter \"{}\" is {} {} but the parameter {} {}", name(), called,
+                              name_of(gradients[k].dtype()), gradients[k].shape().text(), name_of(parameter.dtype()),
+                              parameter.shape().text()));
     found.push_back(detach(gradients[k]));
-    changes.push_back({parameter, body_->slots_of(parameter), {}});
+    changes.push_back({parameter, called, body_->slots_of(parameter), {}});
   }
   if (changes.empty())
     throw Error(fmt::format("{}: none of {} parameters is trainable and has a gradient", name(), parameters.size()));
@@ -190,13 +195,14 @@ std::vector<Optimizer::Change> Optimizer::changes(const Tensors& gradients, cons
     for (const Tensor& each : change.values)
       if (each.shape() != change.parameter.shape() || each.dtype() != change.parameter.dtype())
         throw Error(fmt::format("{}: the rule gives {} {} for parameter \"{}\" of {} {}", name(), name_of(each.dtype()),
-                                each.shape().text(), change.parameter.name(), name_of(change.parameter.dtype()),
+                                each.shape().text(), change.name, name_of(change.parameter.dtype()),
                                 change.parameter.shape().text()));
   }
   return changes;
 }
 
-void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) const {
+void Optimizer::apply(const Tensors& gradients, const Parameters& parameters,
+                      const std::vector<std::string>& names) const {
   if (LiftScope::active())
     throw Error(
         fmt::format("{}: apply reads elements, which a plan's function has none of: trace_update makes the "
@@ -205,12 +211,12 @@ void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) co
   const RecordingScope off(false);
   const std::lock_guard lock(body_->mutex);
   const auto number = static_cast<double>(body_->iterations + 1);
-  const auto made = changes(gradients, parameters, tensor(body_->rate(), f64), tensor(number, f64));
+  const auto made = changes(gradients, parameters, names, tensor(body_->rate(), f64), tensor(number, f64));
   for (const Change& change : made)
     for (const Tensor& each : change.values)
       if (!all_finite(each.node().data, each.elements(), each.dtype()))
         throw Error(fmt::format("{}: update {} of parameter \"{}\" is not finite; nothing was changed", name(), number,
-                                change.parameter.name()));
+                                change.name));
   body_->make(made);
   ++body_->iterations;
 }
@@ -218,7 +224,7 @@ void Optimizer::apply(const Tensors& gradients, const Parameters& parameters) co
 void Optimizer::trace_update(const Tensors& gradients, const Parameters& parameters, const Tensor& learning_rate,
                              const Tensor& number) const {
   const std::lock_guard lock(body_->mutex);
-  body_->make(changes(gradients, parameters, learning_rate, number));
+  body_->make(changes(gradients, parameters, {}, learning_rate, number));
 }
 
 void Optimizer::count_update() const {

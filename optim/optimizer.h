@@ -64,17 +64,18 @@ class Optimizer {
 
   /// One update of the trainable parameters that `gradients` (what backward() gives) has gradients for. Others, and
   /// their slots, keep their bits. Refuses when there are none at all, and values that are not finite: nothing changes
-  /// then.
+  /// then. `names` are what errors call the parameters ("dense/kernel") in place of their own names: none, or one for
+  /// each.
   template <typename G>
   requires requires(const G& g, const Parameter& p) { g.contains(p); }
-  void apply(const G& gradients, const Parameters& parameters) const {
+  void apply(const G& gradients, const Parameters& parameters, const std::vector<std::string>& names = {}) const {
     Tensors found;
     for (const Parameter& parameter : parameters)
       found.push_back(parameter.trainable() && gradients.contains(parameter) ? gradients[parameter] : Tensor());
-    apply(found, parameters);
+    apply(found, parameters, names);
   }
   /// The same from one gradient per parameter; an undefined tensor is none.
-  void apply(const Tensors& gradients, const Parameters& parameters) const;
+  void apply(const Tensors& gradients, const Parameters& parameters, const std::vector<std::string>& names = {}) const;
 
   /// What apply does, as expressions: inside a LiftScope, where parameters and slots are symbols and what is set is
   /// remembered. `learning_rate` and `number`, that of the update, are f64 scalars, so that a schedule needs no new
@@ -98,7 +99,8 @@ class Optimizer {
   struct Body;
   struct Change;
   friend struct OptimizerMaker;
-  std::vector<Change> changes(const Tensors& gradients, const Parameters& parameters, const Tensor& learning_rate,
+  std::vector<Change> changes(const Tensors& gradients, const Parameters& parameters,
+                              const std::vector<std::string>& names, const Tensor& learning_rate,
                               const Tensor& number) const;
   std::shared_ptr<Body> body_;
 };

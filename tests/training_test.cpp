@@ -384,3 +384,15 @@ TEST_CASE("what is refused in the middle of planned training names the layer") {
                          doctest::Contains("in layer \"words\""), Error);
   CHECK(model.optimizer().iterations() == 0);
 }
+
+TEST_CASE("an update that is not finite names the parameter with its layer") {
+  for (const bool eagerly : {false, true}) {
+    const Tensor x = input({4});
+    Model model(x, Dense(2)(Dense(3, {.name = "trunk"})(x)));
+    model.compile(
+        {.optimizer = rmsprop({.learning_rate = 1e39}), .loss = mean_squared_error(), .run_eagerly = eagerly});
+    CHECK_THROWS_WITH_AS(
+        model.fit(ones({8, 4}), ones({8, 2}), {.verbose = 0}),
+        doctest::Contains("rmsprop: update 1 of parameter \"trunk/kernel\" is not finite; nothing was changed"), Error);
+  }
+}

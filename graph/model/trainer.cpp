@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -65,6 +65,9 @@ void note_frozen(const Layer& layer, std::string& text) {
 Trainer::Trainer(ModelBody& body, const std::string& what) : body_(body), parameters_(body.parameters()) {
   if (!body.compiled)
     throw Error(fmt::format("{}: model \"{}\" has not been compiled: call compile() first", what, body.title()));
+  std::map<std::uint64_t, std::string> names;
+  for (const auto& [path, parameter] : body.named_parameters()) names.emplace(parameter.id(), path);
+  for (const Parameter& each : parameters_) names_.push_back(names[each.id()]);
   const CompileOptions& options = *body.compiled;
   const auto& outputs = body.graph.output_names;
   std::vector<const Loss*> found(outputs.size(), nullptr);
@@ -266,7 +269,7 @@ Tensors Trainer::eager_step(const Batch& batch) const {
   check_loss(found.total);
   const Losses values{detach(found.total), std::move(found.each)};
   for (Tensor& output : outputs) output = detach(output);
-  body_.compiled->optimizer.apply(backward(std::move(found.total)), parameters_);
+  body_.compiled->optimizer.apply(backward(std::move(found.total)), parameters_, names_);
   states.keep();
   return no_record([&] { return measured(values, outputs, batch); });
 }
@@ -314,18 +317,19 @@ void Trainer::prepare(const Batch& batch) const {
 void Trainer::train_step(const Batch& batch, Tally& tally) {
   const PrecisionScope precision(body_.compiled->precision);
   const Tensors tensors = step_inputs(batch);
-  std::optional<Tensors> found;
+  bool planned = false;
   if (const Plan* plan = plan_for_step(tensors)) {
     try {
-      found = plan->run(tensors, [&](const Tensors& outputs) { check_loss(outputs[0]); });
+      plan->run_into(measured_, tensors, [&](const Tensors& outputs) { check_loss(outputs[0]); });
       body_.compiled->optimizer.count_update();
+      planned = true;
     } catch (const Error&) {
       // A plan's errors name no layers: the same step op by op says where it is refused. Nothing has changed.
     }
   }
-  if (!found) found = eager_step(batch);
+  if (!planned) measured_ = eager_step(batch);
   ++body_.steps_done;
-  tally.add(*found, batch.rows());
+  tally.add(measured_, batch.rows());
 }
 
 Logs Trainer::evaluate(const Rows& inputs, const Rows& targets, const Rows& weights, std::int64_t batch_size,

@@ -87,6 +87,8 @@ class Trainer {
   std::vector<double> weights_;
   std::vector<Watched> metrics_;
   Parameters parameters_;
+  std::vector<std::string> names_;  // of those, as "dense/kernel"
+  Tensors measured_;                // by the last planned step
 };
 
 }  // namespace twopass
