@@ -16,6 +16,7 @@
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 
+#include "changed_file.h"
 #include "temporary_folder.h"
 
 using namespace twopass;
@@ -71,19 +72,7 @@ Model small(const Loss& loss, const Optimizer& optimizer = adam()) {
 }
 
 std::string refusal(const std::function<void(json&)>& change) {
-  const Scratch file;
-  small(mean_squared_error()).save(file.path);
-  Safetensors contents = read_safetensors(file.path);
-  json whole = json::parse(contents.metadata.at(0).second);
-  change(whole["training"]);
-  contents.metadata[0].second = whole.dump();
-  write_safetensors(file.path, contents);
-  try {
-    load(file.path);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return refusal_of_changed(small(mean_squared_error()), [&](json& whole) { change(whole["training"]); });
 }
 
 }  // namespace

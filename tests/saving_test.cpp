@@ -19,6 +19,7 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
 
+#include "changed_file.h"
 #include "temporary_folder.h"
 
 using namespace twopass;
@@ -82,22 +83,7 @@ std::vector<std::vector<float>> bits(Model& model) {
   return bits;
 }
 
-// Saves a model, lets `change` have its architecture, and says what load finds wrong with it.
-std::string refusal(const std::function<void(json&)>& change) {
-  const Scratch file;
-  small().save(file.path);
-  Safetensors contents = read_safetensors(file.path);
-  json architecture = json::parse(contents.metadata.at(0).second);
-  change(architecture);
-  contents.metadata[0].second = architecture.dump();
-  write_safetensors(file.path, contents);
-  try {
-    load(file.path);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
+std::string refusal(const std::function<void(json&)>& change) { return refusal_of_changed(small(), change); }
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
