@@ -69,6 +69,7 @@ class Fitting {
     hold_rows_back();
     try_one_row(training_);
     if (validation_.count() > 0) in_validation([&] { try_one_row(validation_); });
+    trainer_.prepare(first_batch());
   }
 
   History run() {
@@ -154,12 +155,16 @@ class Fitting {
     return {};
   }
 
+  Trainer::Batch first_batch() const {
+    const Samples first = training_.range(0, std::min(options_.batch_size, training_.count()));
+    return {first.inputs.batch(), first.targets.batch(),
+            first.weights.count() > 0 ? first.weights.batch()[0] : Tensor()};
+  }
+
   // The plan is made before the first line of progress, so that what it says stands by itself.
   void prepare() const {
     body_.take_unplanned();  // of steps on other data
-    const Samples first = training_.range(0, std::min(options_.batch_size, training_.count()));
-    trainer_.prepare(
-        {first.inputs.batch(), first.targets.batch(), first.weights.count() > 0 ? first.weights.batch()[0] : Tensor()});
+    trainer_.prepare(first_batch());
     if (const std::string why = body_.take_unplanned(); !why.empty() && options_.verbose > 0)
       fmt::print("note: {}\n", why);
   }
@@ -198,9 +203,8 @@ class Fitting {
 
   // Losses and metrics are tried on one row, so that what does not fit is said at once.
   void try_one_row(const Samples& of) const {
-    const Samples first = of.range(0, 1);
     try {
-      trainer_.evaluate(first.inputs, first.targets, first.weights, 1, "");
+      trainer_.try_first_row(of.inputs, of.targets, of.weights);
     } catch (const Error& error) {
       trainer_.check_targets(of.targets.batch());
       throw error.within("in a trial on the first row");

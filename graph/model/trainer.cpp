@@ -10,9 +10,11 @@
 
 #include <twopass/core/counted.h>
 #include <twopass/core/error.h>
+#include <twopass/core/parameter_reads.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/model/batches.h>
 #include <twopass/graph/model/states.h>
+#include <twopass/graph/model/strays.h>
 #include <twopass/graph/plan/eager_calls.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/reduction.h>
@@ -248,12 +250,14 @@ void Trainer::check_loss(const Tensor& total) const {
 }
 
 // Behind the batch come the number of the step, the learning rate and the number of the update.
-Tensors Trainer::traced_step(const Tensors& tensors) const {
+Tensors Trainer::traced_step(const Tensors& tensors, Parameters& strays) const {
   const std::size_t last = tensors.size() - 3;
   const Batch batch = unpacked({tensors.begin(), tensors.begin() + static_cast<std::ptrdiff_t>(last)});
+  const ParameterReads reads;
   const Tensors outputs = body_.call(batch.inputs, {.training = true, .seed = body_.seed, .step = tensors[last]});
   const Losses found = losses(outputs, batch);
   const Gradients gradients = backward(found.total);
+  strays = strays_among(reads.parameters(), gradients, parameters_);
   Tensors of;
   for (const Parameter& each : parameters_)
     of.push_back(each.trainable() && gradients.contains(each) ? gradients[each] : Tensor());
@@ -264,14 +268,23 @@ Tensors Trainer::traced_step(const Tensors& tensors) const {
 Tensors Trainer::eager_step(const Batch& batch) const {
   const CallContext context{.training = true, .seed = body_.seed, .step = tensor(body_.steps_done)};
   StateGuard states(parameters_);
+  const ParameterReads reads;
   Tensors outputs = body_.call(batch.inputs, context);
   Losses found = losses(outputs, batch);
   check_loss(found.total);
   const Losses values{detach(found.total), std::move(found.each)};
   for (Tensor& output : outputs) output = detach(output);
-  body_.compiled->optimizer.apply(backward(std::move(found.total)), parameters_, names_);
+  const Gradients gradients = backward(std::move(found.total));
+  refuse(strays_among(reads.parameters(), gradients, parameters_), batch);
+  body_.compiled->optimizer.apply(gradients, parameters_, names_);
   states.keep();
   return no_record([&] { return measured(values, outputs, batch); });
+}
+
+void Trainer::refuse(const Parameters& strays, const Batch& batch) const {
+  if (!strays.empty())
+    throw stray_error(body_, strays[0], batch.inputs,
+                      {.training = true, .seed = body_.seed, .step = tensor(body_.steps_done)});
 }
 
 Tensors Trainer::step_inputs(const Batch& batch) const {
@@ -298,27 +311,35 @@ Plan Trainer::step_plan(const Batch& batch, const PlanOptions& given) const {
   if (batch.weights.defined()) options.input_names.push_back("sample weights");
   for (const char* name : {"steps done", "learning rate", "number of the update"}) options.input_names.push_back(name);
   for (const Watched& watched : metrics_) options.output_names.push_back(watched.name);
-  return plan([&](const Tensors& symbols) { return traced_step(symbols); }, step_inputs(batch), options);
+  Parameters strays;
+  Plan made = plan([&](const Tensors& symbols) { return traced_step(symbols, strays); }, step_inputs(batch), options);
+  refuse(strays, batch);
+  return made;
 }
 
-const Plan* Trainer::plan_for_step(const Tensors& step_inputs) const {
+const Plan* Trainer::plan_for_step(const Tensors& step_inputs, const Batch& batch) const {
   // What is frozen has no gradient, and a layer that is may do something else: another step.
   std::string kind = "train ";
   for (const Parameter& each : parameters_) kind += each.trainable() ? '1' : '0';
   note_frozen(body_, kind);
-  return body_.plan_for(kind, step_inputs, [&](const Tensors& symbols) { return traced_step(symbols); });
+  Parameters strays;
+  const Plan* const found =
+      body_.plan_for(kind, step_inputs, [&](const Tensors& symbols) { return traced_step(symbols, strays); });
+  if (!strays.empty()) body_.forget_plans();
+  refuse(strays, batch);
+  return found;
 }
 
 void Trainer::prepare(const Batch& batch) const {
   const PrecisionScope precision(body_.compiled->precision);
-  plan_for_step(step_inputs(batch));
+  plan_for_step(step_inputs(batch), batch);
 }
 
 void Trainer::train_step(const Batch& batch, Tally& tally) {
   const PrecisionScope precision(body_.compiled->precision);
   const Tensors tensors = step_inputs(batch);
   bool planned = false;
-  if (const Plan* plan = plan_for_step(tensors)) {
+  if (const Plan* plan = plan_for_step(tensors, batch)) {
     try {
       plan->run_into(measured_, tensors, [&](const Tensors& outputs) { check_loss(outputs[0]); });
       body_.compiled->optimizer.count_update();
@@ -330,6 +351,11 @@ void Trainer::train_step(const Batch& batch, Tally& tally) {
   if (!planned) measured_ = eager_step(batch);
   ++body_.steps_done;
   tally.add(measured_, batch.rows());
+}
+
+void Trainer::try_first_row(const Rows& inputs, const Rows& targets, const Rows& weights) const {
+  const StateGuard states(parameters_);
+  evaluate(inputs.range(0, 1), targets.range(0, 1), weights.count() > 0 ? weights.range(0, 1) : weights, 1, "");
 }
 
 Logs Trainer::evaluate(const Rows& inputs, const Rows& targets, const Rows& weights, std::int64_t batch_size,

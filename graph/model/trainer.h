@@ -61,6 +61,8 @@ class Trainer {
   Plan step_plan(const Batch& batch, const PlanOptions& given = {}) const;
   /// Forward, loss, backward, update; refuses a loss that is not finite before anything is changed.
   void train_step(const Batch& batch, Tally& tally);
+  /// Evaluates the first row, so that losses and metrics say what does not fit. Leaves states as they were.
+  void try_first_row(const Rows& inputs, const Rows& targets, const Rows& weights) const;
   Logs evaluate(const Rows& inputs, const Rows& targets, const Rows& weights, std::int64_t batch_size,
                 const std::string& prefix) const;
 
@@ -77,10 +79,13 @@ class Trainer {
   static Tensors packed(const Batch& batch);
   Batch unpacked(const Tensors& tensors) const;
   Tensors step_inputs(const Batch& batch) const;
-  const Plan* plan_for_step(const Tensors& step_inputs) const;
-  Tensors traced_step(const Tensors& tensors) const;
+  const Plan* plan_for_step(const Tensors& step_inputs, const Batch& batch) const;
+  /// Notes the parameters that the loss has a gradient for and the model does not know.
+  Tensors traced_step(const Tensors& tensors, Parameters& strays) const;
   Tensors eager_step(const Batch& batch) const;
   void check_loss(const Tensor& total) const;
+  /// Refuses a step with parameters that the model does not know.
+  void refuse(const Parameters& strays, const Batch& batch) const;
 
   ModelBody& body_;
   std::vector<Loss> losses_;

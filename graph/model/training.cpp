@@ -62,8 +62,7 @@ Evaluation Model::evaluate(const TensorList& inputs, const TensorList& targets, 
   Logs logs;
   try {
     // A loss that gives a number for each column passes where there are as many rows, but not on one.
-    if (weights.count() > 0 && !trainer.losses_are_known())
-      trainer.evaluate(rows.range(0, 1), wanted.range(0, 1), weights.range(0, 1), 1, "");
+    if (weights.count() > 0 && !trainer.losses_are_known()) trainer.try_first_row(rows, wanted, weights);
     logs = trainer.evaluate(rows, wanted, weights, options.batch_size, "");
   } catch (const Error&) {
     trainer.check_targets(wanted.batch());
