@@ -1,0 +1,22 @@
+# Installs the headers that a user's includes lead to, and no others: `cmake --install` runs this.
+cmake_minimum_required(VERSION 3.25)
+set(SOURCE ${CMAKE_CURRENT_LIST_DIR}/..)
+# The umbrella, the bridges, and what ops and files of one's own may want besides.
+set(LEFT twopass.h core/eigen.h core/format.h core/safetensors.h graph/autodiff/doctest.h ops/rules.h ops/scalar_kernels.h
+  ops/stacking.h)
+set(PUBLIC ${LEFT})
+while(LEFT)
+  list(POP_FRONT LEFT header)
+  file(STRINGS ${SOURCE}/${header} included REGEX "^#include <twopass/")
+  foreach(line ${included})
+    string(REGEX REPLACE "^#include <twopass/([^>]*)>.*" "\\1" inner "${line}")
+    if(NOT inner IN_LIST PUBLIC)
+      list(APPEND PUBLIC ${inner})
+      list(APPEND LEFT ${inner})
+    endif()
+  endforeach()
+endwhile()
+foreach(header ${PUBLIC})
+  get_filename_component(folder ${header} DIRECTORY)
+  file(INSTALL DESTINATION ${TWOPASS_INCLUDE_DESTINATION}/twopass/${folder} TYPE FILE FILES ${SOURCE}/${header})
+endforeach()
