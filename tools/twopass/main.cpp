@@ -33,7 +33,7 @@ struct Choice {
   std::string level = "layer";
   CheckChoice check;
   std::int64_t features = 0;
-  std::string loss;
+  std::string loss, optimizer;
   bool bf16 = false, eager = false;
   PlanChoice plan;
 };
@@ -58,7 +58,11 @@ void make_folder(const std::string& path) {
 }
 
 SubjectChoice subject(const Choice& choice) {
-  return {.model = choice.model, .features = choice.features, .loss = choice.loss, .seed = choice.seed};
+  return {.model = choice.model,
+          .features = choice.features,
+          .loss = choice.loss,
+          .optimizer = choice.optimizer,
+          .seed = choice.seed};
 }
 
 int train(const Choice& choice) {
@@ -215,8 +219,8 @@ int main(int argc, char** argv) {
         ->check(no_sign());
   };
   const auto with_loss = [&](CLI::App* command, std::string& loss) {
-    return command->add_option("--loss", loss,
-                               "the loss by name, instead of the model's own (of a file: mean_squared_error)");
+    return command->add_option(
+        "--loss", loss, "the loss by name, instead of the model's own (mean_squared_error where a file has none)");
   };
   const auto with_model = [&](CLI::App* command) {
     command->add_option("model", choice.model, "a model's name, or a file that holds one (.twopass)")->required();
@@ -287,6 +291,8 @@ int main(int argc, char** argv) {
       passes_text());
   with_model(command);
   with_loss(command, choice.loss);
+  command->add_option("--optimizer", choice.optimizer,
+                      "sgd, rmsprop, adam or adamw, instead of the model's own (rmsprop where a file has none)");
   command->add_option("--batch-size", choice.plan.batch_size, "instead of 128")->check(kCount);
   command->add_flag("--bf16", choice.plan.bf16, "with products in bf16, where the processor can");
   command->add_option("--without", choice.plan.without, "passes to leave out, for debugging: tiles,code")

@@ -32,13 +32,34 @@ void print_stages(const Plan& plan) {
 
 }  // namespace
 
-Plan step_plan_of(const SubjectChoice& of, const PlanChoice& choice) {
+namespace {
+
+Subject compiled_subject(const SubjectChoice& of, const PlanChoice& choice) {
   check_passes(choice.without);
   Subject subject = subject_of(of, choice.batch_size);
   subject.options.precision = choice.bf16 ? Precision::bf16 : Precision::single;
   subject.options.without = choice.without;
   subject.model.compile(subject.options);
+  return subject;
+}
+
+Plan plan_of(Subject& subject, const PlanChoice& choice) {
   return subject.model.step_plan(subject.rows.inputs, subject.rows.targets, {.keep_stages = choice.stages});
+}
+
+std::string losses_of(const CompileOptions& options) {
+  if (options.loss.single()) return options.loss.single()->name();
+  std::string text;
+  for (const auto& [output, loss] : options.loss.named())
+    text += fmt::format("{}{} of {}", text.empty() ? "" : ", ", loss.name(), output);
+  return text;
+}
+
+}  // namespace
+
+Plan step_plan_of(const SubjectChoice& of, const PlanChoice& choice) {
+  Subject subject = compiled_subject(of, choice);
+  return plan_of(subject, choice);
 }
 
 std::string passes_text() {
@@ -48,7 +69,10 @@ std::string passes_text() {
 }
 
 void print_plan(const SubjectChoice& of, const PlanChoice& choice) {
-  const Plan plan = step_plan_of(of, choice);
+  Subject subject = compiled_subject(of, choice);
+  const Plan plan = plan_of(subject, choice);
+  fmt::print("a training step of {} rows; loss {}; optimizer {}\n", subject.rows.inputs[0].shape()[0],
+             losses_of(subject.options), subject.options.optimizer.name());
   if (choice.stages) return print_stages(plan);
   if (!choice.profile) {
     fmt::print("{}", plan.text());

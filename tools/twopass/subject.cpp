@@ -1,8 +1,11 @@
 #include "subject.h"
 
 #include <fmt/format.h>
+#include <twopass/graph/model/body.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <utility>
 #include <vector>
 
 #include "usage.h"
@@ -20,6 +23,25 @@ Loss loss_named(const std::string& name) {
   } catch (const Error& error) {
     throw UsageError(fmt::format("--loss: {}", error.what()));
   }
+}
+
+Optimizer optimizer_named(const std::string& name) {
+  const std::vector<std::pair<std::string, Optimizer>> all{
+      {"sgd", sgd()}, {"rmsprop", rmsprop()}, {"adam", adam()}, {"adamw", adamw()}};
+  std::vector<std::string> names;
+  for (const auto& [each, optimizer] : all) {
+    if (each == name) return optimizer;
+    names.push_back(each);
+  }
+  throw UsageError(fmt::format("--optimizer: there is no optimizer \"{}\"{}: it must be one of {}", name,
+                               suggestion(name, names), listed(names)));
+}
+
+// What the command line asks for in place of the model's own.
+CompileOptions chosen(CompileOptions own, const SubjectChoice& choice) {
+  if (!choice.loss.empty()) own.loss = loss_named(choice.loss);
+  if (!choice.optimizer.empty()) own.optimizer = optimizer_named(choice.optimizer);
+  return own;
 }
 
 // Numbers around 0; of integers 0 and 1, which are classes and words of any vocabulary.
@@ -64,19 +86,22 @@ bool is_model_file(const std::string& word) {
 }
 
 CompileOptions options_for(Model& model, const SubjectChoice& choice) {
+  if (model.compiled() && choice.loss.empty()) return chosen(*model.body().compiled, choice);
   const Recipe* const recipe = find_recipe(model.name());
   if (recipe && choice.loss.empty()) {
     try {
-      const CompileOptions own = recipe->compile();
+      const CompileOptions own = chosen(recipe->compile(), choice);
       model.compile(own);
       return own;
+    } catch (const UsageError&) {
+      throw;
     } catch (const Error&) {
       // Another model of that name.
     }
   }
   if (choice.loss.empty())
     fmt::print(stderr, "twopass: {} holds no loss: mean_squared_error is taken, which --loss changes\n", choice.model);
-  return {.loss = choice.loss.empty() ? mean_squared_error() : loss_named(choice.loss)};
+  return chosen({.loss = mean_squared_error()}, choice);
 }
 
 Model saved_model(const std::string& file) {
@@ -110,8 +135,6 @@ Subject subject_of(const SubjectChoice& choice, std::int64_t rows) {
   if (is_model_file(choice.model)) return subject_of_file(choice, rows);
   const Recipe& recipe = recipe_named(choice.model);
   const Data data = data_for(recipe, "glyphs", "", choice.seed);
-  Subject subject{recipe.build(data.features, choice.seed), recipe.compile(),
-                  first_rows(data.train, rows ? rows : recipe.batch_size)};
-  if (!choice.loss.empty()) subject.options.loss = loss_named(choice.loss);
-  return subject;
+  return {recipe.build(data.features, choice.seed), chosen(recipe.compile(), choice),
+          first_rows(data.train, rows ? rows : recipe.batch_size)};
 }

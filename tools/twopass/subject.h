@@ -14,6 +14,8 @@ struct SubjectChoice {
   std::int64_t features = 0;
   /// The name of a loss; empty: the recipe's, or for a file's model mean_squared_error.
   std::string loss;
+  /// The name of an optimizer with its defaults; empty: that which the model was compiled with, or compile's default.
+  std::string optimizer = {};
   std::uint64_t seed = 7;
 };
 
@@ -33,8 +35,8 @@ twopass::Model saved_model(const std::string& file);
 const Recipe& recipe_of(const twopass::Model& model, const std::string& file, const char* command);
 /// Refuses words that are neither a recipe's name nor a file.
 twopass::Model model_of(const SubjectChoice& choice);
-/// What a recipe's model is trained with. A file's is that if it has the name and the outputs; else it gets a loss that
-/// fits any, which is said on stderr.
+/// What a recipe's model is trained with. A file's is that which the file has, or that of the recipe whose name and
+/// outputs it has; else it gets a loss that fits any, which is said on stderr.
 twopass::CompileOptions options_for(twopass::Model& model, const SubjectChoice& choice);
 /// The model with rows of drawn digits, or for a file's model random ones.
 /// `rows` 0: as many as a step of training has.
