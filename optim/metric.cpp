@@ -64,6 +64,8 @@ Tensor sparse(const Tensor& targets, const Tensor& p) {
 
 }  // namespace
 
+Metric::Metric(const Loss& loss) : Metric(metric(loss)) {}
+
 const std::string& Metric::name() const { return body_->name; }
 const Attributes& Metric::attributes() const { return body_->attributes; }
 bool Metric::saveable() const { return !body_->own; }

@@ -19,6 +19,9 @@ class Metric {
  public:
   using Function = std::function<Tensor(const Tensor& targets, const Tensor& predictions)>;
 
+  /// A loss as a metric, under the loss's name: so `.metrics = {mean_absolute_error()}`.
+  Metric(const Loss& loss);
+
   const std::string& name() const;
   const Attributes& attributes() const;
   /// Whether `metric_from` can make it again.
@@ -47,7 +50,7 @@ Metric binary_accuracy(const BinaryAccuracyOptions& options = {});
 Metric categorical_accuracy();
 /// 1 where the largest prediction stands at the label.
 Metric sparse_categorical_accuracy();
-/// A loss as a metric, under the loss's name.
+/// The same as Metric(loss).
 Metric metric(const Loss& loss);
 /// A metric of your own: a function of targets and predictions that gives [batch, ...].
 Metric metric(const std::string& name, Metric::Function function);
@@ -61,6 +64,7 @@ class MetricMap {
 
   MetricMap() = default;
   MetricMap(const Metric& single) : common_{single} {}
+  MetricMap(const Loss& single) : common_{single} {}
   MetricMap(std::initializer_list<Metric> common) : common_(common) {}
   MetricMap(std::vector<Metric> common) : common_(std::move(common)) {}
   MetricMap(std::initializer_list<std::pair<std::string, std::vector<Metric>>> named) : named_(named) {}

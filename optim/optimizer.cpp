@@ -94,6 +94,11 @@ void check_option(const std::string& what, double value) {
 
 Optimizer::Optimizer(UpdateRule rule, LearningRate learning_rate, const UpdateOptions& options) {
   if (rule.name.empty() || !rule.update) throw Error("an optimizer needs a name and an update");
+  for (std::size_t k = 0; k < rule.slots.size(); ++k)
+    for (std::size_t j = 0; j < k; ++j)
+      if (rule.slots[j].name == rule.slots[k].name)
+        throw Error(fmt::format("optimizer {} has two slots called \"{}\": files know them by name", rule.name,
+                                rule.slots[k].name));
   check_option(rule.name + ": weight_decay", options.weight_decay);
   check_option(rule.name + ": clipnorm", options.clipnorm);
   check_option(rule.name + ": clipvalue", options.clipvalue);

@@ -135,3 +135,10 @@ TEST_CASE(
                        Contains("add_weight(\"gain\"): a Twice layer has a weight of this name already"), Error);
   CHECK_THROWS_WITH_AS(layer<Twice>(true)(input({3}, "x")), Contains("add_state(\"gain\")"), Error);
 }
+
+TEST_CASE("an input whose samples would have no elements is refused; {} is one number a sample") {
+  CHECK_THROWS_WITH_AS(input({0}, "x"), Contains("input \"x\" has shape (0,), so that a sample has no elements"),
+                       Error);
+  CHECK_THROWS_WITH_AS(input({3, 0}, "x"), Contains("(3, 0)"), Error);
+  CHECK(input({}).shape() == Shape({kOpen}));
+}

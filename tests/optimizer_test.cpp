@@ -151,3 +151,9 @@ TEST_CASE("T14: a NaN in one gradient leaves every parameter as it was") {
   CHECK(a.value().at<double>(0) == 1);
   CHECK(optimizer.iterations() == 0);
 }
+
+TEST_CASE("T7: two slots of one name are refused, as files know them by it") {
+  const auto keep = [](const UpdateRule::Step& step) { return Tensors{step.parameter, step.slots[0], step.slots[1]}; };
+  CHECK_THROWS_WITH_AS(Optimizer({.name = "mine", .slots = {{"m"}, {"m"}}, .update = keep}, 0.1),
+                       doctest::Contains("optimizer mine has two slots called \"m\""), Error);
+}

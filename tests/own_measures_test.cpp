@@ -84,3 +84,29 @@ TEST_CASE("weights of rows refuse a loss that gives a number for each column, al
   CHECK(model.evaluate(ones({2, 1}), targets, {.sample_weight = weights})["loss"] ==
         Approx(8.75));  // (2 · 2.5 + 12.5) / 2
 }
+
+TEST_CASE("a loss stands among metrics by itself, alone, in a list and by output") {
+  const Tensor x = input({2});
+  Model model(x, Dense(1)(x));
+  for (const MetricMap& metrics : std::vector<MetricMap>{mean_absolute_error(),
+                                                         {mean_absolute_error()},
+                                                         {accuracy(), mean_absolute_error()},
+                                                         {{"dense", {mean_absolute_error()}}}}) {
+    model.compile({.loss = mean_squared_error(), .metrics = metrics});
+    const Evaluation found = model.evaluate(zeros({4, 2}), full({4, 1}, 3.0));
+    CHECK(found["loss"] == 9);
+    CHECK(found["mean_absolute_error"] == 3);
+  }
+}
+
+TEST_CASE("an output whose loss would have the name of one of validation is refused, unless it is the only one") {
+  const Tensor x = input({2});
+  const auto compile = [](const Model& model) { Model(model).compile({.loss = mean_squared_error()}); };
+  for (const char* name : {"val", "val_x"}) {
+    const Tensor y = Dense(1, {.name = name})(x);
+    const std::string text = "compile: an output is called \"" + std::string(name) + "\"";
+    CHECK_THROWS_WITH_AS(compile(Model(x, {y, Dense(1)(x)})), Contains(text.c_str()), Error);
+    CHECK_NOTHROW(compile(Model(x, y)));
+  }
+  CHECK_NOTHROW(compile(Model(x, {Dense(1, {.name = "value"})(x), Dense(1)(x)})));
+}

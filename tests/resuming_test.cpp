@@ -266,6 +266,24 @@ TEST_CASE("a model that was not compiled is not compiled after load, and a file 
   CHECK_FALSE(load(file.path).compiled());
 }
 
+TEST_CASE("a model that was compiled for bf16 stays so through a save where there is none") {
+  const Scratch file;
+  small(mean_squared_error()).save(file.path);
+  Safetensors contents = read_safetensors(file.path);
+  json whole = json::parse(contents.metadata.at(0).second);
+  whole["training"]["compile"]["bf16"] = true;
+  contents.metadata[0].second = whole.dump();
+  write_safetensors(file.path, contents);
+  Model model = load(file.path);
+  CHECK(model.compiled() == bf16_available());
+  model.save(file.path);
+  const json again = json::parse(read_safetensors(file.path).metadata.at(0).second);
+  CHECK(again["training"] == whole["training"]);
+  model.compile({.optimizer = model.optimizer(), .loss = mean_absolute_error()});
+  model.save(file.path);
+  CHECK(load(file.path).compiled());
+}
+
 TEST_CASE("T7, I17: more updates than can be counted on from are refused") {
   const Scratch file;
   small(mean_squared_error()).save(file.path);

@@ -303,6 +303,12 @@ Tensor LayerHandle::operator()(const TensorList& inputs, const CallContext& cont
 }
 
 Tensor input(const Shape& shape, const std::string& name, DType dtype) {
+  for (const std::int64_t size : shape.sizes())
+    if (size == 0)
+      throw Error(
+          fmt::format("input \"{}\" has shape {}, so that a sample has no elements: {{}} is for one number a "
+                      "sample, kOpen for a size that is open",
+                      name, shape.text()));
   return symbol(shape.inserted(0, kOpen), dtype, name);
 }
 

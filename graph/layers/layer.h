@@ -124,8 +124,8 @@ const Op& layer_call_op();
 /// The layer call that made a symbol, or none.
 const LayerCallArguments* layer_call_of(const Node& node);
 
-/// A symbol of the given shape without the batch axis, which is open. The data of fit, evaluate and predict take its
-/// place.
+/// A symbol of the given shape without the batch axis, which is open; {} is one number a sample. The data of fit,
+/// evaluate and predict take its place. Refuses an axis of size 0.
 Tensor input(const Shape& shape, const std::string& name = "input", DType dtype = f32);
 
 }  // namespace twopass

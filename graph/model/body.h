@@ -49,10 +49,11 @@ class ModelBody : public Layer {
   std::uint64_t seed = 0;
   bool seed_given = false;
   std::optional<CompileOptions> compiled;
-  std::optional<Optimizer> loaded_optimizer;  // of a file whose losses or metrics no file can hold
-  bool fitted = false;                        // fit is training it now
-  std::int64_t steps_done = 0;                // training steps: what dropout draws from
-  int epochs_done = 0;                        // epochs over all calls of fit: what shuffling draws from
+  std::optional<Optimizer> loaded_optimizer;     // of a file whose losses or metrics no file can hold
+  std::optional<CompileOptions> loaded_options;  // of a file that was compiled for bf16, which this machine lacks
+  bool fitted = false;                           // fit is training it now
+  std::int64_t steps_done = 0;                   // training steps: what dropout draws from
+  int epochs_done = 0;                           // epochs over all calls of fit: what shuffling draws from
 
   /// Throws the error that is being handled, with the model's name if it has one and the error names none.
   [[noreturn]] void refuse(const Error& error) const;

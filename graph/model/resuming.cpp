@@ -154,7 +154,8 @@ json training_of(const Model& model, std::vector<std::pair<std::string, Tensor>>
     written["own_optimizer"] = {{"name", optimizer.name()}, {"slots", slot_names(optimizer)}};
   for (const auto& [name, tensor] : optimizer.state(model.named_parameters()))
     tensors.emplace_back(std::string(kPrefix) + name, tensor);
-  if (body.compiled && optimizer.saveable() && saveable(*body.compiled)) written["compile"] = json_of(*body.compiled);
+  const std::optional<CompileOptions>& options = body.compiled ? body.compiled : body.loaded_options;
+  if (options && optimizer.saveable() && saveable(*options)) written["compile"] = json_of(*options);
   return written;
 }
 
@@ -175,7 +176,10 @@ void take_training(Model& model, const json& written, const Safetensors& file) {
   body.loaded_optimizer = optimizer;
   if (own || !written.contains("compile")) return;
   const CompileOptions options = options_from(written["compile"], optimizer);
-  if (available(options.precision)) model.compile(options);  // else predict computes in f32, as it can here
+  if (available(options.precision))
+    model.compile(options);
+  else
+    body.loaded_options = options;  // predict computes in f32, as it can here
 }
 
 void go_on(const Model& model, const Optimizer& optimizer) {

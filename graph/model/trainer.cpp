@@ -98,7 +98,14 @@ Trainer::Trainer(ModelBody& body, const std::string& what) : body_(body), parame
 void Trainer::check_names() const {
   std::set<std::string> names{"loss"};
   if (losses_.size() > 1)
-    for (const std::string& output : body_.graph.output_names) names.insert(output + "_loss");
+    for (const std::string& output : body_.graph.output_names) {
+      names.insert(output + "_loss");
+      if ((output + "_").starts_with("val_"))
+        throw Error(
+            fmt::format("compile: an output is called \"{}\", so its loss \"{}_loss\" would be taken for one "
+                        "of validation: give its layer another name",
+                        output, output));
+    }
   const std::set<std::string> of_losses = names;
   const auto refuse = [](const std::string& name, const char* reason) {
     throw Error(fmt::format("compile: a metric is called \"{}\", {}: metric(name, function) makes one of another name",

@@ -40,6 +40,7 @@ void Model::compile(const CompileOptions& options) {
     throw;
   }
   own.loaded_optimizer.reset();
+  own.loaded_options.reset();
 }
 
 bool Model::compiled() const { return body().compiled.has_value(); }
