@@ -89,6 +89,19 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 
 }  // namespace
 
+TEST_CASE("inputs and outputs that are named where the model is made have these names after load, compiled too") {
+  const Scratch file;
+  const Tensor a = input({4}, "a"), b = input({2}, "b");
+  const Tensor trunk = Concatenate()({a, b});
+  Model model({{"left", a}, {"right", b}}, {{"value", Dense(1)(trunk)}, {"kind", Dense(3)(trunk)}});
+  model.compile({.loss = {{"value", mean_squared_error()}, {"kind", mean_absolute_error()}}});
+  model.save(file.path);
+  const Model again = load(file.path);
+  CHECK(again.compiled());
+  CHECK(again.graph().input_names == model.graph().input_names);
+  CHECK(again.graph().output_names == std::vector<std::string>{"value", "kind"});
+}
+
 TEST_CASE("F23: a saved model predicts the same bits after load, in every topology") {
   const Scratch file;
   for (Model& model : topologies()) {
@@ -336,6 +349,8 @@ TEST_CASE("F11, I17: an architecture that is no graph of known layers is refused
   CHECK(has(refusal([](json& a) { a["model"]["steps"][1]["layer"] = -1; }), "layer -1 does not exist"));
   CHECK(has(refusal([](json& a) { a["model"]["outputs"] = json::array(); }), "outputs"));
   CHECK(has(refusal([](json& a) { a["model"]["steps"] = 5; }), "\"steps\" is no list"));
+  CHECK(has(refusal([](json& a) { a["model"]["output_names"] = {5}; }), "output name 5 is no name, or there twice"));
+  CHECK(has(refusal([](json& a) { a["model"]["output_names"] = {"a", "b"}; }), "there are 2 names for 1 outputs"));
   CHECK(has(refusal([](json& a) { a["frozen"] = 5; }), "\"layers\" is missing"));
   CHECK(has(refusal([](json& a) { a["frozen"]["layers"] = {5}; }), "frozen layers are no list of paths"));
   CHECK(has(refusal([](json& a) { a["frozen"]["layers"] = {"none"}; }), "there is no layer \"none\" to freeze"));

@@ -83,7 +83,11 @@ struct Writer {
     json steps = json::array(), outputs = json::array();
     for (const ModelStep& each : body.graph.steps) steps.push_back(step(body.graph, each));
     for (const auto& source : body.graph.outputs) outputs.push_back({source.step, source.output});
-    json written = {{"name", body.name()}, {"steps", steps}, {"inputs", body.graph.inputs}, {"outputs", outputs}};
+    json written = {{"name", body.name()},
+                    {"steps", steps},
+                    {"inputs", body.graph.inputs},
+                    {"outputs", outputs},
+                    {"output_names", body.graph.output_names}};
     if (body.seed_given) written["seed"] = body.seed;
     return written;
   }
@@ -171,7 +175,21 @@ struct Reader {
     ModelOptions options{.name = text_member(written, "name")};
     if (written.contains("seed") && written["seed"].is_number_unsigned())
       options.seed = written["seed"].get<std::uint64_t>();
-    return Model(inputs, outputs, options);
+    const Model made(inputs, outputs, options);
+    if (written.contains("output_names")) made.body().graph.output_names = output_names(written, outputs.size());
+    return made;
+  }
+
+  // Those that the user gave are not in the steps.
+  static std::vector<std::string> output_names(const json& written, std::size_t count) {
+    std::vector<std::string> names;
+    for (const json& name : list_member(written, "output_names")) {
+      if (!name.is_string() || std::find(names.begin(), names.end(), name.get<std::string>()) != names.end())
+        throw Error(fmt::format("output name {} is no name, or there twice", short_text(name)));
+      names.push_back(name.get<std::string>());
+    }
+    if (names.size() != count) throw Error(fmt::format("there are {} names for {} outputs", names.size(), count));
+    return names;
   }
 };
 
