@@ -19,7 +19,8 @@ struct CallContext {
   bool training = false;
   /// The seed of the part that draws: that of its model and path.
   std::uint64_t seed = 0;
-  /// The number of the step, an i64 scalar: equal steps draw equal numbers.
+  /// The number of the step, an i64 scalar: equal steps draw equal numbers. fit counts; a training loop of your own
+  /// gives it, or every call draws what step 0 does.
   Tensor step = {};
 };
 
@@ -43,7 +44,8 @@ class Layer {
   /// Layers inside (of a nested model), with their names.
   virtual std::vector<std::pair<std::string, std::shared_ptr<Layer>>> parts() const { return {}; }
 
-  /// Parameters that are its own beside those of add_weight.
+  /// Parameters that are its own beside those of add_weight and add_state. What is none of these is neither trained nor
+  /// saved, which fit refuses, unless it is frozen.
   virtual std::vector<std::pair<std::string, Parameter>> own_parameters() const { return {}; }
 
   /// The parameters of this layer and of those inside, each once, with their paths ("kernel", "dense/kernel").

@@ -51,6 +51,7 @@ struct Dense : LayerHandle {
 struct LayerOptions {
   std::string name = {};
 };
+/// The activation alone, over the last axis where it is a softmax.
 struct Activation : LayerHandle {
   explicit Activation(const ActivationFunction& activation, const LayerOptions& options = {});
 };
@@ -66,6 +67,7 @@ struct Flatten : LayerHandle {
 struct Reshape : LayerHandle {
   explicit Reshape(const Shape& shape, const LayerOptions& options = {});
 };
+/// The input itself.
 struct Identity : LayerHandle {
   explicit Identity(const LayerOptions& options = {});
 };
@@ -96,6 +98,7 @@ struct ConcatenateOptions {
   int axis = -1;
   std::string name = {};
 };
+/// The inputs behind one another along an axis; their other sizes must be equal.
 struct Concatenate : LayerHandle {
   explicit Concatenate(const ConcatenateOptions& options = {});
 };
