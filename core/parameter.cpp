@@ -303,8 +303,7 @@ ParameterReads::~ParameterReads() { view.reads = before_; }
 void ParameterReads::note(const Parameter& parameter, const Tensor& given, std::size_t number) {
   for (ParameterReads* scope = view.reads; scope; scope = scope->before_) {
     if (number != kNotSubstituted && number >= scope->substitutions_) continue;
-    if (std::find(scope->parameters_.begin(), scope->parameters_.end(), parameter) != scope->parameters_.end())
-      continue;
+    if (!scope->noted_.insert(parameter.id()).second) continue;
     scope->parameters_.push_back(parameter);
     scope->tensors_.push_back(given);
     scope->substituted_.push_back(number != kNotSubstituted);

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <unordered_set>
 #include <vector>
 
 #include <twopass/core/parameter.h>
@@ -26,7 +27,8 @@ class ParameterReads {
   static void note(const Parameter& parameter, const Tensor& given, std::size_t substituted);
   Parameters parameters_;
   Tensors tensors_;
-  std::vector<bool> substituted_;  // which of them a Substitution gave
+  std::vector<bool> substituted_;            // which of them a Substitution gave
+  std::unordered_set<std::uint64_t> noted_;  // their ids
   std::size_t substitutions_;
   ParameterReads* before_;
 };
