@@ -139,6 +139,18 @@ TEST_CASE("what fit says of steps that run op by op stands before the first line
   CHECK(said.find("note:", 1) == std::string::npos);
 }
 
+TEST_CASE("fit says which rows of the data validate, evaluate what it found, and both nothing where that is asked") {
+  Model model = line();
+  CHECK(captured([&] {
+          model.fit(column(5), column(5), {.validation_split = 0.4, .verbose = 2});
+        }).starts_with("train rows 0…2, validation rows 3…4 (not shuffled)\nEpoch 1/1\n"));
+  CHECK(captured([&] { line().evaluate(column(2), column(2), {.verbose = 1}); }).starts_with("loss: "));
+  CHECK(captured([&] {
+          model.fit(column(5), column(5), {.validation_split = 0.4, .verbose = 0});
+          model.evaluate(column(2), column(2));
+        }).empty());
+}
+
 TEST_CASE("a verbosity that there is not is refused") {
   Model model = line();
   CHECK_THROWS_WITH_AS(model.fit(column(2), column(2), {.verbose = 3}),

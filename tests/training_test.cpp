@@ -74,8 +74,10 @@ TEST_CASE("F6: integers and f64 are cast to what the model takes; NaN is refused
   CHECK(model.predict(tensor({{3}}, i64)).at<float>(0) == 6);
   CHECK(model.predict(tensor({{3.0}}, f64)).dtype() == f32);
   const Tensor x = tensor({{1.0f}, {NAN}}), y = ones({2, 1});
-  CHECK_THROWS_WITH_AS(model.fit(x, y, {.check_finite = true, .verbose = 0}), Contains("hold nan in row 1"), Error);
-  CHECK_THROWS_WITH_AS(model.fit(y, y * kInf, {.check_finite = true, .verbose = 0}), Contains("targets"), Error);
+  CHECK_THROWS_WITH_AS(model.fit(x, y, {.check_finite = true, .verbose = 0}),
+                       Contains("fit: inputs \"input\" hold nan in row 1"), Error);
+  CHECK_THROWS_WITH_AS(model.fit(y, y * kInf, {.check_finite = true, .verbose = 0}),
+                       Contains("fit: targets \"dense\" hold"), Error);
   CHECK(weight_of(model) == 2);
 }
 
@@ -99,7 +101,25 @@ TEST_CASE("F12: no rows, different numbers of rows and data without an axis are 
   CHECK_THROWS_WITH_AS(model.fit(zeros({0, 1}), zeros({0, 1})), Contains("has no rows"), Error);
   CHECK_THROWS_WITH_AS(model.fit(zeros({3, 1}), zeros({4, 1})), Contains("inputs have 3 rows but the targets 4"),
                        Error);
-  CHECK_THROWS_WITH_AS(model.fit(tensor(1.0), zeros({4, 1})), Contains("is a scalar"), Error);
+  CHECK_THROWS_WITH_AS(model.fit(tensor(1.0), zeros({4, 1})),
+                       Contains("inputs \"input\" is a scalar: data need a first axis"), Error);
+  const Tensor a = input({1}, "a"), b = input({1}, "b");
+  Model both({a, b}, Add()({a, b}));
+  CHECK_THROWS_WITH_AS(both.predict({zeros({3, 1}), zeros({4, 1})}), Contains("\"b\" has 4 rows where \"a\" has 3"),
+                       Error);
+}
+
+TEST_CASE("numbers of epochs below 0 are refused, and predict of several outputs says what gives them") {
+  Model model = scale_model();
+  CHECK_THROWS_WITH_AS(model.fit(ones({3, 1}), ones({3, 1}), {.epochs = -1}),
+                       "fit: epochs -1 and initial_epoch 0 must not be negative", Error);
+  CHECK_THROWS_WITH_AS(model.fit(ones({3, 1}), ones({3, 1}), {.initial_epoch = -2}), Contains("initial_epoch -2"),
+                       Error);
+  const Tensor x = input({1});
+  Model two(x, {Dense(1)(x), Dense(2)(x)}, {.name = "two"});
+  CHECK_THROWS_WITH_AS(two.predict(ones({3, 1})), "predict: model \"two\" has 2 outputs: predict_all() gives them",
+                       Error);
+  CHECK(two.predict_all(ones({3, 1}))[1].shape() == Shape({3, 2}));
 }
 
 TEST_CASE("F13: the loss of an epoch is the mean over rows, also where the last batch is smaller") {
@@ -220,7 +240,8 @@ TEST_CASE("F18: the last ceil(n s) rows validate, and a split that leaves one si
   CHECK(split(10, 0.9) == std::pair(0.0, 5.0));  // row 0; rows 1 … 9
   CHECK(split(7, 0.3) == std::pair(1.5, 5.0));   // rows 0 … 3; 4 … 6
   CHECK(split(10, 0.2) == std::pair(3.5, 8.5));  // rows 0 … 7; 8, 9
-  for (const double s : {-0.1, 1.0, double(NAN)}) CHECK_THROWS_AS(split(10, s), Error);
+  for (const double s : {-0.1, 1.0, double(NAN)})
+    CHECK_THROWS_WITH_AS(split(10, s), Contains("fit: validation_split must be at least 0 and below 1, not "), Error);
   CHECK_THROWS_WITH_AS(split(1, 0.5), Contains("leaves 0 to train and 1 to validate"), Error);
 }
 
@@ -231,8 +252,8 @@ TEST_CASE("F19: sample weights scale each row's loss, and weights of nothing are
   };
   CHECK(loss(tensor({2.0, 0.5})) == 1.75);  // (2 · 1 + 0.5 · 3) / 2
   CHECK_THROWS_WITH_AS(loss(zeros({2})), Contains("0 for every row"), Error);
-  CHECK_THROWS_WITH_AS(loss(tensor({1.0, -1.0})), Contains("-1"), Error);
-  CHECK_THROWS_WITH_AS(loss(tensor({1.0f, NAN})), Contains("nan"), Error);
+  CHECK_THROWS_WITH_AS(loss(tensor({1.0, -1.0})), Contains("fit: sample_weight holds -1: "), Error);
+  CHECK_THROWS_WITH_AS(loss(tensor({1.0f, NAN})), Contains("fit: sample_weight holds nan: "), Error);
   CHECK_THROWS_WITH_AS(loss(ones({3})), Contains("(3,) where the data have 2 rows"), Error);
 }
 
