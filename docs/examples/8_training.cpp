@@ -44,8 +44,7 @@ int main() {
   Loss tolerant = loss("tolerant", [](const Tensor& targets, const Tensor& predictions) {
     return mean(relu(abs(targets - predictions) - 0.1), -1);
   });
-  model.compile(
-      {.optimizer = adam({.learning_rate = 0.01}), .loss = tolerant, .metrics = {mean_absolute_error()}});
+  model.compile({.optimizer = adam({.learning_rate = 0.01}), .loss = tolerant, .metrics = {mean_absolute_error()}});
 
   Random random(1);
   Tensor inputs = random.normal({512, 4}, f32, 3), targets = sin(sum(inputs, -1, keep_axis) * 0.5);
