@@ -121,7 +121,8 @@ TEST_CASE("transforms of several arguments give a derivative for each") {
   CHECK(h[1][0].values<double>() == std::vector<double>{2, 0, 0, 4});
   CHECK(h[1][1].values<double>() == std::vector<double>{0, 0, 0, 0});
   CHECK_THROWS_WITH_AS(jvp(product, at, Tensors{v}), doctest::Contains("v has 1 tensor but x has 2"), Error);
-  CHECK_THROWS_WITH_AS(hvp(f, at, Tensors{v, number(1)}), doctest::Contains("v 1 is f64 () but x 1 is f64 (2,)"), Error);
+  CHECK_THROWS_WITH_AS(hvp(f, at, Tensors{v, number(1)}), doctest::Contains("v 1 is f64 () but x 1 is f64 (2,)"),
+                       Error);
 }
 
 TEST_CASE("a Hessian's blocks below the diagonal are those above, turned, and can be differentiated too") {
