@@ -178,6 +178,37 @@ void Parameter::set_all(const Parameters& parameters, const Tensors& given) {
   }
 }
 
+Tensors Parameter::held(const Parameters& parameters) {
+  Tensors held;
+  held.reserve(parameters.size());
+  for (const Parameter& each : parameters) {
+    if (view.lifting || view.sandbox) {
+      held.push_back(each.value());
+      continue;
+    }
+    Cell& own = each.cell();
+    const std::lock_guard lock(own.mutex);
+    held.push_back(own.current());
+  }
+  return held;
+}
+
+void Parameter::put_back(const Parameters& parameters, const Tensors& held) noexcept {
+  if (view.lifting || view.sandbox) {
+    try {
+      set_all(parameters, held);
+    } catch (const std::exception&) {
+      // What these scopes hold is given up with them.
+    }
+    return;
+  }
+  for (std::size_t k = 0; k < parameters.size(); ++k) {
+    Cell& own = *parameters[k].cell_;
+    const std::lock_guard lock(own.mutex);
+    own.leaf = held[k];
+  }
+}
+
 void Parameter::exchange_all(const Parameters& parameters, std::vector<Buffer>& memory) {
   // The value of a cell that alone holds it changes its memory; another gets a leaf of its own, made before any
   // changes.

@@ -51,6 +51,10 @@ class Parameter {
   /// Puts in, for each of several parameters, the elements that lie in its `memory`; all or none. The memory of the
   /// value before comes back in its place where nobody else holds it.
   static void exchange_all(const std::vector<Parameter>& parameters, std::vector<Buffer>& memory);
+  /// What they hold now, and how that is put back whatever has been put in since: without taking memory outside scopes
+  /// that decide what parameters give, so that destructors may.
+  static Tensors held(const std::vector<Parameter>& parameters);
+  static void put_back(const std::vector<Parameter>& parameters, const Tensors& held) noexcept;
 
   /// Whether training changes it. Takes effect at the next use.
   bool trainable() const;

@@ -27,7 +27,8 @@ constexpr std::int64_t kPlainWork = 1 << 18;  // multiply-adds up to which the o
 constexpr std::int64_t kShallow = 64;         // terms up to which it is best for a few sums, too, that are added to
 constexpr std::int64_t kFewSums = 32 << 10;   // something: oneDNN leaves that to a sweep of its own
 constexpr std::int64_t kFarBytes = 1 << 20;   // of operands and result that second-level caches do not hold
-constexpr std::int64_t kHalfWork = 1 << 17;   // multiply-adds from which converting to bf16 pays
+constexpr std::int64_t kHalfWork = 1 << 17;   // multiply-adds from which converting to bf16 pays, if there are so
+constexpr std::int64_t kHalfUse = 24;         // many for each element that is converted
 constexpr std::int64_t kTurnedTerms = 32;     // a narrow layer's output is turned from so many terms on, up to so many
 constexpr std::int64_t kTurnedRows = 256;     // rows,
 constexpr std::int64_t kLongSum = 768;        // and from so many terms and rows on
@@ -230,7 +231,7 @@ void run_in_tiles(const Product<T>& whole) {
 }
 
 bool in_halves(Precision precision, std::int64_t m, std::int64_t n, std::int64_t k) {
-  return precision == Precision::bf16 && m * n > kHalfWork / k;
+  return precision == Precision::bf16 && m * n > kHalfWork / k && m * n >= kHalfUse * (m + n);
 }
 
 template <typename T>

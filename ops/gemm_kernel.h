@@ -332,7 +332,6 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Strided<T> a, Stri
   const Buffer rows(packing.row_bytes(m)), columns(packing.panel_bytes());
   T* const panel = reinterpret_cast<T*>(columns.data());
   // The panel after that which ends at term p and column j.
-  // The panel after that which ends at term p and column j.
   const auto panel_ahead = [&](std::int64_t p, std::int64_t j) {
     if (j >= n) p += kDepth, j = 0;
     Ahead<T> ahead;

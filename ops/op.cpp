@@ -9,6 +9,7 @@
 #include <twopass/ops/anomaly.h>
 #include <twopass/ops/families.h>
 #include <twopass/ops/keeping.h>
+#include <twopass/ops/library_ops.h>
 
 namespace twopass {
 namespace {
@@ -21,16 +22,6 @@ std::mutex& registry_mutex() {
 std::vector<const Op*>& defined_ops() {
   static auto* const ops = new std::vector<const Op*>;
   return *ops;
-}
-
-// Every op of the library, in the order of the reference page.
-std::vector<const Op*> library_ops() {
-  std::vector<const Op*> ops;
-  for (const auto& family :
-       {creation_ops(), elementwise_ops(), reduction_ops(), shaping_ops(), indexing_ops(), product_ops(),
-        convolution_ops(), linear_algebra_ops(), normalization_ops(), softmax_ops(), random_ops()})
-    ops.insert(ops.end(), family.begin(), family.end());
-  return ops;
 }
 
 void record_inputs(Node& node, std::span<const Tensor> inputs, Keep keep) {
@@ -136,6 +127,18 @@ Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> i
   } catch (const Error& reason) {
     throw Error(call_text(op, arguments ? arguments.get() : args, Specs(inputs)) + ": " + reason.what());
   }
+}
+
+const std::vector<const Op*>& library_ops() {
+  static const auto& all = *new std::vector<const Op*>([] {
+    std::vector<const Op*> ops;
+    for (const auto& family :
+         {creation_ops(), elementwise_ops(), reduction_ops(), shaping_ops(), indexing_ops(), product_ops(),
+          convolution_ops(), linear_algebra_ops(), normalization_ops(), softmax_ops(), random_ops()})
+      ops.insert(ops.end(), family.begin(), family.end());
+    return ops;
+  }());
+  return all;
 }
 
 std::vector<const Op*> all_ops() {

@@ -45,6 +45,8 @@ Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64
     if (before == 0 && after == 0) continue;
     if (n == kOpen) refuse(fmt::format("axis {} is open: its size is not known yet", axis));
     for (const std::int64_t width : {before, after}) {
+      constexpr std::int64_t kMost = std::int64_t{1} << 40;
+      if (width > kMost) refuse(fmt::format("axis {} cannot have {} more elements", axis, width));
       if (width < 0) refuse(fmt::format("axis {} has the negative width {}", axis, width));
       if (width > most(n, width, mode))
         refuse(fmt::format("{} elements of axis {} give {} more at most on a side, not {}", n, axis,

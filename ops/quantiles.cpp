@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include <twopass/core/error.h>
 #include <twopass/ops/elementwise.h>
@@ -21,6 +22,13 @@ std::int64_t known_size(const char* name, const Tensor& x, int axis) {
 }
 
 Tensor without(const Tensor& x, int axis, KeepAxis keep) { return keep == keep_axis ? x : squeeze(x, axis); }
+
+// a + w (b - a), as NumPy has it: never beside equal ones. Infinities are not subtracted, which would make NaN.
+Tensor between(const Tensor& a, const Tensor& b, double weight) {
+  const Tensor way = b - a, finite = abs(way) < std::numeric_limits<double>::infinity(),
+               held = where(finite, way, scalar_like(0, way));
+  return where(finite, weight < 0.5 ? a + held * weight : b - held * (1 - weight), a * (1 - weight) + b * weight);
+}
 
 }  // namespace
 
@@ -47,9 +55,9 @@ Tensor quantile(const Tensor& x, const std::vector<double>& q, int axis, KeepAxi
     if (!(part >= 0 && part <= 1)) throw Error(head() + fmt::format("a part is from 0 to 1, not {}", part));
     const double place = part * static_cast<double>(size - 1), weight = place - std::floor(place);
     const auto below = static_cast<std::int64_t>(place);
-    // Not a + w (b - a), which two equal infinities make NaN.
-    const Tensor at = weight == 0 ? ranked(below) : ranked(below) * (1 - weight) + ranked(below + 1) * weight;
-    found.push_back(without(where(known, at, last), axis, keep));
+    found.push_back(
+        without(where(known, weight == 0 ? ranked(below) : between(ranked(below), ranked(below + 1), weight), last),
+                axis, keep));
   }
   return stack(found, 0);
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include <twopass/core/error.h>
@@ -143,8 +144,14 @@ Tensor embedding_bag(const Tensor& table, const Tensor& indices, const Tensor& o
   if (offsets.dtype() != i64) refuse("offsets must be i64");
   if (bag == Bag::max) refuse("there is no largest of bags of different sizes");
   const std::int64_t count = indices.shape()[0], bags = offsets.shape()[0];
+  const Tensor steps =
+      bags < 2 ? offsets
+               : concat({slice(offsets, 0, 0, 1), slice(offsets, 0, 1, bags) - slice(offsets, 0, 0, bags - 1)}, 0);
+  const Tensor rising = within(cast(steps, f64), 0, std::numeric_limits<double>::infinity(),
+                               "offsets begin at 0 or later and do not fall from bag to bag");
+  const Tensor begins = cast(cumsum(rising, 0), i64);
   // The bag of each place, from 1: how many begin there or before. Those of 0 are in none.
-  const Tensor begun = cumsum(scatter_add(ones({bags}, i64), offsets, count + 1), 0);
+  const Tensor begun = cumsum(scatter_add(ones({bags}, i64), begins, count + 1), 0);
   const Tensor number = slice(begun, 0, 0, count);
   const auto each = [&](const Tensor& rows) { return slice(scatter_add(rows, number, bags + 1), 0, 1, bags + 1); };
   const Tensor sums = each(embedding(table, indices));

@@ -124,6 +124,10 @@ Tensor trunc(const Tensor& x) { return apply(trunc_op(), {x}); }
 Tensor remainder(const Tensor& a, const Tensor& b) { return apply(remainder_op(), {a, b}); }
 
 Tensor fmod(const Tensor& a, const Tensor& b) {
+  if (a.dtype() == i64 && b.dtype() == i64) {  // whose least number has no opposite
+    const Tensor rest = remainder(a, b);
+    return where(logical_and(not_equal(rest, 0), not_equal(rest < 0, a < 0)), rest - b, rest);
+  }
   const Tensor size = abs(b);
   return where(a < 0.0, neg(remainder(neg(a), size)), remainder(a, size));
 }

@@ -95,10 +95,10 @@ Tensor cumprod_gradient(const ScanArgs& args, const Tensor& x, const Tensor& g) 
   const Tensor before = cumprod(moved(x, axis, 1, to_end, 1), axis, args.backward ? Scan::backward : Scan::forward);
   Tensor factors = moved(x, axis, 1, !to_end, 1), sums = g;
   for (std::int64_t by = 1; by < n; by *= 2) {
-    sums = sums + factors * moved(sums, axis, by, !to_end, 0);
+    sums = sums + strong_mul(moved(sums, axis, by, !to_end, 0), factors);
     factors = factors * moved(factors, axis, by, !to_end, 1);
   }
-  return before * sums;
+  return strong_mul(sums, before);
 }
 
 const TypedOp<ScanArgs>& cumsum_op() {

@@ -106,14 +106,17 @@ Tensor hard_shrink(const Tensor& x, double bound) {
 }
 Tensor soft_shrink(const Tensor& x, double bound) {
   check_bound("soft_shrink", x, bound);
-  return x - clip(x, -bound, bound);
+  return where(abs(x) <= bound, scalar_like(0, x), x - where(x < 0.0, scalar_like(-bound, x), scalar_like(bound, x)));
 }
 Tensor tanh_shrink(const Tensor& x) { return x - tanh(x); }
 Tensor threshold(const Tensor& x, double bound, double value) { return where(x <= bound, scalar_like(value, x), x); }
 
 Tensor squareplus(const Tensor& x, double b) {
   check_positive("squareplus", x, "b", b);
-  const Tensor below = x < 0.0, twice = hypot(x, scalar_like(std::sqrt(b), x)) + where(below, neg(x), x);
+  // From 2^27 √b on √(x² + b) is |x|, also where x is infinite, where hypot has no slope.
+  const double far = std::ldexp(std::sqrt(b), 27);
+  const Tensor root = where(abs(x) > far, abs(x), hypot(clip(x, -far, far), scalar_like(std::sqrt(b), x)));
+  const Tensor below = x < 0.0, twice = root + where(below, neg(x), x);
   return where(below, b / 2 / twice, twice / 2.0);
 }
 

@@ -209,7 +209,9 @@ Tensor xlog1py(const Tensor& x, const Tensor& y) {
 Tensor logit(const Tensor& x, double epsilon) {
   if (!(epsilon >= 0 && epsilon < 0.5))
     throw Error(fmt::format("logit{}: epsilon must be from 0 to below 1/2, not {}", x.shape().text(), epsilon));
-  const Tensor held = epsilon > 0 ? clip(x, epsilon, 1 - epsilon) : x;
+  // In f32 1 - epsilon may be 1.
+  const double nearest = x.dtype() == f32 ? std::nextafter(1.0F, 0.0F) : std::nextafter(1.0, 0.0);
+  const Tensor held = epsilon > 0 ? clip(x, epsilon, std::min(1 - epsilon, nearest)) : x;
   return log(held) - log1p(neg(held));
 }
 // Near 0 by its series in z = (π x)², as the quotient's derivatives lose their digits there.

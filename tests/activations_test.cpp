@@ -83,6 +83,12 @@ TEST_CASE("threshold passes what is above the bound, and no gradient elsewhere")
   CHECK(std::isnan(at(f, std::nan(""))));
 }
 
+TEST_CASE("squareplus has slopes 0 and 1 at the infinities") {
+  const Tensor x = variable(tensor({double{-INFINITY}, -1e200, 1e200, double{INFINITY}}, f64)), y = squareplus(x);
+  CHECK(y.values<double>() == std::vector<double>{0, 1e-200, 1e200, INFINITY});
+  CHECK(backward(sum(y))[x].values<double>() == std::vector<double>{0, 0, 1, 1});
+}
+
 TEST_CASE("squareplus keeps its digits far below 0, and its slope at 0 is a half") {
   // (x + √(x² + b)) / 2 by hand
   CHECK(at([](const Tensor& x) { return squareplus(x); }, 0) == 1);
@@ -158,4 +164,13 @@ TEST_CASE("Keras's names of activations stand for them in layers") {
   same("sparse_plus", sparse_plus);
   same("sparse_sigmoid", sparse_sigmoid);
   same("sparsemax", [](const Tensor& t) { return sparsemax(t); });
+}
+
+TEST_CASE("N24: shrinks give no gradient where they give 0, whatever comes behind them") {
+  for (const auto& shrink : {&soft_shrink, &hard_shrink}) {
+    const Tensor x = variable(tensor({0.2, 4.5}, f64));
+    const std::vector<double> slopes = backward(sum(sqrt(shrink(x, 0.5))))[x].values<double>();
+    CHECK(slopes[0] == 0);
+    CHECK(slopes[1] == doctest::Approx(0.5 / std::sqrt(shrink == &soft_shrink ? 4.0 : 4.5)));
+  }
 }

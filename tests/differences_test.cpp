@@ -2,6 +2,7 @@
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/custom.h>
 #include <twopass/graph/autodiff/gradcheck.h>
+#include <twopass/ops/activations.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/products.h>
@@ -375,4 +376,32 @@ TEST_CASE("derivatives are measured by the size of their function: small ones ca
   }
   // What is far below the rounding of its function's values is nothing.
   CHECK(verdict_on([](const Tensor& t) { return tanh(t); }, 30, 0).verdict == Verdict::vacuous);
+}
+
+TEST_CASE(
+    "N33: terms that hide a nudge are not taken for f32: a wrong gradient among them is found, a right one is not") {
+  const auto bad = [](double factor) {
+    return custom_gradient([](const Tensors& in) { return in[0] * 1.0; },
+                           [factor](const Tensors&, const Tensor&, const Tensor& g) { return Tensors{g * factor}; });
+  };
+  const std::vector<std::pair<Scalar, double>> cases{{[](const Tensor& t) { return 1.0 - cos(t); }, 1e-4},
+                                                     {[](const Tensor& t) { return log(1.0 + square(t)); }, 1e-5},
+                                                     {[](const Tensor& t) { return 0.5 - sigmoid(square(t)); }, 1e-5}};
+  for (const auto& [f, at] : cases) {
+    const Tensor x = tensor({at, 2 * at}, f64);
+    const auto checked = [&](double factor) {
+      return gradcheck([&, f = f](const Tensors& in) { return Tensors{f(bad(factor)({in[0]}))}; }, {x});
+    };
+    CHECK_FALSE(checked(1).wrong());
+    const GradcheckReport wrong = checked(1.47);
+    CHECK_MESSAGE(!wrong.ok(), wrong.text());
+  }
+}
+
+TEST_CASE("large numbers whose fractions go by whole steps are not taken for f32") {
+  for (const double at : {1e6 + 0.3, 1e7 + 0.3})
+    CHECK_FALSE(gradcheck([](const Tensors& in) { return Tensors{floor(in[0])}; }, {tensor({at}, f64)}).wrong());
+  CHECK_FALSE(gradcheck([](const Tensors& in) { return Tensors{frac(in[0])}; }, {tensor({1e6 + 0.3}, f64)}).wrong());
+  CHECK_FALSE(
+      gradcheck([](const Tensors& in) { return Tensors{round(in[0]) + in[0]}; }, {tensor({1e8 + 0.3}, f64)}).wrong());
 }

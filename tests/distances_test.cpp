@@ -115,6 +115,12 @@ TEST_CASE("N15: NaN wins a quantile, and infinities are met without it") {
   CHECK(quantile(endless, 0.2).item<double>() == -kInf);
 }
 
+TEST_CASE("quantiles of equal elements are these elements") {
+  for (const double x : {0.1, 1e-45, 3e38})
+    for (const float each : quantile(full({4}, x), {0.1, 0.3, 0.45, 0.7, 0.95}, 0).values<float>())
+      CHECK(each == static_cast<float>(x));
+}
+
 TEST_CASE("quantiles refuse parts, axes and dtypes that have none") {
   const Tensor x = sines({2, 5}, 0.1);
   CHECK_THROWS_WITH_AS(quantile(x, 1.5), "quantile(2, 5): a part is from 0 to 1, not 1.5", Error);

@@ -47,6 +47,13 @@ TEST_CASE("sinc and its derivatives keep their digits near 0") {
   CHECK(std::isnan(sinc(tensor(kNan, f64)).item<double>()));
 }
 
+TEST_CASE("fmod of the least integer is C's") {
+  constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min();
+  CHECK(fmod(tensor({least, std::int64_t{5}, std::int64_t{-7}, std::int64_t{7}}),
+             tensor({std::int64_t{3}, least, std::int64_t{3}, std::int64_t{-3}}))
+            .values<std::int64_t>() == std::vector<std::int64_t>{-2, 5, -1, 1});
+}
+
 TEST_CASE("logit, xlog1py, fmod and frac, at their ends too") {
   check_ends(logit(tensor({0.1, 0.75}, f64)), {-2.19722457733622, 1.09861228866811});
   CHECK(logit(tensor({0.0, 0.5, 1.0}, f64)).values<double>() == Values{-kInf, 0, kInf});

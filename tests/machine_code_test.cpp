@@ -256,6 +256,14 @@ TEST_CASE("what is written twice is one function, and what differs in a constant
   const int thrice = code.write(doubled(3), streams);
   CHECK(again == twice);
   CHECK(thrice != twice);
+  // So do the steps between rows, where results go and what length a row has.
+  const std::vector<planning::Stream> wider{{.row_bytes = 16}, {.row_bytes = 8}},
+      past{{.row_bytes = 8}, {.row_bytes = 8, .past_cache = true}};
+  for (const auto& other : {wider, past}) CHECK(code.write(doubled(2), other) != twice);
+  planning::Sweeps back = doubled(2), rows = doubled(2);
+  std::swap(back.lines[0].from, back.lines.back().to);
+  rows.elements = 1;
+  for (const planning::Sweeps& other : {back, rows}) CHECK(code.write(other, streams) != twice);
   code.finish();
   for (const auto& [function, factor] : {std::pair{twice, 2.0}, std::pair{thrice, 3.0}}) {
     std::vector<double> from{1, 2, 3, 4, 5}, to(5, 0);

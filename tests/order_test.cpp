@@ -13,6 +13,7 @@
 #include <twopass/ops/norm.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/scans.h>
+#include <twopass/ops/shaping.h>
 #include <twopass/ops/sorting.h>
 
 using namespace twopass;
@@ -111,4 +112,11 @@ TEST_CASE("sorted and picked values are differentiated right to second order") {
   check([](const Tensors& in) { return square(sort(in[0], 0)); });
   check([](const Tensors& in) { return square(topk(in[0], 2).values); });
   check([](const Tensors& in) { return cosine_similarity(in[0], square(in[0]) + 1.0); });
+}
+
+TEST_CASE("N24: what is not finite behind a product that has no gradient leaves cumprod's others alone") {
+  for (const double far : {1e200, double{NAN}}) {
+    const Tensor x = variable(tensor({2.0, far, far}, f64));
+    CHECK(backward(sum(slice(cumprod(x), 0, 0, 1)))[x].values<double>() == std::vector<double>{1, 0, 0});
+  }
 }

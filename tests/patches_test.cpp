@@ -100,6 +100,8 @@ TEST_CASE("pads refuse more than there is, and what is not known") {
                        "pad(2, 3): 3 elements of axis 1 give 2 more at most on a side, not 3", Error);
   CHECK_THROWS_WITH_AS(pad(x, {{0, 0}, {0, 4}}, PadMode::circular), Contains("give 3 more at most on a side, not 4"),
                        Error);
+  CHECK_THROWS_WITH_AS(pad(zeros({2}), {{INT64_MAX, 2}}, PadMode::replicate), Contains("axis 0 cannot have 9223"),
+                       Error);
   CHECK_THROWS_WITH_AS(pad(zeros({0}), {{0, 1}}, PadMode::replicate), Contains("0 elements of axis 0 give 0"), Error);
   CHECK_THROWS_WITH_AS(pad(zeros({0}), {{1, 0}}, PadMode::reflect), Contains("0 elements of axis 0 give 0"), Error);
   CHECK_THROWS_WITH_AS(pad(x, {{0, 0}, {-1, 0}}, PadMode::reflect), Contains("the negative width -1"), Error);

@@ -363,3 +363,12 @@ TEST_CASE("a model is not made in a plan's function, and the error says where in
                         "function"),
       Error);
 }
+
+TEST_CASE("a plan that is run in its own check is refused and runs on") {
+  const Tensor x = ones({3});
+  const Plan doubled = plan([](const Tensors& in) { return Tensors{in[0] * 2.0}; }, {x});
+  Tensors y, inner;
+  CHECK_THROWS_WITH_AS(doubled.run_into(y, {x}, [&](const Tensors&) { doubled.run_into(inner, {x}); }),
+                       doctest::Contains("while it runs"), Error);
+  CHECK(doubled({x})[0].values<float>() == std::vector<float>{2, 2, 2});
+}

@@ -114,6 +114,8 @@ TEST_CASE("S12: bags of rows, of one size and of several, an empty one among the
   check_ends(embedding_bag(table, indices, Bag::max),
              {0.969889810845086, 0.891207360061435, 0.863209366648874, 0.728969040125876});
   const Tensor flat = reshape(indices, {6}), offsets = tensor({0, 2, 2, 5});
+  for (const Tensor& wrong : {tensor({3, 0}), tensor({0, -2})})
+    CHECK_THROWS_WITH_AS(embedding_bag(table, flat, wrong), doctest::Contains("do not fall from bag to bag"), Error);
   check_ends(embedding_bag(table, flat, offsets), {-0.359221847208791, -0.0173036611331485, 0, 0, 0.898769514714278,
                                                    0.134086562405311, -0.182162504272096, 0.728969040125876});
   check_ends(embedding_bag(table, flat, offsets, Bag::sum),

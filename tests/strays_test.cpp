@@ -66,6 +66,21 @@ TEST_CASE("a parameter that a layer uses and the model does not know is refused 
   }
 }
 
+TEST_CASE(
+    "an unknown parameter that was frozen is refused once it is no more, also where its step was planned before") {
+  for (const bool run_eagerly : {false, true}) {
+    const Parameter w(ones({2}), "w");
+    w.set_trainable(false);
+    Model model = model_with(Lambda([&](const Tensor& x) { return x * w; }), run_eagerly);
+    fit(model);
+    w.set_trainable(true);
+    for (int k = 0; k < 2; ++k)
+      CHECK_THROWS_WITH_AS(fit(model), Contains("layer \"lambda\" (Lambda) uses parameter \"w\""), Error);
+    w.set_trainable(false);
+    fit(model);
+  }
+}
+
 TEST_CASE("a planned fit refuses an unknown parameter before callbacks are called") {
   const Parameter w(ones({2}), "w");
   Model model = model_with(Lambda([&](const Tensor& x) { return x * w; }), false);

@@ -8,8 +8,10 @@
 
 namespace twopass {
 
-/// The calls behind tensors whose op rounds to f32 within itself, which trying it beside its inputs shows. The record
-/// must have kept its values (KeepingScope).
+/// Whether a call's op, a user's, rounds to f32 within itself, which trying it beside its inputs shows.
+bool is_coarse(const AloneCall& call, std::uint64_t seed);
+
+/// Those of the calls behind tensors, whose values the record must have kept (KeepingScope).
 std::vector<AloneCall> coarse_calls(const Tensors& outputs, std::uint64_t seed);
 
 }  // namespace twopass

@@ -52,6 +52,7 @@ class ModelBody : public Layer {
   std::optional<Optimizer> loaded_optimizer;     // of a file whose losses or metrics no file can hold
   std::optional<CompileOptions> loaded_options;  // of a file that was compiled for bf16, which this machine lacks
   bool fitted = false;                           // fit is training it now
+  Parameters outsiders;                          // what planned steps read and the model does not know, while frozen
   std::int64_t steps_done = 0;                   // training steps: what dropout draws from
   int epochs_done = 0;                           // epochs over all calls of fit: what shuffling draws from
 

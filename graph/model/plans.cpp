@@ -60,6 +60,7 @@ void ModelBody::forget_plans() {
   const std::lock_guard lock(plans_mutex_);
   plans_.clear();
   unplanned_.clear();
+  outsiders.clear();
 }
 
 Precision ModelBody::call_precision() const {

@@ -9,22 +9,18 @@ namespace twopass {
 class StateGuard {
  public:
   explicit StateGuard(const Parameters& parameters) {
-    for (const Parameter& each : parameters) {
-      if (each.trainable()) continue;
-      states_.push_back(each);
-      values_.push_back(each.value());
-    }
+    for (const Parameter& each : parameters)
+      if (!each.trainable()) states_.push_back(each);
+    held_ = Parameter::held(states_);
   }
-  ~StateGuard() {
-    for (std::size_t k = 0; k < states_.size(); ++k) states_[k].set(values_[k]);
-  }
+  ~StateGuard() { Parameter::put_back(states_, held_); }
   StateGuard(const StateGuard&) = delete;
   StateGuard& operator=(const StateGuard&) = delete;
   void keep() { states_.clear(); }
 
  private:
   Parameters states_;
-  Tensors values_;
+  Tensors held_;
 };
 
 }  // namespace twopass

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <unordered_set>
 
 #include <twopass/core/parameter_reads.h>
@@ -46,11 +47,17 @@ std::string reader_of(const ModelBody& body, const std::string& path, const Para
 
 }  // namespace
 
-Parameters strays_among(const Parameters& read, const Gradients& gradients, const Parameters& known) {
+Parameters outsiders_among(const Parameters& read, const Parameters& known) {
   const Ids ids = ids_of(known);
-  Parameters strays;
-  for (const Parameter& each : read)
-    if (each.trainable() && !ids.contains(each.id()) && gradients.contains(each)) strays.push_back(each);
+  Parameters outsiders;
+  std::copy_if(read.begin(), read.end(), std::back_inserter(outsiders),
+               [&](const Parameter& each) { return !ids.contains(each.id()); });
+  return outsiders;
+}
+
+Parameters strays_among(const Parameters& read, const Gradients& gradients, const Parameters& known) {
+  Parameters strays = outsiders_among(read, known);
+  std::erase_if(strays, [&](const Parameter& each) { return !each.trainable() || !gradients.contains(each); });
   return strays;
 }
 

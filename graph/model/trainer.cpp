@@ -265,6 +265,7 @@ Tensors Trainer::traced_step(const Tensors& tensors, Parameters& strays) const {
   const Losses found = losses(outputs, batch);
   const Gradients gradients = backward(found.total);
   strays = strays_among(reads.parameters(), gradients, parameters_);
+  for (Parameter& each : outsiders_among(reads.parameters(), parameters_)) body_.outsiders.push_back(std::move(each));
   Tensors of;
   for (const Parameter& each : parameters_)
     of.push_back(each.trainable() && gradients.contains(each) ? gradients[each] : Tensor());
@@ -329,6 +330,10 @@ const Plan* Trainer::plan_for_step(const Tensors& step_inputs, const Batch& batc
   std::string kind = "train ";
   for (const Parameter& each : parameters_) kind += each.trainable() ? '1' : '0';
   note_frozen(body_, kind);
+  // One that the model does not know was left alone as it was frozen, but is no more.
+  if (std::any_of(body_.outsiders.begin(), body_.outsiders.end(),
+                  [](const Parameter& each) { return each.trainable(); }))
+    body_.forget_plans();
   Parameters strays;
   const Plan* const found =
       body_.plan_for(kind, step_inputs, [&](const Tensors& symbols) { return traced_step(symbols, strays); });

@@ -237,7 +237,7 @@ class Cutting {
   }
 
   void find_streams() {
-    if (blocks_.items.size() == 1) return;  // code asks for itself
+    if (blocks_.items.size() == 1) return;  // code asks for nothing
     std::unordered_set<ValueId> seen;
     std::int64_t bytes = 0;
     for (const Blocks::Call& call : blocks_.calls) {

@@ -1,8 +1,10 @@
 // What a Plan handle points to. For the files of this folder, and for drawing.
 #pragma once
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <twopass/graph/plan/eager_calls.h>
@@ -14,10 +16,18 @@
 namespace twopass {
 
 struct Plan::Body {
-  /// Lets go of what a run holds in the end, whatever comes between.
-  struct Running {
-    Body& body;
-    ~Running() { body.let_go(); }
+  /// A run, one at a time: waits for those of other threads, refuses one within itself, and lets go of what a run holds
+  /// in the end, whatever comes between.
+  class Running {
+   public:
+    explicit Running(Body& body);
+    ~Running();
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+
+   private:
+    Body& body_;
+    std::unique_lock<std::mutex> lock_;
   };
 
   Body(planning::Program program, planning::Processor processor, bool share);
@@ -42,6 +52,7 @@ struct Plan::Body {
   std::int64_t peak_bytes() const;
 
   std::mutex mutex;
+  std::atomic<std::thread::id> runner{};  // the thread that runs it now
   std::shared_ptr<const planning::Traced> traced;
   planning::Machine machine;
   Precision precision = products_precision();  // of the scope that it was made in

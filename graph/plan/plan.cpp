@@ -205,6 +205,17 @@ Tensors Plan::Body::op_by_op(const Tensors& inputs, const std::function<void(con
   return results;
 }
 
+Plan::Body::Running::Running(Body& body) : body_(body), lock_(body.mutex, std::defer_lock) {
+  if (body.runner == std::this_thread::get_id())
+    throw Error("a plan is run while it runs: in its own check, or in a function that it calls");
+  lock_.lock();
+  body.runner = std::this_thread::get_id();
+}
+Plan::Body::Running::~Running() {
+  body_.let_go();
+  body_.runner = std::thread::id();
+}
+
 Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const {
   Tensors outputs;
   run_into(outputs, inputs, check);
@@ -219,12 +230,12 @@ void Plan::run_into(Tensors& outputs, const Tensors& inputs, const std::function
     outputs = own.inlined(inputs);
     return;
   }
-  const std::lock_guard lock(own.mutex);
-  const Body::Running running{own};
+  const Body::Running running(own);
   if (AnomalyScope::current()) {
     outputs = own.op_by_op(inputs, check);
     return;
   }
+  outputs.reserve(own.outputs.size());  // before anything changes: it may fail
   own.bind_inputs(inputs);
   own.bind_parameters();
   own.bind_results();

@@ -135,8 +135,7 @@ std::vector<Plan::StepTime> Plan::profile(const Tensors& inputs, int runs) const
     throw Error("profile: a plan is timed in the function of another plan, where nothing runs: time it outside");
   if (runs < 1) throw Error(fmt::format("profile: the number of runs must be 1 or more, not {}", runs));
   Body& own = *body_;
-  const std::lock_guard lock(own.mutex);
-  const Body::Running running{own};
+  const Body::Running running(own);
   const Program& program = own.machine.program();
   const PrecisionScope precision(own.precision);
   const TurnScope turns(own.turns);

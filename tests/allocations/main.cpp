@@ -7,6 +7,9 @@
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/custom.h>
 #include <twopass/graph/autodiff/transforms.h>
+#include <twopass/graph/layers/layers.h>
+#include <twopass/graph/model/model.h>
+#include <twopass/graph/plan/plan.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/products.h>
@@ -203,4 +206,65 @@ TEST_CASE("G16: so of a step of an optimizer, which changes weights and slots al
     }
   }
   CHECK(refused > 20);
+}
+
+TEST_CASE("G16: so of a plan's run, whose parameters change only if its results are given") {
+  const Tensor x = Random(2).normal({4, 8}, f64);
+  const Parameter w(Random(1).normal({8, 8}, f64), "w");
+  const Plan step = plan(
+      [&](const Tensors& in) -> Tensors {
+        const Tensor loss = mean(square(matmul(in[0], w)));
+        w.set(w - 0.1 * backward(loss)[w]);
+        return {loss};
+      },
+      {x});
+  step({x});
+  const Numbers before = w.value().values<double>();
+  step({x});
+  const Numbers after = w.value().values<double>();
+  for (const bool kept : {false, true})
+    for (std::int64_t k = 1, refused = 1; refused; ++k) {
+      w.set(from_values(before, {8, 8}, f64));
+      Tensors results;
+      refused = 0;
+      refuse_in = k;
+      try {
+        kept ? step.run_into(results, {x}) : (results = step({x}), void());
+        refuse_in = 0;
+        REQUIRE(w.value().values<double>() == after);
+      } catch (const std::bad_alloc&) {
+        refused = 1;
+        refuse_in = 0;
+        REQUIRE(w.value().values<double>() == before);
+      }
+    }
+}
+
+TEST_CASE("G16: so of fit, which throws and leaves states as they were") {
+  const Tensor x = Random(2).normal({6, 3}), y = Random(3).normal({6, 1});
+  const Tensor in = input({3}, "x");
+  Model model(in, Dense(1)(BatchNormalization()(Dense(4)(in))));
+  model.compile({.optimizer = sgd(), .loss = mean_squared_error()});
+  std::int64_t refused = 0;
+  for (std::int64_t k = 1, again = 1; again; k += k < 400 ? 1 : 37) {
+    const auto values = [&] {
+      std::vector<Numbers> all;
+      for (const Parameter& each : model.parameters())
+        if (!each.trainable()) all.push_back(cast(each.value(), f64).values<double>());
+      return all;
+    };
+    const std::vector<Numbers> before = values();
+    const std::int64_t steps = model.optimizer().iterations();
+    refuse_in = k;
+    try {
+      model.fit(x, y, {.batch_size = 6, .verbose = 0});
+      again = refuse_in > 0 ? 0 : 1;
+      refuse_in = 0;
+    } catch (const std::exception&) {
+      refuse_in = 0;
+      ++refused;
+      if (model.optimizer().iterations() == steps) REQUIRE(values() == before);
+    }
+  }
+  CHECK(refused > 100);
 }
