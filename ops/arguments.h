@@ -41,8 +41,10 @@ struct NoArgs {
 
 namespace attribute {
 DType dtype_named(const std::string& name);
+/// The attribute of a name; refuses one that is missing.
 const Attribute& named(const Attributes& attributes, const char* name);
 void check_count(const Attributes& attributes, std::size_t count);
+/// What an attribute holds; refuses one of another type, calling it `name`. An integer is a floating number too.
 bool as_bool(const Attribute& value, const char* name);
 std::int64_t as_integer(const Attribute& value, const char* name);
 double as_double(const Attribute& value, const char* name);

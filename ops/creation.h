@@ -4,7 +4,7 @@
 
 namespace twopass {
 
-/// All elements `value`.
+/// All elements `value`, 0 or 1.
 Tensor full(const Shape& shape, double value, DType dtype = f32);
 Tensor zeros(const Shape& shape, DType dtype = f32);
 Tensor ones(const Shape& shape, DType dtype = f32);

@@ -17,6 +17,7 @@ Tensor transpose(const Tensor& x, const std::vector<std::int64_t>& order = {});
 /// An axis of size 1 put in before `axis`, or taken away (refuses another size).
 Tensor expand_dims(const Tensor& x, int axis);
 Tensor squeeze(const Tensor& x, int axis);
+/// x repeated along axes of size 1 and new leading ones; refuses a shape that it does not broadcast to.
 Tensor broadcast_to(const Tensor& x, const Shape& shape);
 /// Tensors joined along an axis that exists (concat) or is new (stack).
 Tensor concat(const Tensors& parts, int axis = 0);

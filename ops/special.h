@@ -6,6 +6,7 @@
 
 namespace twopass {
 
+/// Logarithms to base 2 and 10.
 Tensor log2(const Tensor& x);
 Tensor log10(const Tensor& x);
 /// 1 - erf(x), accurate where that is small.

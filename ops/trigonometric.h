@@ -4,12 +4,14 @@
 
 namespace twopass {
 
+/// The tangent and its inverse, whose angles are in [-π/2, π/2].
 Tensor tan(const Tensor& x);
+Tensor atan(const Tensor& x);
 /// In [-π/2, π/2]; NaN beyond ±1, gradient inf at ±1.
 Tensor asin(const Tensor& x);
 /// In [0, π]; NaN beyond ±1, gradient -inf at ±1.
 Tensor acos(const Tensor& x);
-Tensor atan(const Tensor& x);
+/// The hyperbolic functions (tanh is in elementwise.h) and their inverses.
 Tensor sinh(const Tensor& x);
 Tensor cosh(const Tensor& x);
 Tensor asinh(const Tensor& x);

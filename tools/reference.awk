@@ -1,11 +1,12 @@
 # The declarations of headers as Markdown: what is said before each, then its code without bodies and private parts.
+# Names in `left_out` are not told.
 
 function count(text, what,   n) { n = gsub(what, "&", text); return n }
 
 # A line of a class or a function without what it does.
 function bare(line) {
   sub(/ \{[^{}]*(\{[^{}]*\}[^{}]*)*\}$/, ";", line)         # f() { return x; }
-  sub(/\) : [a-z_]+[({].*;$/, ");", line)                   # X(int n) : n_(n);
+  sub(/\)( noexcept)? : [A-Za-z_]+[({].*;$/, ");", line)                   # X(int n) : n_(n);
   return line
 }
 
@@ -28,7 +29,7 @@ function class_code(   k, made, depth, hidden, line) {
       continue
     }
     if (line ~ /\{$/ && line ~ /\(/) { depth = 1; sub(/ \{$/, ";", line); sub(/\) : .*;$/, ");", line) }
-    if (line ~ /^ +: [a-z_]+\(/) { if (line ~ /\{$/) depth = 1; sub(/\n$/, ";\n", made); continue }
+    if (line ~ /^ +: [A-Za-z_]+\(/) { if (line ~ /\{$/) depth = 1; sub(/\n$/, ";\n", made); continue }
     made = made bare(line) "\n"
   }
   return made
@@ -45,13 +46,17 @@ function options_alone(   k) {
   options = 0
 }
 
+function hold(name, made) {
+  option_name[++options] = name; option_text[options] = doc; option_code[options] = made; doc = ""
+}
+
 function finish(   name, made, first, k, taken) {
   first = lines[1]
   if (first ~ /^template/ && n > 1) first = first " " lines[2]
   if (first ~ /^(class|struct) [A-Za-z]+;$/ || first ~ /^(class|struct) [A-Za-z]*Body/ || first ~ /^inline .*operator/) { doc = ""; return }
   if (first ~ /struct [A-Za-z0-9]*Options \{$/ || first ~ /^using [A-Za-z0-9]*Options/) {
     name = first; sub(/^(template.*> )?(struct|using) /, "", name); sub(/ .*/, "", name)
-    option_name[++options] = name; option_text[options] = doc; option_code[options] = all_lines(); doc = ""
+    hold(name, all_lines())
     return
   }
   if (first ~ /^struct [A-Za-z0-9]+ : LayerHandle \{$/) {
@@ -62,11 +67,12 @@ function finish(   name, made, first, k, taken) {
     made = class_code()
   } else if (first ~ /^using /) {
     name = first; sub(/^using /, "", name); sub(/ .*/, "", name); made = all_lines()
-  } else if (first ~ /^(inline )?constexpr |^enum /) {
+  } else if (first ~ /^(inline )?constexpr [^(]*=|^enum /) {
     name = first; sub(/ [={].*/, "", name); sub(/ : .*/, "", name); sub(/.* /, "", name); made = all_lines()
   } else {
     name = ""
     for (k = 1; k <= n; ++k) if (lines[k] !~ /^template /) name = name " " lines[k]
+    sub(/requires\(.*\) auto/, "auto", name)
     gsub(/requires [a-z:_]+<[^>]*>|decltype\(auto\)/, "", name)
     if (!match(name, /[ &*][a-z_0-9]+\(/)) { doc = ""; return }
     name = substr(name, RSTART + 1, RLENGTH - 2)
@@ -78,9 +84,12 @@ function finish(   name, made, first, k, taken) {
     } else made = all_lines()
   }
   name = prefix name
+  if (index(" " left_out " ", " " name " ") > 0) { doc = ""; return }
+  # A type that says nothing of its own belongs to what comes next and has it.
+  if (doc == "" && first ~ /^(class|struct|enum class) / && first !~ / : LayerHandle /) { hold(name, made); return }
   # Options belong to what takes them, and what says nothing of its own to what stands before it.
   taken = 0
-  for (k = 1; k <= options; ++k) if (index(made, option_name[k] "&") > 0) taken = 1
+  for (k = 1; k <= options; ++k) if (made ~ option_name[k] "[& ]") taken = 1
   if (options > 0 && !taken) options_alone()
   if (name == names && options == 0) { code = code (doc == "" ? "" : "/// " doc "\n") made; doc = ""; return }
   if (doc != "" || options > 0 || names == "") {
@@ -95,7 +104,7 @@ function finish(   name, made, first, k, taken) {
 
 FNR == 1 { inside = 0; options_alone() }
 /^namespace twopass \{$/ { inside = 1; prefix = ""; next }
-/^namespace (twopass::)?(data|threads) \{$/ { inside = 1; prefix = $2 "::"; sub(/twopass::/, "", prefix); next }
+/^namespace (twopass::)?(data|threads|attribute) \{$/ { inside = 1; prefix = $2 "::"; sub(/twopass::/, "", prefix); next }
 /^namespace / { inside = 0; next }
 /^\}  \/\/ namespace/ { inside = 1; prefix = ""; next }
 !inside || /^#/ { next }
