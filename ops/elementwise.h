@@ -28,6 +28,7 @@ Tensor rsqrt(const Tensor& x);
 Tensor square(const Tensor& x);
 /// 1 / x.
 Tensor reciprocal(const Tensor& x);
+/// The sine, the cosine and the hyperbolic tangent; angles are in radians.
 Tensor sin(const Tensor& x);
 Tensor cos(const Tensor& x);
 Tensor tanh(const Tensor& x);
@@ -58,6 +59,7 @@ Tensor identity(const Tensor& x);
 /// x, through which no derivative passes. A node on symbols.
 Tensor stop_gradient(const Tensor& x);
 
+/// a + b, a - b, a b.
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
@@ -125,6 +127,17 @@ inline Tensor operator<(double a, const Tensor& b) { return less(scalar_like(a, 
 inline Tensor operator<=(double a, const Tensor& b) { return less_equal(scalar_like(a, b), b); }
 inline Tensor operator>(double a, const Tensor& b) { return greater(scalar_like(a, b), b); }
 inline Tensor operator>=(double a, const Tensor& b) { return greater_equal(scalar_like(a, b), b); }
+/// The same with numbers, in the dtype of the tensor beside them.
+inline Tensor maximum(const Tensor& a, double b) { return maximum(a, scalar_like(b, a)); }
+inline Tensor maximum(double a, const Tensor& b) { return maximum(scalar_like(a, b), b); }
+inline Tensor minimum(const Tensor& a, double b) { return minimum(a, scalar_like(b, a)); }
+inline Tensor minimum(double a, const Tensor& b) { return minimum(scalar_like(a, b), b); }
+inline Tensor where(const Tensor& condition, const Tensor& a, double b) {
+  return where(condition, a, scalar_like(b, a));
+}
+inline Tensor where(const Tensor& condition, double a, const Tensor& b) {
+  return where(condition, scalar_like(a, b), b);
+}
 inline Tensor equal(const Tensor& a, double b) { return equal(a, scalar_like(b, a)); }
 inline Tensor not_equal(const Tensor& a, double b) { return not_equal(a, scalar_like(b, a)); }
 inline Tensor less(const Tensor& a, double b) { return a < b; }

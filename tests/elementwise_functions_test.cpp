@@ -108,3 +108,35 @@ TEST_CASE("NaN and infinities are found, replaced and left out, with no gradient
   CHECK(backward(nanmean(endless))[endless].values<double>() == Values{0.5, 0.5, 0});
   CHECK(backward(nanmean(some))[some].values<double>() == Values{0, 0.5, 0.5, 0, 0, 0});
 }
+
+TEST_CASE("maximum, minimum and where take numbers, in the dtype of their tensors") {
+  for (const DType dtype : {f32, f64, i64}) {
+    const Tensor a = cast(tensor({-1.0, 0.0, 2.0}), dtype), chosen = tensor({true, false, true});
+    const auto gives = [&](const Tensor& y, const std::vector<double>& values) {
+      CHECK(y.dtype() == dtype);
+      CHECK(y.values<double>() == values);
+    };
+    gives(maximum(a, 1), {1, 1, 2});
+    gives(maximum(0.0, a), {0, 0, 2});
+    gives(minimum(a, 1.0), {-1, 0, 1});
+    gives(minimum(0, a), {-1, 0, 0});
+    gives(where(chosen, a, 7.0), {-1, 7, 2});
+    gives(where(chosen, 7.0, a), {7, 0, 7});
+  }
+  CHECK_THROWS_WITH_AS(maximum(tensor({1, 2}), 0.5), Contains("0.5 and an i64 tensor do not go together"), Error);
+}
+
+TEST_CASE("gradients pass through maximum, minimum and where of numbers to the tensor alone, ties shared with them") {
+  const auto gradient = [](const auto& f) {
+    const Tensor x = variable(tensor({-1.0, 0.0, 2.0}));
+    return backward(sum(f(x)))[x].template values<double>();
+  };
+  const Tensor chosen = tensor({true, false, true});
+  using Values = std::vector<double>;
+  CHECK(gradient([](const Tensor& x) { return maximum(x, 0.0); }) == Values{0, 0.5, 1});
+  CHECK(gradient([](const Tensor& x) { return maximum(0.0, x); }) == Values{0, 0.5, 1});
+  CHECK(gradient([](const Tensor& x) { return minimum(x, 0.0); }) == Values{1, 0.5, 0});
+  CHECK(gradient([](const Tensor& x) { return minimum(0.0, x); }) == Values{1, 0.5, 0});
+  CHECK(gradient([&](const Tensor& x) { return where(chosen, square(x), 0.0); }) == Values{-2, 0, 4});
+  CHECK(gradient([&](const Tensor& x) { return where(chosen, 0.0, square(x)); }) == Values{0, 0, 0});
+}

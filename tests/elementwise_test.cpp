@@ -120,7 +120,8 @@ TEST_CASE("N11: divisions by 0 are those of IEEE 754") {
 
 TEST_CASE("N15: NaN wins in maximum, minimum, max and min, and takes the gradient to its place") {
   const double nan = std::nan("");
-  for (const auto& extreme : {maximum, minimum}) {
+  using Binary = Tensor (*)(const Tensor&, const Tensor&);
+  for (const Binary extreme : {Binary(maximum), Binary(minimum)}) {
     const Tensor a = variable(tensor({nan, 1.0, 2.0}, f64)), b = variable(tensor({3.0, nan, 1.0}, f64));
     const Tensor y = extreme(a, b);
     CHECK(std::isnan(y.at<double>(0)));

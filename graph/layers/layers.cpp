@@ -144,8 +144,8 @@ class MergeLayer : public Layer {
   std::size_t most_;
 };
 
-template <typename F>
-MergeLayer::Function folded(F combine) {
+using Combine = Tensor (*)(const Tensor& a, const Tensor& b);
+MergeLayer::Function folded(Combine combine) {
   return [combine](const Tensors& inputs) {
     Tensor total = inputs[0];
     for (std::size_t k = 1; k < inputs.size(); ++k) total = combine(total, inputs[k]);
