@@ -108,48 +108,53 @@ Optimizer::Optimizer(UpdateRule rule, LearningRate learning_rate, const UpdateOp
   body_ = std::make_shared<Body>(std::move(rule), std::move(learning_rate), options);
 }
 
-const std::string& Optimizer::name() const { return body_->rule.name; }
+Optimizer::Body& Optimizer::body() const {
+  if (!body_) throw Error("an optimizer was used that was never given a value, or moved from");
+  return *body_;
+}
+
+const std::string& Optimizer::name() const { return body().rule.name; }
 Optimizer OptimizerMaker::make(UpdateRule rule, LearningRate rate, const UpdateOptions& options) {
   Optimizer made(std::move(rule), std::move(rate), options);
-  made.body_->own = false;
+  made.body().own = false;
   return made;
 }
 
 bool Optimizer::saveable() const {
-  const std::lock_guard lock(body_->mutex);
-  return !body_->own && body_->learning_rate.schedule().saveable();
+  const std::lock_guard lock(body().mutex);
+  return !body().own && body().learning_rate.schedule().saveable();
 }
 
-const UpdateRule& Optimizer::rule() const { return body_->rule; }
-const UpdateOptions& Optimizer::options() const { return body_->options; }
+const UpdateRule& Optimizer::rule() const { return body().rule; }
+const UpdateOptions& Optimizer::options() const { return body().options; }
 
 std::int64_t Optimizer::iterations() const {
-  const std::lock_guard lock(body_->mutex);
-  return body_->iterations;
+  const std::lock_guard lock(body().mutex);
+  return body().iterations;
 }
 
 double Optimizer::learning_rate() const {
-  const std::lock_guard lock(body_->mutex);
-  return body_->rate();
+  const std::lock_guard lock(body().mutex);
+  return body().rate();
 }
 
 void Optimizer::set_learning_rate(double rate) const {
-  const std::lock_guard lock(body_->mutex);
-  if (!is_number(body_->learning_rate))
+  const std::lock_guard lock(body().mutex);
+  if (!is_number(body().learning_rate))
     throw Error(fmt::format("{}: the learning rate follows {} and cannot be set", name(),
-                            body_->learning_rate.schedule().name()));
-  body_->learning_rate = LearningRate(rate);
+                            body().learning_rate.schedule().name()));
+  body().learning_rate = LearningRate(rate);
 }
 
 Attributes Optimizer::attributes() const {
-  Attributes all = body_->rule.attributes;
-  const UpdateOptions& options = body_->options;
+  Attributes all = body().rule.attributes;
+  const UpdateOptions& options = body().options;
   all.emplace_back("weight_decay", options.weight_decay);
   all.emplace_back("clipnorm", options.clipnorm);
   all.emplace_back("clipvalue", options.clipvalue);
   all.emplace_back("global_clipnorm", options.global_clipnorm);
-  const std::lock_guard lock(body_->mutex);
-  const Schedule& schedule = body_->learning_rate.schedule();
+  const std::lock_guard lock(body().mutex);
+  const Schedule& schedule = body().learning_rate.schedule();
   all.emplace_back("schedule", schedule.name());
   for (const auto& [key, value] : schedule.attributes()) all.emplace_back("schedule." + key, value);
   return all;
@@ -179,21 +184,21 @@ std::vector<Optimizer::Change> Optimizer::changes(const Tensors& gradients, cons
                               name_of(gradients[k].dtype()), gradients[k].shape().text(), name_of(parameter.dtype()),
                               parameter.shape().text()));
     found.push_back(detach(gradients[k]));
-    changes.push_back({parameter, called, body_->slots_of(parameter), {}});
+    changes.push_back({parameter, called, body().slots_of(parameter), {}});
   }
   if (changes.empty())
     throw Error(fmt::format("{}: none of {} parameters is trainable and has a gradient", name(), parameters.size()));
-  found = body_->clipped(found);
+  found = body().clipped(found);
 
   for (std::size_t k = 0; k < changes.size(); ++k) {
     Change& change = changes[k];
     Tensor value = change.parameter.value();
     const PlaceScope place(place_of(name(), change.parameter, value));
-    if (body_->options.weight_decay > 0)
-      value = value - value * cast(learning_rate * body_->options.weight_decay, value.dtype());
+    if (body().options.weight_decay > 0)
+      value = value - value * cast(learning_rate * body().options.weight_decay, value.dtype());
     Tensors slots;
     for (const Parameter& slot : change.slots) slots.push_back(slot.value());
-    change.values = body_->rule.update({value, found[k], slots, learning_rate, number});
+    change.values = body().rule.update({value, found[k], slots, learning_rate, number});
     if (change.values.size() != change.slots.size() + 1)
       throw Error(fmt::format("{}: the rule gives {} tensors where 1 parameter and {} slots are updated", name(),
                               change.values.size(), change.slots.size()));
@@ -214,47 +219,47 @@ void Optimizer::apply(const Tensors& gradients, const Parameters& parameters,
                     "update a part of the plan",
                     name()));
   const RecordingScope off(false);
-  const std::lock_guard lock(body_->mutex);
-  const auto number = static_cast<double>(body_->iterations + 1);
-  const auto made = changes(gradients, parameters, names, tensor(body_->rate(), f64), tensor(number, f64));
+  const std::lock_guard lock(body().mutex);
+  const auto number = static_cast<double>(body().iterations + 1);
+  const auto made = changes(gradients, parameters, names, tensor(body().rate(), f64), tensor(number, f64));
   for (const Change& change : made)
     for (const Tensor& each : change.values)
       if (!all_finite(each.node().data, each.elements(), each.dtype()))
         throw Error(fmt::format("{}: update {} of parameter \"{}\" is not finite; nothing was changed", name(), number,
                                 change.name));
-  body_->make(made);
-  ++body_->iterations;
+  body().make(made);
+  ++body().iterations;
 }
 
 void Optimizer::trace_update(const Tensors& gradients, const Parameters& parameters, const Tensor& learning_rate,
                              const Tensor& number) const {
-  const std::lock_guard lock(body_->mutex);
-  body_->make(changes(gradients, parameters, {}, learning_rate, number));
+  const std::lock_guard lock(body().mutex);
+  body().make(changes(gradients, parameters, {}, learning_rate, number));
 }
 
 void Optimizer::count_update() const {
-  const std::lock_guard lock(body_->mutex);
-  ++body_->iterations;
+  const std::lock_guard lock(body().mutex);
+  ++body().iterations;
 }
 
 Optimizer::NamedTensors Optimizer::state(const NamedParameters& parameters) const {
-  const std::lock_guard lock(body_->mutex);
-  NamedTensors all{{"iterations", tensor(body_->iterations)}};
-  if (is_number(body_->learning_rate))
-    all.emplace_back("learning_rate", tensor(body_->learning_rate.schedule()(0), f64));
+  const std::lock_guard lock(body().mutex);
+  NamedTensors all{{"iterations", tensor(body().iterations)}};
+  if (is_number(body().learning_rate))
+    all.emplace_back("learning_rate", tensor(body().learning_rate.schedule()(0), f64));
   for (const auto& [path, parameter] : parameters) {
-    const auto found = body_->slots.find(parameter.id());
-    if (found == body_->slots.end()) continue;
+    const auto found = body().slots.find(parameter.id());
+    if (found == body().slots.end()) continue;
     for (std::size_t k = 0; k < found->second.size(); ++k)
-      all.emplace_back(body_->rule.slots[k].name + "/" + path, found->second[k].value());
+      all.emplace_back(body().rule.slots[k].name + "/" + path, found->second[k].value());
   }
   return all;
 }
 
 Tensors Optimizer::slots() const {
-  const std::lock_guard lock(body_->mutex);
+  const std::lock_guard lock(body().mutex);
   Tensors all;
-  for (const auto& each : body_->slots)
+  for (const auto& each : body().slots)
     for (const Parameter& slot : each.second) all.push_back(slot.value());
   return all;
 }
@@ -272,15 +277,15 @@ void Optimizer::set_state(const NamedTensors& state, const NamedParameters& para
     given.erase(found);
     return value;
   };
-  const std::lock_guard lock(body_->mutex);
+  const std::lock_guard lock(body().mutex);
   const auto iterations = take_scalar("iterations", i64).item<std::int64_t>();
   if (iterations < 0) throw Error(fmt::format("{}: iterations is {}, below 0", name(), iterations));
-  LearningRate rate = body_->learning_rate;
+  LearningRate rate = body().learning_rate;
   if (is_number(rate)) rate = LearningRate(take_scalar("learning_rate", f64).item<double>());
   std::map<std::uint64_t, Tensors> slots;
   for (const auto& [path, parameter] : parameters) {
     Tensors own;
-    for (const Slot& slot : body_->rule.slots) {
+    for (const Slot& slot : body().rule.slots) {
       const auto found = given.find(slot.name + "/" + path);
       if (found == given.end()) continue;
       if (found->second.shape() != parameter.shape() || found->second.dtype() != parameter.dtype())
@@ -290,25 +295,25 @@ void Optimizer::set_state(const NamedTensors& state, const NamedParameters& para
       own.push_back(detach(found->second));
       given.erase(found);
     }
-    if (!own.empty() && own.size() != body_->rule.slots.size())
+    if (!own.empty() && own.size() != body().rule.slots.size())
       throw Error(fmt::format("{}: the state has {} of {} slots of \"{}\"", name(), own.size(),
-                              body_->rule.slots.size(), path));
+                              body().rule.slots.size(), path));
     if (!own.empty()) slots[parameter.id()] = std::move(own);
   }
   if (!given.empty())
     throw Error(fmt::format("{}: the state has \"{}\", which nothing takes", name(), given.begin()->first));
-  body_->iterations = iterations;
-  body_->learning_rate = std::move(rate);
+  body().iterations = iterations;
+  body().learning_rate = std::move(rate);
   // Cells stay the ones that they are, as plans may hold them; what the state has nothing for begins anew.
   for (const auto& [path, parameter] : parameters) {
-    Parameters cells = body_->slots_of(parameter);
+    Parameters cells = body().slots_of(parameter);
     const auto given_slots = slots.find(parameter.id());
-    if (given_slots == slots.end() && !body_->slots.contains(parameter.id())) continue;
+    if (given_slots == slots.end() && !body().slots.contains(parameter.id())) continue;
     for (std::size_t k = 0; k < cells.size(); ++k)
       cells[k].set(given_slots != slots.end()
                        ? given_slots->second[k]
-                       : full(parameter.shape(), body_->rule.slots[k].initial, parameter.dtype()));
-    body_->slots[parameter.id()] = std::move(cells);
+                       : full(parameter.shape(), body().rule.slots[k].initial, parameter.dtype()));
+    body().slots[parameter.id()] = std::move(cells);
   }
 }
 

@@ -46,6 +46,8 @@ struct UpdateOptions {
 /// A handle: copies share the state, which is kept per parameter.
 class Optimizer {
  public:
+  /// No optimizer: to be assigned one, and refused where it is used.
+  Optimizer() = default;
   Optimizer(UpdateRule rule, LearningRate learning_rate, const UpdateOptions& options = {});
 
   const std::string& name() const;
@@ -77,12 +79,13 @@ class Optimizer {
   /// The same from one gradient per parameter; an undefined tensor is none.
   void apply(const Tensors& gradients, const Parameters& parameters, const std::vector<std::string>& names = {}) const;
 
-  /// What apply does, as expressions: inside a LiftScope, where parameters and slots are symbols and what is set is
-  /// remembered. `learning_rate` and `number`, that of the update, are f64 scalars, so that a schedule needs no new
-  /// trace. Values are not looked at.
+  /// What apply does, as expressions, in a function that plan() traces: parameters and slots are symbols there, and
+  /// what is set is remembered. `learning_rate` and `number`, that of the update (1 for the first), are f64 scalars,
+  /// inputs of the plan, so that a schedule needs no new trace. Values are not looked at: a plan refuses new ones that
+  /// are not finite.
   void trace_update(const Tensors& gradients, const Parameters& parameters, const Tensor& learning_rate,
                     const Tensor& number) const;
-  /// Counts an update that was done with what trace_update traced.
+  /// Counts an update that was done with what trace_update traced: after each run of the plan.
   void count_update() const;
 
   using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
@@ -102,6 +105,7 @@ class Optimizer {
   std::vector<Change> changes(const Tensors& gradients, const Parameters& parameters,
                               const std::vector<std::string>& names, const Tensor& learning_rate,
                               const Tensor& number) const;
+  Body& body() const;
   std::shared_ptr<Body> body_;
 };
 

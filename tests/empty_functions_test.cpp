@@ -47,12 +47,41 @@ TEST_CASE("a layer made of a null pointer is refused, and one that was moved fro
   CHECK_THROWS_WITH_AS(LayerHandle(nullptr), "a layer is made of a null pointer", Error);
   LayerHandle dense = Dense(1);
   const LayerHandle taken = std::move(dense);
-  const char* moved = "a layer was used that was moved to another variable";
+  const char* moved = "a layer or model was used that was never given a value, or moved from";
   CHECK_THROWS_WITH_AS(dense(ones({1, 1})), moved, Error);
   CHECK_THROWS_WITH_AS(dense.parameters(), moved, Error);
   CHECK_THROWS_WITH_AS(dense->type(), moved, Error);
   CHECK_THROWS_WITH_AS(Sequential({dense}, {.input_shape = {1}}), moved, Error);
   CHECK(taken->type() == "Dense");
+}
+
+TEST_CASE("plans, models, layers and optimizers may be empty until they are assigned, and say so where they are used") {
+  struct Training {
+    Model model;
+    Plan step;
+    Optimizer optimizer;
+    LayerHandle first;
+  } training;
+  const char* never = "used that was never given a value, or moved from";
+  CHECK_THROWS_WITH_AS(training.model.predict(ones({1, 1})), Contains(never), Error);
+  CHECK_THROWS_WITH_AS(training.model.summary_text(), Contains(never), Error);
+  CHECK_THROWS_WITH_AS(training.model(input({1}, "x")), Contains(never), Error);
+  CHECK_THROWS_WITH_AS(training.step({}), Contains(never), Error);
+  CHECK_THROWS_WITH_AS(training.step.text(), Contains(never), Error);
+  CHECK_THROWS_WITH_AS(training.step.profile(), Contains(never), Error);
+  CHECK_THROWS_WITH_AS(training.step.steps(), Contains(never), Error);
+  CHECK_THROWS_WITH_AS(training.optimizer.name(), Contains(never), Error);
+  CHECK_THROWS_WITH_AS(training.optimizer.apply(Tensors{}, Parameters{}), Contains(never), Error);
+  CHECK_THROWS_WITH_AS(training.first(ones({1, 1})), Contains(never), Error);
+
+  training.model = Sequential({Dense(1)}, {.input_shape = {1}});
+  CHECK_THROWS_WITH_AS(training.model.compile({.optimizer = training.optimizer, .loss = mean_squared_error()}),
+                       Contains(never), Error);
+  training.optimizer = sgd();
+  training.model.compile({.optimizer = training.optimizer, .loss = mean_squared_error()});
+  training.step = plan([](const Tensors& in) { return Tensors{in[0] * 2.0}; }, {ones({2})});
+  CHECK(training.model.predict(ones({1, 1})).shape() == Shape{1, 1});
+  CHECK(training.step({ones({2})})[0].at<float>(1) == 2);
 }
 
 TEST_CASE("a layer that gives no tensor is named") {

@@ -262,7 +262,7 @@ LayerHandle::LayerHandle(LayerPointer layer) : layer_(std::move(layer)) {
 }
 
 Layer& LayerHandle::operator*() const {
-  if (!layer_) throw Error("a layer was used that was moved to another variable");
+  if (!layer_) throw Error("a layer or model was used that was never given a value, or moved from");
   return *layer_;
 }
 

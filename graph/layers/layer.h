@@ -83,6 +83,8 @@ using LayerPointer = std::shared_ptr<Layer>;
 /// What users hold: a layer that is called on tensors. Copies are the same layer.
 class LayerHandle {
  public:
+  /// No layer: to be assigned one, and refused where it is used.
+  LayerHandle() = default;
   /// Refuses a null pointer.
   explicit LayerHandle(LayerPointer layer);
 
@@ -92,7 +94,7 @@ class LayerHandle {
   /// For layers of several outputs.
   Tensors call(const TensorList& inputs, const CallContext& context = {}) const;
 
-  /// The layer; refuses a handle that was moved from.
+  /// The layer; refuses a handle that has none.
   Layer& operator*() const;
   Layer* operator->() const { return &**this; }
   const LayerPointer& pointer() const { return layer_; }

@@ -110,6 +110,8 @@ class ModelBody;
 /// the precision of the scope that it runs in.
 class Model : public LayerHandle {
  public:
+  /// No model: to be assigned one, and refused where it is used.
+  Model() = default;
   /// What lies between `inputs` and `outputs`. Refuses what trace_model refuses.
   Model(const TensorList& inputs, const TensorList& outputs, const ModelOptions& options = {});
   explicit Model(std::shared_ptr<ModelBody> body);

@@ -29,6 +29,7 @@ void Model::compile(const CompileOptions& options) {
                     "stop in its TrainingState",
                     name()));
   check_plan_passes(options.without, "compile");
+  options.optimizer.name();  // refuses an empty one
   std::optional<CompileOptions> before = std::exchange(own.compiled, options);
   try {
     Trainer(own, "compile");

@@ -216,6 +216,11 @@ Plan::Body::Running::~Running() {
   body_.runner = std::thread::id();
 }
 
+Plan::Body& Plan::checked_body() const {
+  if (!body_) throw Error("a plan was used that was never given a value, or moved from");
+  return *body_;
+}
+
 Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&)>& check) const {
   Tensors outputs;
   run_into(outputs, inputs, check);
@@ -223,7 +228,7 @@ Tensors Plan::run(const Tensors& inputs, const std::function<void(const Tensors&
 }
 
 void Plan::run_into(Tensors& outputs, const Tensors& inputs, const std::function<void(const Tensors&)>& check) const {
-  Body& own = *body_;
+  Body& own = checked_body();
   if (&outputs == &inputs) return run_into(outputs, Tensors(inputs), check);
   outputs.clear();
   if (LiftScope::active()) {
@@ -250,12 +255,12 @@ void Plan::run_into(Tensors& outputs, const Tensors& inputs, const std::function
   outputs.assign(own.outputs.begin(), own.outputs.end());
 }
 
-std::vector<Plan::Stage> Plan::stages() const { return body_->stages; }
-std::int64_t Plan::arena_bytes() const { return body_->machine.layout().arena_bytes; }
-std::int64_t Plan::least_arena_bytes() const { return body_->machine.layout().lower_bound; }
-std::size_t Plan::steps() const { return body_->machine.program().steps.size(); }
+std::vector<Plan::Stage> Plan::stages() const { return checked_body().stages; }
+std::int64_t Plan::arena_bytes() const { return checked_body().machine.layout().arena_bytes; }
+std::int64_t Plan::least_arena_bytes() const { return checked_body().machine.layout().lower_bound; }
+std::size_t Plan::steps() const { return checked_body().machine.program().steps.size(); }
 
-std::int64_t Plan::peak_bytes() const { return body_->peak_bytes(); }
+std::int64_t Plan::peak_bytes() const { return checked_body().peak_bytes(); }
 
 std::int64_t Plan::Body::peak_bytes() const {
   const Program& program = machine.program();

@@ -52,6 +52,9 @@ class Plan {
     std::int64_t bytes;  // read and written
   };
 
+  /// No plan: to be assigned one, and refused where it is used.
+  Plan() = default;
+
   /// Computes the outputs from inputs of the shapes and dtypes that it was planned for; refuses others. Parameters that
   /// the function sets receive their new values all together at the end: where one of these is not finite, or an op
   /// refuses its inputs, nothing changes.
@@ -92,11 +95,12 @@ class Plan {
 
   /// For drawing: what the steps are made of.
   struct Body;
-  const Body& body() const { return *body_; }
+  const Body& body() const { return checked_body(); }
 
  private:
   friend Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& options);
   explicit Plan(std::shared_ptr<Body> body) : body_(std::move(body)) {}
+  Body& checked_body() const;
   std::shared_ptr<Body> body_;
 };
 

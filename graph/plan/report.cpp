@@ -90,7 +90,7 @@ std::string places_text(const Program& program, const Step& step) {
 
 }  // namespace
 
-std::string Plan::text() const { return body_->text(true, &body_->machine); }
+std::string Plan::text() const { return checked_body().text(true, &checked_body().machine); }
 
 std::string Plan::Body::text(bool turned, const Machine* coded) const {
   const PrecisionScope of_products(precision);  // notes say what kernels do in these
@@ -122,7 +122,7 @@ std::string Plan::Body::text(bool turned, const Machine* coded) const {
 }
 
 std::vector<Plan::StepTime> Plan::profile(int runs) const {
-  const Program& program = body_->machine.program();
+  const Program& program = checked_body().machine.program();
   Tensors inputs;
   for (const ValueId input : program.inputs)
     inputs.push_back(
@@ -134,7 +134,7 @@ std::vector<Plan::StepTime> Plan::profile(const Tensors& inputs, int runs) const
   if (LiftScope::active())
     throw Error("profile: a plan is timed in the function of another plan, where nothing runs: time it outside");
   if (runs < 1) throw Error(fmt::format("profile: the number of runs must be 1 or more, not {}", runs));
-  Body& own = *body_;
+  Body& own = checked_body();
   const Body::Running running(own);
   const Program& program = own.machine.program();
   const PrecisionScope precision(own.precision);
