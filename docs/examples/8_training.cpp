@@ -57,6 +57,7 @@ int main() {
                                                if (epoch % 10 == 0)
                                                  fmt::print("{} {:.4f}\n", logs[0].first, logs[0].second);
                                              }),
+                                             model_checkpoint({.path = "best.twopass", .save_best_only = true}),
                                              early_stopping({.patience = 5, .restore_best_weights = true})}});
   fmt::print("{}", history.text());
 

@@ -61,6 +61,26 @@ struct EarlyStoppingOptions {
 /// Ends training once the monitored value has not improved for `patience` epochs (Keras's rules). Refuses a name that
 /// training does not have.
 CallbackHandle early_stopping(const EarlyStoppingOptions& options = {});
+
+struct ModelCheckpointOptions {
+  /// Of the file; {epoch}, counted from 1, and the names of logs stand for their values, with a format if one likes:
+  /// "{epoch:02}-{val_loss:.2f}.twopass". Folders are made.
+  std::string path = {};
+  std::string monitor = "val_loss";
+  /// As in EarlyStoppingOptions.
+  std::string mode = "auto";
+  /// Saves only where the monitored value is better than in all epochs that this callback has seen.
+  bool save_best_only = false;
+  /// save_weights in place of save.
+  bool save_weights_only = false;
+  /// Given, the first file wants a value better than this.
+  std::optional<double> initial_value_threshold = {};
+};
+/// Saves the model at each epoch's end, or at the best ones (Keras's ModelCheckpoint), from which `load` and fit go on.
+/// Refuses, before the first step, a path that can't be written, and where only the best are saved a name that training
+/// does not have.
+CallbackHandle model_checkpoint(const ModelCheckpointOptions& options);
+
 /// Writes each epoch's logs to a CSV file as it ends. Refuses a path that can't be written before the first step.
 CallbackHandle csv_logger(const std::string& path);
 /// Calls `f(epoch, logs)` at each epoch's end.
