@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -78,6 +79,15 @@ Subject subject_of_file(const SubjectChoice& choice, std::int64_t rows) {
   return subject;
 }
 
+// load's error without the advice to make a layer or op known, which is for programs that have it; or nothing where it
+// gave none.
+std::string of_unknown_code(std::string what) {
+  for (const std::string_view advice : {"register_layer() makes it known", "define() it before load()"})
+    if (const auto at = what.find(advice); at != std::string::npos)
+      return what.replace(at, advice.size(), "twopass knows the library's alone, and your own program yours");
+  return {};
+}
+
 }  // namespace
 
 bool is_model_file(const std::string& word) {
@@ -108,6 +118,7 @@ Model saved_model(const std::string& file) {
   try {
     return load(file);
   } catch (const Error& error) {
+    if (const std::string unknown = of_unknown_code(error.what()); !unknown.empty()) throw Error(unknown);
     throw error.within(find_recipe(file)
                            ? fmt::format("a file is expected; \"{0}\" is a model's name, and `twopass train {0} --out "
                                          "runs` writes runs/{0}.twopass",
