@@ -74,7 +74,7 @@ int main() {
       "# Ops\n\nMade from the records by `twopass_opdoc`; do not edit. Each is checked against its examples and for "
       "what "
       "it\nrefuses, and its gradient, where it has one, against numerical differentiation, to the order that stands "
-      "beside it.\n");
+      "beside it.\nFunctions, which are made of them, are in [functions.md](functions.md).\n");
   const std::pair<const char*, std::vector<const Op*>> families[] = {{"Creation", creation_ops()},
                                                                      {"Elementwise", elementwise_ops()},
                                                                      {"Reductions", reduction_ops()},
