@@ -4,7 +4,10 @@
 
 #include <functional>
 #include <unordered_map>
+#include <unordered_set>
+#include <vector>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/dot/record.h>
@@ -106,6 +109,7 @@ void draw_ops(const ModelGraph& graph, const Tensors& inputs, DotWriter& writer,
       for (const auto& source : step.inputs) given.push_back(values[source.step][source.output]);
       draw_ops(nested->graph, given, writer, drawing, values[k]);
     } else {
+      for (const auto& [path, parameter] : step.layer->named_parameters()) drawing.name(parameter, path);
       values[k] = graph.run_step(k, values, {});
       drawing.draw(values[k], DotStyle::op);
     }
@@ -133,6 +137,22 @@ Tensor data_symbol(const Spec& spec, std::int64_t batch, const std::string& name
   Tensor data = symbol(Shape(sizes), spec.dtype, name);
   data.node().flags &= static_cast<std::uint8_t>(~Node::kRecorded);
   return data;
+}
+
+// A part that looks at values is remembered as one call, of which nobody can show the derivatives.
+void check_differentiable(const Tensor& total, const Model& model) {
+  std::vector<const Node*> open{&total.node()};
+  std::unordered_set<const Node*> seen{open[0]};
+  while (!open.empty()) {
+    const Node* const node = open.back();
+    open.pop_back();
+    if (const LayerCallArguments* const call = layer_call_of(*node))
+      throw Error(fmt::format(
+          "to_dot: the backward pass of model \"{}\" cannot be drawn, as {} layer inside another looks at values",
+          model.name(), with_article(call->call->layer->type())));
+    for (const Node::Edge& edge : node->edges())
+      if (seen.insert(edge.node()).second) open.push_back(edge.node());
+  }
 }
 
 std::string backward_level(const Model& model, std::int64_t batch) {
@@ -165,6 +185,7 @@ std::string backward_level(const Model& model, std::int64_t batch) {
   } else {
     for (const Tensor& output : outputs) total = total.defined() ? total + sum(output) : sum(output);
   }
+  check_differentiable(total, model);
   writer.open("forward", DotStyle::layer);
   drawing.draw({total}, DotStyle::op);
   writer.edge(drawing.at(total), writer.node("loss", DotStyle::output));

@@ -12,7 +12,9 @@
 #include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/core/parameter_reads.h>
+#include <twopass/core/place.h>
 #include <twopass/core/users_code.h>
+#include <twopass/graph/layers/calling.h>
 #include <twopass/graph/layers/traced.h>
 #include <twopass/ops/creation.h>
 
@@ -72,6 +74,15 @@ class LayerCallOp : public Op {
     throw Error("a layer call on symbols has no value: make a Model of it and call that");
   }
 };
+
+// What the layer that is running calls this one, where somebody notes places: reading the parts takes time.
+std::string name_as_part(const Layer& layer) {
+  const Layer* const outer = PlaceLog::current() ? CallingScope::current() : nullptr;
+  if (outer)
+    for (const auto& [name, part] : outer->parts())
+      if (part.get() == &layer) return name;
+  return {};
+}
 
 }  // namespace
 
@@ -173,6 +184,7 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
     Shapes shapes;
     for (const Tensor& input : inputs) shapes.push_back(input.shape());
     try {
+      const CallingScope none(nullptr);
       users_code([&] { build(shapes); });
     } catch (const Error& error) {
       weights_.clear();
@@ -197,6 +209,8 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
     }
   }
   try {
+    const PlaceScope place(name_as_part(*this));
+    const CallingScope calling(this);
     Tensors outputs = users_code([&] { return call(inputs, context); });
     for (std::size_t k = 0; k < outputs.size(); ++k)
       if (!outputs[k].defined())
@@ -220,39 +234,37 @@ Tensor filled(const Tensor& x, std::int64_t open) {
   return full(shape, 1, x.dtype());
 }
 
-// What a layer gives for symbols. One that looks at values is asked with ones, for two sizes of what is open: where its
-// outputs differ, they are open too.
-std::vector<Spec> specs_of(Layer& layer, const Tensors& symbols, const CallContext& context) {
+// What a layer gives for symbols that looks at values: it is asked with ones, for two sizes of what is open, and where
+// its outputs differ, they are open too. Empty where that tells nothing.
+std::vector<Spec> specs_on_ones(Layer& layer, const Tensors& symbols, const CallContext& context) {
   std::vector<Spec> specs;
   try {
-    const UndrawnScope scope;
-    for (const Tensor& y : layer.run(symbols, context)) specs.push_back({y.shape(), y.dtype()});
-    return specs;
-  } catch (const Error&) {
-    if (!layer.built()) throw;
-    specs.clear();
-    try {
-      const RecordingScope off(false);
-      const ParameterSandbox trial;
-      Tensors given[2], found[2];
-      for (int k = 0; k < 2; ++k) {
-        for (const Tensor& x : symbols) given[k].push_back(filled(x, 2 + k));
-        found[k] = layer.call(given[k], context);
-      }
-      for (std::size_t k = 0; k < found[0].size() && found[0].size() == found[1].size(); ++k) {
-        const Shape &one = found[0][k].shape(), &two = found[1][k].shape();
-        if (one.rank() != two.rank()) break;
-        Shape shape = one;
-        for (int axis = 0; axis < one.rank(); ++axis)
-          if (one[axis] != two[axis]) shape = shape.with(axis, kOpen);
-        specs.push_back({shape, found[0][k].dtype()});
-      }
-      if (!specs.empty() && specs.size() == found[0].size()) return specs;
-    } catch (const std::exception&) {
-      // The first error tells more.
+    const RecordingScope off(false);
+    const ParameterSandbox trial;
+    Tensors given[2], found[2];
+    for (int k = 0; k < 2; ++k) {
+      for (const Tensor& x : symbols) given[k].push_back(filled(x, 2 + k));
+      found[k] = layer.call(given[k], context);
     }
-    throw;
+    for (std::size_t k = 0; k < found[0].size() && found[0].size() == found[1].size(); ++k) {
+      const Shape &one = found[0][k].shape(), &two = found[1][k].shape();
+      if (one.rank() != two.rank()) return {};
+      Shape shape = one;
+      for (int axis = 0; axis < one.rank(); ++axis)
+        if (one[axis] != two[axis]) shape = shape.with(axis, kOpen);
+      specs.push_back({shape, found[0][k].dtype()});
+    }
+  } catch (const std::exception&) {
+    return {};  // what the layer said of symbols tells more
   }
+  return specs;
+}
+
+std::vector<Spec> specs_of(Layer& layer, const Tensors& symbols, const CallContext& context) {
+  std::vector<Spec> specs;
+  const UndrawnScope scope;
+  for (const Tensor& y : layer.run(symbols, context)) specs.push_back({y.shape(), y.dtype()});
+  return specs;
 }
 
 }  // namespace
@@ -279,14 +291,21 @@ Tensors LayerHandle::call(const TensorList& inputs, const CallContext& context) 
                                     [](const Tensor& x) { return x.defined() && x.symbolic(); });
   // A function that is traced runs its layers, so that their ops are seen.
   if (!symbolic || LiftScope::active()) return run_layer(layer_, inputs.tensors(), context);
-  // Run once on stand-ins, to learn the outputs' shapes and to build; what is remembered is the call itself.
-  Tensors stand_ins;
-  for (const Tensor& x : inputs.tensors())
-    stand_ins.push_back(x.defined() ? symbol(x.shape(), x.dtype(), x.name()) : x);
   const auto remembered = std::make_shared<LayerCall>();
   remembered->layer = layer_;
   remembered->inputs = inputs.tensors();
-  remembered->outputs = specs_of(*layer_, stand_ins, context);
+  try {
+    // So does a layer that is made of layers, in whose record they are.
+    if (CallingScope::current()) return layer_->run(inputs.tensors(), context);
+    // Run once on stand-ins, to learn the outputs' shapes and to build; what is remembered is the call itself.
+    Tensors stand_ins;
+    for (const Tensor& x : inputs.tensors())
+      stand_ins.push_back(x.defined() ? symbol(x.shape(), x.dtype(), x.name()) : x);
+    remembered->outputs = specs_of(*layer_, stand_ins, context);
+  } catch (const Error&) {
+    if (layer_->built()) remembered->outputs = specs_on_ones(*layer_, inputs.tensors(), context);
+    if (remembered->outputs.empty()) throw;
+  }
   Tensors outputs;
   for (std::size_t k = 0; k < remembered->outputs.size(); ++k)
     outputs.push_back(remember(layer_call_op(), ArgumentsPointer(new LayerCallArguments(remembered, k)),
@@ -303,6 +322,7 @@ Tensor LayerHandle::operator()(const TensorList& inputs, const CallContext& cont
 }
 
 Tensor input(const Shape& shape, const std::string& name, DType dtype) {
+  CallingScope::makes_model();
   for (const std::int64_t size : shape.sizes())
     if (size == 0)
       throw Error(

@@ -41,7 +41,7 @@ class Layer {
   virtual bool savable() const { return true; }
   /// The precision of products where a user calls it: the scope's, but for a model that was compiled for another.
   virtual Precision call_precision() const { return products_precision(); }
-  /// Layers inside (of a nested model), with their names.
+  /// Layers inside, with their names: all that `call` calls, or their weights are neither trained nor saved.
   virtual std::vector<std::pair<std::string, std::shared_ptr<Layer>>> parts() const { return {}; }
 
   /// Parameters that are its own beside those of add_weight and add_state. What is none of these is neither trained nor
@@ -88,7 +88,7 @@ class LayerHandle {
   /// Refuses a null pointer.
   explicit LayerHandle(LayerPointer layer);
 
-  /// On symbols: remembers the layer call. On values: computes.
+  /// On symbols: remembers the layer call; in the call of another layer runs. On values: computes.
   Tensor operator()(const TensorList& inputs) const { return (*this)(inputs, CallContext{}); }
   Tensor operator()(const TensorList& inputs, const CallContext& context) const;
   /// For layers of several outputs.

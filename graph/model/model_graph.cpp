@@ -11,6 +11,7 @@
 #include <twopass/core/error.h>
 #include <twopass/core/place.h>
 #include <twopass/core/random.h>
+#include <twopass/graph/layers/calling.h>
 #include <twopass/graph/layers/traced.h>
 #include <twopass/ops/elementwise.h>
 
@@ -278,6 +279,7 @@ Tensors ModelGraph::run_step(std::size_t number, const std::vector<Tensors>& val
   CallContext inner = context;
   inner.seed = seed_of(context.seed, fmt::format("{}#{}", step.name, number));
   const PlaceScope place(step.name);
+  const CallingScope none(nullptr);  // the place is entered already
   return run_layer(step.layer, given, inner);
 }
 
