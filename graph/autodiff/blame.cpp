@@ -1,6 +1,7 @@
 #include <twopass/graph/autodiff/blame.h>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +15,7 @@
 #include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/autodiff/coarse.h>
 #include <twopass/graph/autodiff/exact.h>
+#include <twopass/graph/autodiff/kinks.h>
 #include <twopass/graph/autodiff/subject.h>
 #include <twopass/ops/anomaly.h>
 #include <twopass/ops/elementwise.h>
@@ -165,6 +167,30 @@ bool note_not_finite(const Tensors& outputs, std::uint64_t seed, GradcheckReport
   return false;
 }
 
+// Where calls sit at kinks here, slopes of several branches need not add up: relu(t) - relu(-t) at 0. Whether that is
+// all that is wrong, as beside the point nothing is. Pairs that were found right there are at kinks, others untold.
+bool lies_at_kinks(const ManyFunction& f, const Tensors& inputs, const Tensors& outputs, int order, double epsilon,
+                   const PlaceLog& places, const GradcheckOptions& options, GradcheckReport& report) {
+  if (std::any_of(report.pairs().begin(), report.pairs().end(), [](const GradcheckPair& pair) {
+        return pair.verdict == Verdict::fail && !std::isfinite(pair.analytic);
+      }))
+    return false;
+  std::vector<std::string> calls;
+  std::vector<GradcheckPair> beside;
+  try {
+    calls = calls_at_kinks(f, inputs, outputs, places, options.seed);
+    if (!calls.empty()) beside = pairs_beside(f, inputs, order, epsilon, options);
+  } catch (const Error&) {
+    return false;  // f refuses the points beside
+  }
+  if (beside.empty() || !report.excuse(beside, order)) return false;
+  report.note(fmt::format(
+      "every recorded op is right by itself, and so is the gradient beside this point, where slopes of several "
+      "branches need not add up: at a kink or a jump {} {}",
+      calls.size() == 1 ? "sits" : "sit", fmt::join(calls, ", ")));
+  return true;
+}
+
 }  // namespace
 
 void blame(const ManyFunction& f, const Tensors& inputs, int order, double epsilon, double bound,
@@ -182,6 +208,7 @@ void blame(const ManyFunction& f, const Tensors& inputs, int order, double epsil
   if (report.culprits().empty() && order > 1)
     all = search(f(variables), order, epsilon, bound, places, options, report) && all;
   if (!report.culprits().empty() || !all || note_not_finite(outputs, options.seed, report)) return;
+  if (lies_at_kinks(derived, inputs, outputs, order, epsilon, places, options, report)) return;
   report.note(
       "every recorded op is right by itself: something is computed beside the record (detach, no_record, values read "
       "out, or numbers that differ from call to call)");

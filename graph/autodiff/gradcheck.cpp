@@ -166,10 +166,8 @@ class Check {
       log_coverage(record, 1);
       if (order > 1) log_coverage(base_, order);
       compare_one(derived, order);
-      if (fails(report_)) {
-        find_culprits(order);
-        break;
-      }
+      if (fails(report_)) find_culprits(order);
+      if (fails(report_)) break;
     }
     return options_.order;
   }

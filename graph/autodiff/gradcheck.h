@@ -28,7 +28,7 @@ struct GradcheckOptions {
   bool exact = true;
   /// How often each sample of an op is drawn.
   int draws = 3;
-  /// Where a pair fails, checks every recorded op alone.
+  /// Where a pair fails, checks every recorded op alone, and whether all is right beside several kinks at one point.
   bool blame = true;
   /// Names of the inputs and outputs in the report.
   std::vector<std::string> names = {};

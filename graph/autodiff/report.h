@@ -86,6 +86,9 @@ class GradcheckReport {
   void add(Culprit culprit) { culprits_.push_back(std::move(culprit)); }
   /// Makes what is vacuous zero, since the record says so.
   void expect_zeros();
+  /// What failed at a kink, and is right beside it: `beside` are pairs of this order of points beside. Those that were
+  /// tested there are kinks then, others unreliable. Whether that is so: none where one failed there.
+  bool excuse(const std::vector<GradcheckPair>& beside, int order);
   void note(std::string text) { notes_.push_back(std::move(text)); }
   void set_seed(std::uint64_t seed) { seed_ = seed; }
   /// Everything that another report found, its names after `prefix`.
