@@ -157,7 +157,8 @@ TEST_CASE("plans know parameters and slots of layers inside layers by the names 
     CAPTURE(text);
     const auto named = model.named_parameters();
     CHECK(named.size() == 12);
-    for (const auto& [path, parameter] : named) {
+    for (const auto& each : named) {
+      const std::string& path = each.first;
       CAPTURE(path);
       CHECK(count(text, "= parameter \"" + path + "\"\n") == 1);
       CHECK(count(text, "sets \"" + path + "\" to") == 1);
