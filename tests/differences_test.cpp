@@ -9,6 +9,7 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/rounding.h>
 #include <twopass/ops/shaping.h>
+#include <twopass/ops/softmax.h>
 
 #include <cmath>
 #include <functional>
@@ -404,4 +405,19 @@ TEST_CASE("large numbers whose fractions go by whole steps are not taken for f32
   CHECK_FALSE(gradcheck([](const Tensors& in) { return Tensors{frac(in[0])}; }, {tensor({1e6 + 0.3}, f64)}).wrong());
   CHECK_FALSE(
       gradcheck([](const Tensors& in) { return Tensors{round(in[0]) + in[0]}; }, {tensor({1e8 + 0.3}, f64)}).wrong());
+}
+
+TEST_CASE("slopes of terms that are lost beside 1 are not called wrong: classes that are nearly certain") {
+  for (const double g : {34.0, 38.0, 60.0, 200.0}) {
+    const Tensor x = tensor({{0.0, g}}, f64);
+    for (const auto& f : {Scalar([](const Tensor& t) { return log_softmax(t); }),
+                          Scalar([](const Tensor& t) { return sum(sparse_softmax_cross_entropy(t, tensor({1}))); })}) {
+      const GradcheckReport report = gradcheck([&](const Tensors& in) { return Tensors{f(in[0])}; }, {x});
+      CHECK_MESSAGE(!report.wrong(), report.text());
+    }
+  }
+  // A gradient of the wrong size is still found where there is something to see.
+  CHECK(gradcheck([](const Tensors& in) { return Tensors{log_softmax(stop_gradient(in[0]) * 2.0 - in[0])}; },
+                  {tensor({{0.0, 38.0}}, f64)})
+            .wrong());
 }
