@@ -9,28 +9,17 @@
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/rounding.h>
 #include <twopass/ops/shaping.h>
-#include <twopass/ops/softmax.h>
 
 #include <cmath>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "claims.h"
+
 using namespace twopass;
 
 namespace {
-
-using Scalar = std::function<Tensor(const Tensor&)>;
-
-// What the check says of f at x where the record claims that the derivative is `claim`.
-GradcheckPair verdict_on(const Scalar& f, double x, double claim) {
-  const auto claiming =
-      custom_gradient([&](const Tensors& in) { return f(in[0]); },
-                      [claim](const Tensors&, const Tensor&, const Tensor& g) { return Tensors{g * claim}; });
-  return gradcheck([&](const Tensors& in) { return claiming(in); }, {tensor({x}, f64)},
-                   {.exact = false, .blame = false})
-      .pairs()[0];
-}
 
 // A function that is hard to differentiate by differences, at x, with its derivative from calculus.
 struct Rough {
@@ -377,47 +366,4 @@ TEST_CASE("derivatives are measured by the size of their function: small ones ca
   }
   // What is far below the rounding of its function's values is nothing.
   CHECK(verdict_on([](const Tensor& t) { return tanh(t); }, 30, 0).verdict == Verdict::vacuous);
-}
-
-TEST_CASE(
-    "N33: terms that hide a nudge are not taken for f32: a wrong gradient among them is found, a right one is not") {
-  const auto bad = [](double factor) {
-    return custom_gradient([](const Tensors& in) { return in[0] * 1.0; },
-                           [factor](const Tensors&, const Tensor&, const Tensor& g) { return Tensors{g * factor}; });
-  };
-  const std::vector<std::pair<Scalar, double>> cases{{[](const Tensor& t) { return 1.0 - cos(t); }, 1e-4},
-                                                     {[](const Tensor& t) { return log(1.0 + square(t)); }, 1e-5},
-                                                     {[](const Tensor& t) { return 0.5 - sigmoid(square(t)); }, 1e-5}};
-  for (const auto& [f, at] : cases) {
-    const Tensor x = tensor({at, 2 * at}, f64);
-    const auto checked = [&](double factor) {
-      return gradcheck([&, f = f](const Tensors& in) { return Tensors{f(bad(factor)({in[0]}))}; }, {x});
-    };
-    CHECK_FALSE(checked(1).wrong());
-    const GradcheckReport wrong = checked(1.47);
-    CHECK_MESSAGE(!wrong.ok(), wrong.text());
-  }
-}
-
-TEST_CASE("large numbers whose fractions go by whole steps are not taken for f32") {
-  for (const double at : {1e6 + 0.3, 1e7 + 0.3})
-    CHECK_FALSE(gradcheck([](const Tensors& in) { return Tensors{floor(in[0])}; }, {tensor({at}, f64)}).wrong());
-  CHECK_FALSE(gradcheck([](const Tensors& in) { return Tensors{frac(in[0])}; }, {tensor({1e6 + 0.3}, f64)}).wrong());
-  CHECK_FALSE(
-      gradcheck([](const Tensors& in) { return Tensors{round(in[0]) + in[0]}; }, {tensor({1e8 + 0.3}, f64)}).wrong());
-}
-
-TEST_CASE("slopes of terms that are lost beside 1 are not called wrong: classes that are nearly certain") {
-  for (const double g : {34.0, 38.0, 60.0, 200.0}) {
-    const Tensor x = tensor({{0.0, g}}, f64);
-    for (const auto& f : {Scalar([](const Tensor& t) { return log_softmax(t); }),
-                          Scalar([](const Tensor& t) { return sum(sparse_softmax_cross_entropy(t, tensor({1}))); })}) {
-      const GradcheckReport report = gradcheck([&](const Tensors& in) { return Tensors{f(in[0])}; }, {x});
-      CHECK_MESSAGE(!report.wrong(), report.text());
-    }
-  }
-  // A gradient of the wrong size is still found where there is something to see.
-  CHECK(gradcheck([](const Tensors& in) { return Tensors{log_softmax(stop_gradient(in[0]) * 2.0 - in[0])}; },
-                  {tensor({{0.0, 38.0}}, f64)})
-            .wrong());
 }

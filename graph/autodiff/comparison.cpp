@@ -208,8 +208,8 @@ class Comparison {
     Slope slope = differences.slope(row);
     Judgement found =
         judge(analytic, slope, size_of(row, columns_[column], differences), !columns_[column].element, options_);
-    if (found.verdict == Verdict::fail &&
-        (differences.sees_closer(row, analytic, slope) || may_hide(row, column, found.off) || is_lost(analytic, slope)))
+    if (found.verdict == Verdict::fail && (differences.sees_closer(row, analytic, slope) ||
+                                           may_hide(row, column, found.off) || is_lost(analytic, slope, values_)))
       found.verdict = Verdict::unreliable;
     if (slope.kink && columns_[column].element && found.verdict <= Verdict::kink)
       kinks_[row].push_back({column, slope.below, slope.above});
@@ -253,17 +253,6 @@ class Comparison {
     pair.bound = found.bound;
     pair.uncertainty = slope.error;
     pair.analytic_uncertainty = of_gradient;
-  }
-
-  // Whether nothing that is tried changes a value, and its slope is so small that it may be that of what was lost in a
-  // sum, as the small terms of a softmax are beside 1.
-  bool is_lost(double analytic, const Slope& slope) const {
-    constexpr double kLost = 0x1p-50;
-    double largest = 1;
-    for (const auto& input : values_)
-      for (const double each : input) largest = std::max(largest, std::abs(each));
-    const double size = std::abs(analytic);  // denormal ones are reckoned elsewhere
-    return slope.value == 0 && size >= std::numeric_limits<double>::min() && size <= kLost * largest;
   }
 
   // Whether a term that roundings hide may change a derivative by so much, as the sine in 1e3 x + sin x at 1e14 does:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace twopass {
 
@@ -38,6 +39,15 @@ Judgement judge(double analytic, const Slope& slope, double size, bool direction
   const bool reckoned = slope.error <= 10 * slope.rounding && !slope.disputed && !slope.contradicted;
   return {off <= (reckoned ? 30 : 1000) * slope.error || !std::isfinite(slope.value) ? Verdict::unreliable : wrong,
           slope.value, bound, off, false};
+}
+
+bool is_lost(double analytic, const Slope& slope, const std::vector<std::vector<double>>& inputs) {
+  constexpr double kLost = 0x1p-50;
+  double largest = 1;
+  for (const auto& input : inputs)
+    for (const double each : input) largest = std::max(largest, std::abs(each));
+  const double size = std::abs(analytic);
+  return slope.value == 0 && size >= std::numeric_limits<double>::min() && size <= kLost * largest;
 }
 
 }  // namespace twopass

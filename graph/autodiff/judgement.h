@@ -1,5 +1,7 @@
 // What is said of a derivative and its differences. For the files of this folder.
 #pragma once
+#include <vector>
+
 #include <twopass/graph/autodiff/differences.h>
 #include <twopass/graph/autodiff/gradcheck.h>
 #include <twopass/graph/autodiff/report.h>
@@ -16,5 +18,9 @@ struct Judgement {
 /// Along a direction through many elements subgradients may add up to what lies between no slopes: a kink is no mistake
 /// there.
 Judgement judge(double analytic, const Slope& slope, double size, bool direction, const GradcheckOptions& options);
+
+/// Whether nothing that was tried changes a value, and its derivative is so small beside the inputs that it may be that
+/// of what is lost in a sum, as the small terms of a softmax are beside 1. Denormal ones are reckoned elsewhere.
+bool is_lost(double analytic, const Slope& slope, const std::vector<std::vector<double>>& inputs);
 
 }  // namespace twopass
