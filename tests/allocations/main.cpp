@@ -57,6 +57,13 @@ void* operator new(std::size_t size, std::align_val_t alignment) {
 void* operator new[](std::size_t size, std::align_val_t alignment) {
   return allocated(size, static_cast<std::size_t>(alignment));
 }
+// Those that do not throw are replaced as well: a sanitizer's own would not go with the deletes below.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept try {
+  return allocated(size, 0);
+} catch (const std::bad_alloc&) {
+  return nullptr;
+}
+void* operator new[](std::size_t size, const std::nothrow_t& refusal) noexcept { return operator new(size, refusal); }
 void operator delete(void* block) noexcept { released(block); }
 void operator delete[](void* block) noexcept { released(block); }
 void operator delete(void* block, std::size_t) noexcept { released(block); }
