@@ -210,6 +210,8 @@ const TypedOp<ConvolutionArgs>& convolution_op() {
                  const Specs& in) { return work_of(sizes_of(args, in.shape(0), in.shape(1))); },
       .scratch = [](const ConvolutionArgs& args, const Specs& in) { return scratch_of(args, in.shape(0), in[1]); },
       .absorb = kRelu ? nullptr : convolution_absorb,
+      .in_blocks = [](const ConvolutionArgs& args, const Specs& in,
+                      const ChannelBlocks& wanted) { return forward_in_blocks(args, in, wanted, false, kRelu); },
       .branches = kRelu ? branches::of_relu<ConvolutionArgs> : nullptr,
       .keeps = Keep::first | Keep::second | (kRelu ? Keep::output : Keep::none),
       .gradient = convolution_gradient<kRelu>,
@@ -255,6 +257,10 @@ const TypedOp<GradientArgs>& input_gradient_op() {
           [](const GradientArgs& args, const Specs& in) {
             return scratch_bytes(Product::input_gradient, sizes_from_gradient(args, in), in.dtype(0));
           },
+      .in_blocks =
+          [](const GradientArgs& args, const Specs& in, const ChannelBlocks& wanted) {
+            return input_gradient_in_blocks(args.whole(), sizes_from_gradient(args, in), in.dtype(0), wanted);
+          },
       .keeps = Keep::first | Keep::second,
       // dx = input_gradient(g, k) with h for dx:  dg = conv2d(h, k), dk = kernel_gradient(h, g)
       .gradient = [](const GradientArgs& args, const Call& call, const Tensor& h) -> Tensors {
@@ -295,6 +301,10 @@ const TypedOp<GradientArgs>& kernel_gradient_op() {
       .scratch =
           [](const GradientArgs& args, const Specs& in) {
             return scratch_bytes(Product::kernel_gradient, sizes_of_kernel(args, in), in.dtype(0));
+          },
+      .in_blocks =
+          [](const GradientArgs& args, const Specs& in, const ChannelBlocks& wanted) {
+            return kernel_gradient_in_blocks(args.whole(), sizes_of_kernel(args, in), in.dtype(0), wanted);
           },
       .keeps = Keep::first | Keep::second,
       // dk = kernel_gradient(x, g) with h for dk:  dx = input_gradient(g, h), dg = conv2d(x, h)
@@ -375,7 +385,8 @@ Tensor conv2d_input_gradient(const Tensor& g, const Tensor& kernel, Extent size,
 std::vector<const Op*> convolution_ops() {
   std::vector<const Op*> ops = {&convolution_op<false>(), &convolution_op<true>(), &input_gradient_op(),
                                 &kernel_gradient_op()};
-  for (const Op* op : convolution::convolution_add_ops()) ops.push_back(op);
+  for (const auto& more : {convolution_add_ops(), blocked_convolution_ops()})
+    ops.insert(ops.end(), more.begin(), more.end());
   for (const auto& pools : {pooling_ops(), average_pooling_ops()}) ops.insert(ops.end(), pools.begin(), pools.end());
   return ops;
 }

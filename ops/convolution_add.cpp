@@ -45,6 +45,8 @@ const TypedOp<ConvolutionArgs>& convolution_add_op() {
                  const Specs& in) { return work_of(sizes_of(args, in.shape(1), in.shape(2))); },
       .scratch = [](const ConvolutionArgs& args, const Specs& in) { return scratch_of(args, in.shape(1), in[2]); },
       .absorb = kRelu ? nullptr : convolution_add_absorb,
+      .in_blocks = [](const ConvolutionArgs& args, const Specs& in,
+                      const ChannelBlocks& wanted) { return forward_in_blocks(args, in, wanted, true, kRelu); },
       .samples = {{{},
                    {sample::uniform({2, 3, 2, 2}), sample::uniform({2, 2, 3, 4}), sample::uniform({3, 2, 2, 3}),
                     sample::uniform({3})}},

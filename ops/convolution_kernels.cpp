@@ -10,6 +10,7 @@
 #include <twopass/ops/onednn.h>
 #include <twopass/ops/precision.h>
 #include <twopass/ops/reduction_kernels.h>
+#include <twopass/ops/shaping_kernels.h>
 
 namespace twopass::convolution {
 namespace {
@@ -108,12 +109,58 @@ void for_images(const Sizes& sizes, const Body& body) {
   reduction::for_units(sizes.images, std::max<std::int64_t>(1, sizes.work() / 32), body);
 }
 
+// Images whose channels may lie in blocks, brought into planes.
+template <typename T>
+struct Planes {
+  Planes(const T* x, std::int64_t planes, std::int64_t plane, std::int64_t block)
+      : memory(block && x ? static_cast<std::size_t>(planes * plane) * sizeof(T) : 0), data(x) {
+    if (!block || !x) return;
+    shaping::permute(reinterpret_cast<const std::byte*>(x), {planes / block, plane, block}, {0, 2, 1}, sizeof(T),
+                     memory.data());
+    data = reinterpret_cast<const T*>(memory.data());
+  }
+  Buffer memory;
+  const T* data;
+};
+
+// f(planes) fills images in planes, which are brought into blocks.
+template <typename T, typename F>
+void into_blocks(T* to, std::int64_t planes, std::int64_t plane, std::int64_t block, const F& f) {
+  if (!block) return f(to);
+  const Buffer memory(static_cast<std::size_t>(planes * plane) * sizeof(T));
+  f(reinterpret_cast<T*>(memory.data()));
+  shaping::permute(memory.data(), {planes / block, block, plane}, {0, 2, 1}, sizeof(T),
+                   reinterpret_cast<std::byte*>(to));
+}
+
+bool blocked(const Sizes& sizes) { return sizes.image_block || sizes.output_block; }
+
+Sizes in_planes(Sizes sizes) {
+  sizes.image_block = sizes.output_block = 0;
+  return sizes;
+}
+
+template <typename T>
+Planes<T> images_of(const Sizes& sizes, const T* x) {
+  return {x, sizes.images * sizes.channels, sizes.input_plane(), sizes.image_block};
+}
+template <typename T>
+Planes<T> outputs_of(const Sizes& sizes, const T* y) {
+  return {y, sizes.images * sizes.filters, sizes.output_plane(), sizes.output_block};
+}
+
 }  // namespace
 
 template <typename T>
 void forward(const Sizes& sizes, const T* x, const T* kernel, const Ending<T>& ending, T* y) {
   if constexpr (std::is_same_v<T, float>)
     if (onednn::forward(sizes, in_bf16(), x, kernel, ending, y)) return;
+  if (blocked(sizes)) {
+    const Planes<T> image = images_of(sizes, x), add = outputs_of(sizes, ending.add);
+    return into_blocks(y, sizes.images * sizes.filters, sizes.output_plane(), sizes.output_block, [&](T* made) {
+      forward(in_planes(sizes), image.data, kernel, {ending.bias, add.data, ending.relu}, made);
+    });
+  }
   const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
   const GemmOptions<T> options;  // of this thread, not of those that run tiles
   for_images(sizes, [&](std::int64_t index) {
@@ -138,6 +185,11 @@ template <typename T>
 void input_gradient(const Sizes& sizes, const T* g, const T* kernel, T* dx) {
   if constexpr (std::is_same_v<T, float>)
     if (onednn::input_gradient(sizes, in_bf16(), g, kernel, dx)) return;
+  if (blocked(sizes)) {
+    const Planes<T> output = outputs_of(sizes, g);
+    return into_blocks(dx, sizes.images * sizes.channels, sizes.input_plane(), sizes.image_block,
+                       [&](T* made) { input_gradient(in_planes(sizes), output.data, kernel, made); });
+  }
   const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
   const GemmOptions<T> options;
   for_images(sizes, [&](std::int64_t index) {
@@ -160,6 +212,7 @@ template <typename T>
 void kernel_gradient(const Sizes& sizes, const T* x, const T* g, T* dk) {
   if constexpr (std::is_same_v<T, float>)
     if (onednn::kernel_gradient(sizes, in_bf16(), x, g, dk)) return;
+  if (blocked(sizes)) return kernel_gradient(in_planes(sizes), images_of(sizes, x).data, outputs_of(sizes, g).data, dk);
   const std::int64_t filters = sizes.group_filters(), filter = sizes.filter(), plane = sizes.output_plane();
   const std::int64_t each = (sizes.images + kParts - 1) / kParts;
   const std::int64_t parts = sizes.images == 0 ? 0 : (sizes.images + each - 1) / each, size = sizes.kernel();
@@ -194,11 +247,20 @@ std::int64_t scratch_bytes(Product product, const Sizes& sizes, DType dtype) {
   if (sizes.images == 0) return 0;
   if (const auto bytes = dtype == f32 ? onednn::scratch_bytes(product, sizes, in_bf16()) : std::nullopt) return *bytes;
   const auto size = static_cast<std::int64_t>(size_of(dtype));
+  if (blocked(sizes))
+    return scratch_bytes(product, in_planes(sizes), dtype) +
+           sizes.images * size *
+               ((sizes.image_block ? sizes.channels * sizes.input_plane() : 0) +
+                (sizes.output_block ? sizes.filters * sizes.output_plane() : 0));
   const std::int64_t rows = dtype == f32 ? rows_at_once<float>(sizes) : rows_at_once<double>(sizes);
   const std::int64_t patches = pointwise(sizes) ? 0 : sizes.filter() * rows * sizes.columns.output * size;
   const bool summed = product == Product::kernel_gradient;
   const std::int64_t parts = std::min(sizes.images, summed ? kParts : sizes.images);
   return std::min<std::int64_t>(threads::count(), parts) * patches + (summed ? parts * sizes.kernel() * size : 0);
+}
+
+Sizes in_liked_blocks(Product product, const Sizes& sizes, DType dtype) {
+  return dtype == f32 ? onednn::in_liked_blocks(product, sizes, in_bf16()) : sizes;
 }
 
 template void forward(const Sizes&, const float*, const float*, const Ending<float>&, float*);

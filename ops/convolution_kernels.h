@@ -10,6 +10,9 @@ namespace twopass::convolution {
 struct Sizes {
   std::int64_t images, channels, filters, groups;
   windows::Axis rows, columns;
+  /// So many channels of images, and filters of outputs, lie together, [n, channels / block, rows, columns, block]; 0:
+  /// one plane after another.
+  std::int64_t image_block = 0, output_block = 0;
 
   std::int64_t group_channels() const { return channels / groups; }
   std::int64_t group_filters() const { return filters / groups; }
@@ -45,6 +48,8 @@ void kernel_gradient(const Sizes& sizes, const T* x, const T* g, T* dk);
 
 /// The three.
 enum class Product : std::int64_t { forward, input_gradient, kernel_gradient };
+/// The same sizes with images and outputs in the blocks, or planes, that spare the product's kernel to turn them.
+Sizes in_liked_blocks(Product product, const Sizes& sizes, DType dtype);
 /// Bytes that one takes while it runs, on all threads together.
 std::int64_t scratch_bytes(Product product, const Sizes& sizes, DType dtype);
 

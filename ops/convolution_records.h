@@ -41,6 +41,15 @@ const Op& convolution_record(bool relu);
 std::optional<Absorbed> convolution_absorb(const ConvolutionArgs& args, const Consumer& consumer);
 std::vector<const Op*> convolution_add_ops();
 
+/// The three products as calls on images in blocks, where their kernels like them and the plan wants them.
+std::optional<InBlocks> forward_in_blocks(const ConvolutionArgs& args, const Specs& in, const ChannelBlocks& wanted,
+                                          bool added, bool relu);
+std::optional<InBlocks> input_gradient_in_blocks(const ConvolutionArgs& args, const Sizes& sizes, DType dtype,
+                                                 const ChannelBlocks& wanted);
+std::optional<InBlocks> kernel_gradient_in_blocks(const ConvolutionArgs& args, const Sizes& sizes, DType dtype,
+                                                  const ChannelBlocks& wanted);
+std::vector<const Op*> blocked_convolution_ops();
+
 /// Images of calls side by side, [calls, images, c, h, w], as those of one call, [images, calls c, h, w], in which each
 /// has a group; and back.
 Tensor as_channels(const Tensor& images);

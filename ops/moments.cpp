@@ -58,6 +58,8 @@ const TypedOp<ReduceArgs>& mean_op() {
           },
       .rows = rows_apart<ReduceArgs>,
       .scratch = [](const ReduceArgs& args, const Specs& in) { return added_bytes(in[0], args.axes); },
+      .in_blocks = [](const ReduceArgs& args, const Specs& in,
+                      const ChannelBlocks& wanted) { return sums_in_blocks(mean_op(), args, in, wanted); },
       // y = Σ x / n:  dx = g / n, broadcast
       .gradient = [](const ReduceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const auto n = static_cast<double>(reduced_count(call.shape(0), args.axes));

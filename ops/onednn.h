@@ -28,6 +28,10 @@ bool forward(const convolution::Sizes& sizes, bool bf16, const float* x, const f
 bool input_gradient(const convolution::Sizes& sizes, bool bf16, const float* g, const float* kernel, float* dx);
 bool kernel_gradient(const convolution::Sizes& sizes, bool bf16, const float* x, const float* g, float* dk);
 
+/// The blocks that oneDNN's fastest kernel for the product has, in f32 or bf16: 0 where it has none, or does not
+/// divide.
+convolution::Sizes in_liked_blocks(convolution::Product product, const convolution::Sizes& sizes, bool bf16);
+
 /// What these take while they run, on all threads together, or nothing where they would not do the work.
 std::optional<std::int64_t> scratch_bytes(convolution::Product product, const convolution::Sizes& sizes, bool bf16);
 

@@ -12,6 +12,7 @@ bool forward(const convolution::Sizes&, bool, const float*, const float*, const 
 }
 bool input_gradient(const convolution::Sizes&, bool, const float*, const float*, float*) { return false; }
 bool kernel_gradient(const convolution::Sizes&, bool, const float*, const float*, float*) { return false; }
+convolution::Sizes in_liked_blocks(convolution::Product, const convolution::Sizes& sizes, bool) { return sizes; }
 
 std::optional<std::int64_t> scratch_bytes(convolution::Product, const convolution::Sizes&, bool) {
   return std::nullopt;

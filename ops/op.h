@@ -42,6 +42,25 @@ struct Absorbed {
   int flat = -1;
 };
 
+/// Which operands of a call are images that lie with their channels in blocks, [n, c / size, h, w, size] in place of
+/// [n, c, h, w]: bit k of `inputs` stands for input k.
+struct ChannelBlocks {
+  std::int64_t size = 0;
+  unsigned inputs = 0;
+  bool output = false;
+};
+
+/// The call that takes its place then.
+struct InBlocks {
+  const Op* op;
+  ArgumentsPointer arguments = {};
+  ChannelBlocks blocks = {};
+  /// The inputs that must lie as the output does; of the other operands each may lie either way.
+  unsigned tied = 0;
+  /// Whether the call brings what lies otherwise into blocks, as convolutions do, and so is spared that.
+  bool spared = false;
+};
+
 /// The branches that an op may take, and which each element of its output took, as gradient checks report it.
 struct Branches {
   std::int64_t count;
@@ -126,6 +145,8 @@ class Op {
   /// Bytes that a call takes beside its output while it runs: see OpRecord::scratch.
   virtual std::int64_t scratch(const Arguments* arguments, const Specs& inputs) const = 0;
   virtual std::optional<Absorbed> absorb(const Arguments* arguments, const Consumer& consumer) const = 0;
+  /// The call on images in blocks: see OpRecord::in_blocks.
+  virtual std::optional<InBlocks> in_blocks(const Arguments*, const Specs&, const ChannelBlocks&) const { return {}; }
   /// What the kernel does that the call does not show: see OpRecord::note.
   virtual std::string note(const Arguments*, const Specs&) const { return {}; }
   /// The op that this call may begin with: see OpRecord::begins.

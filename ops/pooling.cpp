@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include <twopass/ops/convolution.h>
+#include <twopass/ops/pooling_kernels.h>
 #include <twopass/ops/reduction_kernels.h>
 #include <twopass/ops/stacking.h>
 #include <twopass/ops/windows.h>
@@ -23,6 +24,8 @@ struct PoolArgs {
                                             field("padding", &PoolArgs::padding), field("same", &PoolArgs::same)};
 };
 
+using pooling::quarters;
+using pooling::stays;
 using windows::Pool;
 
 Pool pool_of(const PoolArgs& args, const Shape& x) {
@@ -39,14 +42,6 @@ Spec pool_rule(const PoolArgs& args, const Specs& in) {
 }
 
 using Place = std::int32_t;  // in a plane: as wide as f32, so that both move in vectors
-
-// `kept` where the best so far stays before a later value, else `taken`. One condition at a time: so compilers make
-// vectors of it.
-template <typename T, typename Choice>
-Choice stays(T best, T value, Choice kept, Choice taken) {
-  const Choice ordered = value <= best ? kept : taken;
-  return best != best ? kept : ordered;
-}
 
 // The largest of each window of a row of outputs and, where asked, its places in the plane. A later element wins only
 // if it is larger, or the first NaN. kStride is that along the row, 0 for any.
@@ -87,14 +82,6 @@ void largest(const Pool& pool, const T* plane, std::int64_t row, T* best, Place*
   if (pool.columns.stride == 1) return largest_of<1, kPlaces>(pool, plane, row, best, places);
   if (pool.columns.stride == 2) return largest_of<2, kPlaces>(pool, plane, row, best, places);
   largest_of<0, kPlaces>(pool, plane, row, best, places);
-}
-
-// Windows of two by two side by side, with nothing around them: what nearly all networks have.
-bool quarters(const Pool& pool) {
-  const auto half = [](const windows::Axis& axis) {
-    return axis.window == 2 && axis.stride == 2 && axis.before == 0 && axis.input == 2 * axis.output;
-  };
-  return half(pool.rows) && half(pool.columns);
 }
 
 // The largest of n quarters in two rows of x.
@@ -241,6 +228,13 @@ Branches pool_branches(const PoolArgs& args, const Tensors& in, const Tensor& y)
   return found;
 }
 
+template <bool kGradient>
+std::optional<InBlocks> pool_in_blocks(const PoolArgs& args, const Specs& in, const ChannelBlocks& wanted) {
+  const Shape& x = in.shape(0);
+  if (x.open() || x.elements() == 0 || !quarters(pool_of(args, x))) return std::nullopt;
+  return pooling::quarters_in_blocks(x, kGradient, wanted);
+}
+
 Tensor image(std::initializer_list<std::initializer_list<double>> rows) {
   const Tensor plane = tensor(rows, f64);
   return from_values(plane.values<double>(), {1, 1, plane.shape()[0], plane.shape()[1]}, f64);
@@ -281,6 +275,7 @@ const TypedOp<PoolArgs>& pool_gradient_op() {
           "g, of max_pool2d's output, put where each window of x has its largest, the first of ties; zeros elsewhere.",
       .shape = pool_gradient_rule,
       .forward = pool_gradient_forward,
+      .in_blocks = pool_in_blocks<true>,
       .keeps = Keep::first,
       .gradient = [](const PoolArgs& args, const Call& call, const Tensor& h) -> Tensors {
         return {Tensor(), call.wants(1) ? apply(pick_op(), args, {call.input(0), h}) : Tensor()};
@@ -311,6 +306,7 @@ const TypedOp<PoolArgs>& pool_op() {
       .doc = "The largest of each window of x [n, c, h, w]; of ties the first takes the gradient, NaN wins.",
       .shape = pool_rule,
       .forward = pool_forward,
+      .in_blocks = pool_in_blocks<false>,
       .branches = pool_branches,
       .keeps = Keep::first,
       // dx = g where each window has its largest
@@ -347,6 +343,10 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
                                  [&](const Tensor& images) { return apply(pool_op(), args, {images}); });
 }
 
-std::vector<const Op*> pooling_ops() { return {&pool_op(), &pool_gradient_op(), &pick_op()}; }
+std::vector<const Op*> pooling_ops() {
+  std::vector<const Op*> ops{&pool_op(), &pool_gradient_op(), &pick_op()};
+  for (const Op* op : pooling::blocked_pooling_ops()) ops.push_back(op);
+  return ops;
+}
 
 }  // namespace twopass

@@ -66,6 +66,10 @@ struct OpRecord {
   std::int64_t (*scratch)(const Args& args, const Specs& in) = nullptr;
   /// For products and convolutions: the call that does its one consumer's work too, if there is one.
   std::optional<Absorbed> (*absorb)(const Args& args, const Consumer& consumer) = nullptr;
+  /// For plans, which keep images between convolutions in the order that these like: the call with such of its operands
+  /// in blocks of channels as are named, or with fewer, if it can be done so. Where the size is 0 the op chooses it, or
+  /// has no wish. What is not in blocks after a call that reduces is reshaped to what it was.
+  std::optional<InBlocks> (*in_blocks)(const Args& args, const Specs& in, const ChannelBlocks& blocks) = nullptr;
   /// For texts of plans: what the kernel does with such inputs that the call does not show, or nothing.
   std::string (*note)(const Args& args, const Specs& in) = nullptr;
   /// n where row i of the output is made of rows n i to n i + n - 1 of the first input, one after another, so that
@@ -159,6 +163,10 @@ class TypedOp : public Op {
   }
   std::optional<Absorbed> absorb(const Arguments* arguments, const Consumer& consumer) const override {
     return record_.absorb ? record_.absorb(unboxed<Args>(arguments), consumer) : std::nullopt;
+  }
+  std::optional<InBlocks> in_blocks(const Arguments* arguments, const Specs& in,
+                                    const ChannelBlocks& blocks) const override {
+    return record_.in_blocks ? record_.in_blocks(unboxed<Args>(arguments), in, blocks) : std::nullopt;
   }
   std::string note(const Arguments* arguments, const Specs& in) const override {
     return record_.note ? record_.note(unboxed<Args>(arguments), in) : std::string();

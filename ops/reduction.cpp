@@ -94,6 +94,8 @@ const TypedOp<ReduceArgs>& sum_op() {
                   std::span<const Lane> x) { return whole_rows(in.shape(0), args.axes) ? l.sum(x[0]) : Lane(); },
       .rows = rows_apart<ReduceArgs>,
       .scratch = [](const ReduceArgs& args, const Specs& in) { return added_bytes(in[0], args.axes); },
+      .in_blocks = [](const ReduceArgs& args, const Specs& in,
+                      const ChannelBlocks& wanted) { return sums_in_blocks(sum_op(), args, in, wanted); },
       .begins = [](const ReduceArgs& args, const Specs& in) -> const Op* {
         const Shape& x = in.shape(0);
         const bool first = args.axes.size() == 1 && x.axis(args.axes[0]) == 0;

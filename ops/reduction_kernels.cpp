@@ -99,14 +99,32 @@ std::int64_t folded_bytes(const Spec& x, const std::vector<std::int64_t>& axes) 
 
 Behind behind_kept(const Shape& shape, const std::vector<std::int64_t>& axes) {
   const auto reduced = reduced_axes(shape, axes);
+  if (!Span(shape, reduced).apart) return {};
   Behind behind;
-  int end = shape.rank();
-  for (; end > 0 && reduced[static_cast<std::size_t>(end) - 1]; --end) behind.count *= shape[end - 1];
-  if (!Span(shape, reduced).apart || behind.count < kLanes) return {};
-  behind.before = Shape(shape.begin(), static_cast<std::size_t>(end));
-  for (int axis = 0; axis < end; ++axis)
+  int end = shape.rank(), first = end;
+  for (; !reduced[static_cast<std::size_t>(end) - 1]; --end) behind.inner *= shape[end - 1];
+  for (first = end; first > 0 && reduced[static_cast<std::size_t>(first) - 1]; --first)
+    behind.count *= shape[first - 1];
+  if (behind.count < kLanes) return {};
+  std::vector<std::int64_t> before(shape.begin(), shape.begin() + first);
+  before.insert(before.end(), shape.begin() + end, shape.end());
+  behind.before = Shape(before);
+  for (int axis = 0; axis < first; ++axis)
     if (reduced[static_cast<std::size_t>(axis)]) behind.axes.push_back(axis);
   return behind;
+}
+
+std::optional<InBlocks> sums_in_blocks(const Op& op, const ReduceArgs& args, const Specs& in,
+                                       const ChannelBlocks& wanted) {
+  const Shape& x = in.shape(0);
+  if (wanted.size == 0 || x.rank() != 4 || x.open() || x[1] % wanted.size != 0) return std::nullopt;
+  const auto reduced = reduced_axes(x, args.axes);
+  if (!reduced[1] && !(reduced[2] && reduced[3])) return std::nullopt;
+  ReduceArgs with;
+  for (int axis = 0; axis < 4; ++axis)
+    if (reduced[static_cast<std::size_t>(axis)]) with.axes.push_back(axis);
+  if (reduced[1]) with.axes.push_back(4);
+  return InBlocks{&op, boxed(std::move(with)), {wanted.size, 1, false}};
 }
 
 std::int64_t added_bytes(const Spec& x, const std::vector<std::int64_t>& axes) {

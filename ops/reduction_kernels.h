@@ -36,6 +36,10 @@ Tensor spread(const Tensor& g, const Shape& shape, const std::vector<std::int64_
 /// g of the reduced shape with its reduced axes back as size 1.
 Tensor kept(const Tensor& g, const Shape& shape, const std::vector<std::int64_t>& axes);
 
+/// OpRecord::in_blocks of sums and means: channels that are kept come out in order, if no places are kept.
+std::optional<InBlocks> sums_in_blocks(const Op& op, const ReduceArgs& args, const Specs& in,
+                                       const ChannelBlocks& wanted);
+
 /// The arguments for x, whose first axis counts calls, and x, which has an axis to reduce: see OpRecord::stacked.
 std::pair<ReduceArgs, Tensor> behind_first(const ReduceArgs& args, const Tensor& x);
 
@@ -60,11 +64,11 @@ std::int64_t folded_scratch(const Args& args, const Specs& in) {
          results * (kDoubles * 8 + kNumbers * static_cast<std::int64_t>(size_of(in.dtype(0))));
 }
 
-/// Where kept axes lie between reduced ones (as channels between images and places): how many elements of the last
-/// axes, which are reduced, lie side by side, and which of the axes before them are reduced. Count 1: they don't, or
-/// are few.
+/// Where kept axes lie between reduced ones (as channels between images and places): how many elements, or rows of
+/// `inner` elements that are kept, lie one after another in the last axes that are reduced; the axes without these, and
+/// which of them are reduced. Count 1: they don't, or are few.
 struct Behind {
-  std::int64_t count = 1;
+  std::int64_t count = 1, inner = 1;
   Shape before{};
   std::vector<std::int64_t> axes{};
 };
@@ -231,7 +235,7 @@ void add_up(const View& x, const std::vector<std::int64_t>& axes, Result* out, c
   const std::int64_t rows = behind.before.elements();
   const Buffer memory(static_cast<std::size_t>(rows) * sizeof(Sum));
   Sum* const sums = reinterpret_cast<Sum*>(memory.data());
-  reduce<Sum>(Adding<Sum>(), x.data<T>(), rows, behind.count, std::int64_t{1}, sums, Plain());
+  reduce<Sum>(Adding<Sum>(), x.data<T>(), rows / behind.inner, behind.count, behind.inner, sums, Plain());
   add_up<Sum, Sum>({memory.data(), &behind.before, dtype_of<Sum>()}, behind.axes, out, done);
 }
 /// Bytes that this takes.

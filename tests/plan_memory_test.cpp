@@ -67,8 +67,7 @@ TEST_CASE("a plan tells before it runs what memory a run takes, that of its kern
         },
         {drawn({32, 3, 32, 32}), drawn({32, 3, 3, 3}), drawn({32, 32, 3, 3})});
     check_told(fmt::format("convolutions on {}", count), convolutions);
-    const bool library = products_library().find("oneDNN") != std::string::npos;  // which lays images out anew, too
-    CHECK(convolutions.kernels > (library ? 1 << 20 : 750000));
+    CHECK(convolutions.kernels > 600000);  // sums of kernels' gradients by parts of the images, and what those take
 
     const Figures columns = figures(
         [](const Tensors& in) -> Tensors {

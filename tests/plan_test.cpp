@@ -67,7 +67,8 @@ TEST_CASE("every pass may be left out, and no bit changes") {
     names += (names.empty() ? "" : ", ") + pass.name;
   }
   CHECK(names ==
-        "constants, common, broadcasts, dead, absorb, views, order, tiles, strands, layout, turn, code, avx512");
+        "constants, common, broadcasts, dead, absorb, channels, views, order, tiles, strands, layout, turn, code, "
+        "avx512");
   CHECK_THROWS_WITH_AS(plan(f, {x}, {.without = {"code", "tile"}}),
                        ("plan: there is no pass \"tile\": it must be one of " + names).c_str(), Error);
 }
@@ -128,8 +129,8 @@ TEST_CASE("without layout every value has memory of its own, and with it less is
   REQUIRE(layout != stages.end());
   CHECK(layout->text.find("@ arena + 0") != std::string::npos);
   CHECK(layout->text.find("machine code") == std::string::npos);
-  CHECK(stages[9].pass == "strands");
-  CHECK(stages[9].text.find("@ arena") == std::string::npos);
+  CHECK(stages[10].pass == "strands");
+  CHECK(stages[10].text.find("@ arena") == std::string::npos);
 }
 
 TEST_CASE("the weight gradient of a narrow layer is computed turned, which can be left out and changes no bit") {

@@ -226,9 +226,10 @@ TEST_CASE("compile and step_plan leave out the passes that they are told, refuse
       names += stage.pass + " ";
     return names;
   };
-  CHECK(stages({"code"}, {}) == "trace constants common broadcasts dead absorb views order tiles strands layout turn ");
+  CHECK(stages({"code"}, {}) ==
+        "trace constants common broadcasts dead absorb channels views order tiles strands layout turn ");
   CHECK(stages({"code", "tiles"}, {"common", "turn"}) ==
-        "trace constants broadcasts dead absorb views order strands layout ");
+        "trace constants broadcasts dead absorb channels views order strands layout ");
   CHECK_THROWS_WITH_AS(model.step_plan(inputs, targets, {.without = {"tile"}}), doctest::Contains("no pass \"tile\""),
                        Error);
 }

@@ -20,6 +20,8 @@ std::span<const Pass> all_passes() {
       Pass{"dead", "calls that nothing needs are dropped", remove_dead_code},
       Pass{"absorb", "products and convolutions take over a bias, an activation or a sum that is behind them",
            absorb_consumers},
+      Pass{"channels", "images between convolutions keep their channels in blocks, as kernels of these like them",
+           keep_blocks},
       Pass{"views", "calls that only look at memory in another shape are no calls", resolve_views},
       Pass{"order", "what leaves least memory in use comes first", order_calls},
       Pass{"tiles", "calls that go row by row run together, block by block", group_tiles},

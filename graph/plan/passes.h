@@ -23,6 +23,7 @@ void merge_common_subexpressions(Program& program);
 void skip_broadcasts(Program& program);
 void order_calls(Program& program);
 void absorb_consumers(Program& program);
+void keep_blocks(Program& program);
 void resolve_views(Program& program);
 void group_tiles(Program& program);
 void find_strands(Program& program);
