@@ -105,13 +105,16 @@ void quarters_forward(const NoArgs&, Inputs in, Output out) {
   });
 }
 
+template <bool kGate>
 void quarters_gradient_forward(const NoArgs&, Inputs in, Output out) {
   const Shape& x = out.shape();
   with_vectors(out.dtype, x[4], [&]<typename T, typename V>(std::int64_t width) {
     for_quarters(x, width,
                  [from = in[0].data<T>(), g = in[1].data<T>(), to = out.data<T>(), block = x[4]](
                      std::int64_t upper, std::int64_t lower, std::int64_t y) {
-                   Quarter<V>(from + upper, from + lower, block).spread(load<V>(g + y), to + upper, to + lower, block);
+                   const Quarter<V> quarter(from + upper, from + lower, block);
+                   const V back = load<V>(g + y);
+                   quarter.spread(kGate ? (quarter.best() > 0 ? back : V{}) : back, to + upper, to + lower, block);
                  });
   });
 }
@@ -136,16 +139,23 @@ const TypedOp<NoArgs>& quarters_op() {
   return op;
 }
 
+template <bool kGate>
 const TypedOp<NoArgs>& quarters_gradient_op() {
   static const TypedOp<NoArgs> op({
-      .name = "max_pool2d_blocked_gradient",
-      .doc = "g, of max_pool2d_blocked's output, put where each window of x has its largest, the first of ties.",
+      .name = kGate ? "max_pool2d_blocked_relu_gradient" : "max_pool2d_blocked_gradient",
+      .doc = kGate
+                 ? "max_pool2d_relu_gradient of images in blocks, in windows of two by two."
+                 : "g, of max_pool2d_blocked's output, put where each window of x has its largest, the first of ties.",
       .shape = quarters_gradient_rule,
-      .forward = quarters_gradient_forward,
+      .forward = quarters_gradient_forward<kGate>,
       .samples = {{{}, {sample::distinct({2, 1, 4, 2, 3}), sample::uniform({2, 1, 2, 1, 3})}}},
       .examples = {{{},
                     {channels({0, 80, 1, 10, 3, 30, 4, 80}, {1, 1, 2, 2, 2}), channels({5, 6}, {1, 1, 1, 1, 2})},
-                    channels({0, 6, 0, 0, 0, 0, 5, 0}, {1, 1, 2, 2, 2})}},
+                    channels({0, 6, 0, 0, 0, 0, 5, 0}, {1, 1, 2, 2, 2})},
+                   {{},
+                    {channels({0, -8, 0, -1, 0, -3, 0, -8}, {1, 1, 2, 2, 2}), channels({5, 6}, {1, 1, 1, 1, 2})},
+                    kGate ? channels({0, 0, 0, 0, 0, 0, 0, 0}, {1, 1, 2, 2, 2})
+                          : channels({5, 0, 0, 6, 0, 0, 0, 0}, {1, 1, 2, 2, 2})}},
       .refuses = {{{},
                    {sample::uniform({1, 1, 2, 2, 2}), sample::uniform({1, 1, 2, 2, 2})},
                    "g must be (1, 1, 1, 1, 2), not (1, 1, 2, 2, 2)"}},
@@ -153,14 +163,21 @@ const TypedOp<NoArgs>& quarters_gradient_op() {
   return op;
 }
 
-}  // namespace
-
-std::optional<InBlocks> quarters_in_blocks(const Shape& x, bool gradient, const ChannelBlocks& wanted) {
-  if (wanted.size == 0 || x[1] % wanted.size != 0 || !wanted.output) return std::nullopt;
-  const unsigned all = gradient ? 3 : 1;
-  return InBlocks{gradient ? &quarters_gradient_op() : &quarters_op(), {}, {wanted.size, all, true}, all};
+const Op& quarters_record(Quarters what) {
+  if (what == Quarters::largest) return quarters_op();
+  return what == Quarters::gradient ? quarters_gradient_op<false>() : quarters_gradient_op<true>();
 }
 
-std::vector<const Op*> blocked_pooling_ops() { return {&quarters_op(), &quarters_gradient_op()}; }
+}  // namespace
+
+std::optional<InBlocks> quarters_in_blocks(const Shape& x, Quarters what, const ChannelBlocks& wanted) {
+  if (wanted.size == 0 || x[1] % wanted.size != 0 || !wanted.output) return std::nullopt;
+  const unsigned all = what == Quarters::largest ? 1 : 3;
+  return InBlocks{&quarters_record(what), {}, {wanted.size, all, true}, all};
+}
+
+std::vector<const Op*> blocked_pooling_ops() {
+  return {&quarters_op(), &quarters_gradient_op<false>(), &quarters_gradient_op<true>()};
+}
 
 }  // namespace twopass::pooling

@@ -21,7 +21,7 @@ namespace twopass {
 
 class Op;
 
-/// The one user of a product or convolution, as that sees it when a plan asks whether it takes the user's work over.
+/// The one user of a product, convolution or gradient of pooling, as that sees it when a plan asks whether it takes the user's work over.
 struct Consumer {
   const Op& op;
   const Arguments* arguments;
@@ -30,6 +30,8 @@ struct Consumer {
   std::size_t at;
   /// The inputs of the product.
   Specs product;
+  /// Which of these the other input of a consumer that has two is, or -1.
+  int same = -1;
 };
 
 /// One call in place of both.

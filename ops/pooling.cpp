@@ -175,6 +175,7 @@ Spec pool_gradient_rule(const PoolArgs& args, const Specs& in) {
   return in[0];
 }
 
+template <bool kGate>
 void pool_gradient_forward(const PoolArgs& args, Inputs in, Output out) {
   const Pool pool = pool_of(args, out.shape());
   dispatch_floating(out.dtype, [&]<typename T>() {
@@ -184,11 +185,16 @@ void pool_gradient_forward(const PoolArgs& args, Inputs in, Output out) {
         const std::int64_t width = pool.columns.output;
         const T *const x = in[0].data<T>() + from, *const g = in[1].data<T>() + to;
         spread_plane(x, g, pool.rows.output, width, dx + from);
+        if (kGate)
+          for (std::int64_t k = 0; k < pool.rows.input * pool.columns.input; ++k)
+            dx[from + k] = x[k] > 0 ? dx[from + k] : T{0};
       });
     std::fill_n(dx, out.elements(), T{0});
     if (in[1].elements() == 0) return;
     for_largest<T>(pool, in[0],
-                   [dx, g = in[1].data<T>()](std::int64_t place, std::int64_t output) { dx[place] += g[output]; });
+                   [dx, x = in[0].data<T>(), g = in[1].data<T>()](std::int64_t place, std::int64_t output) {
+                     if (!kGate || x[place] > 0) dx[place] += g[output];
+                   });
   });
 }
 
@@ -228,11 +234,11 @@ Branches pool_branches(const PoolArgs& args, const Tensors& in, const Tensor& y)
   return found;
 }
 
-template <bool kGradient>
+template <pooling::Quarters kWhat>
 std::optional<InBlocks> pool_in_blocks(const PoolArgs& args, const Specs& in, const ChannelBlocks& wanted) {
   const Shape& x = in.shape(0);
   if (x.open() || x.elements() == 0 || !quarters(pool_of(args, x))) return std::nullopt;
-  return pooling::quarters_in_blocks(x, kGradient, wanted);
+  return pooling::quarters_in_blocks(x, kWhat, wanted);
 }
 
 Tensor image(std::initializer_list<std::initializer_list<double>> rows) {
@@ -241,6 +247,7 @@ Tensor image(std::initializer_list<std::initializer_list<double>> rows) {
 }
 
 const TypedOp<PoolArgs>& pool_gradient_op();
+const TypedOp<PoolArgs>& gated_gradient_op();
 
 // y takes h from where x is largest, and its gradient goes back there; x itself only chooses.
 const TypedOp<PoolArgs>& pick_op() {
@@ -268,14 +275,40 @@ const TypedOp<PoolArgs>& pick_op() {
   return op;
 }
 
+// What plans make of relu's gradient behind that of max_pool2d.
+const TypedOp<PoolArgs>& gated_gradient_op() {
+  static const TypedOp<PoolArgs> op({
+      .name = "max_pool2d_relu_gradient",
+      .doc = "g, of max_pool2d's output, put where each window of x has its largest if that is above 0, x being a "
+             "relu's output; zeros elsewhere: what plans make of both gradients.",
+      .shape = pool_gradient_rule,
+      .forward = pool_gradient_forward<true>,
+      .in_blocks = pool_in_blocks<pooling::Quarters::relu_gradient>,
+      .samples = {{{.window = {3, 2}, .strides = {1, 2}, .padding = {1, 0, 0, 1}},
+                   {sample::distinct({1, 2, 3, 4}), sample::uniform({1, 2, 2, 2})}}},
+      .examples = {{{}, {image({{1, 4, 0, -1}, {3, 2, -1, 0}}), image({{5, 6}})}, image({{0, 5, 0, 0}, {0, 0, 0, 0}})},
+                   {{.strides = {1, 1}},
+                    {image({{0, -1, -2}, {3, -9, -5}, {6, 7, 8}}), image({{1, 2}, {3, 4}})},
+                    image({{0, 0, 0}, {1, 0, 0}, {0, 3, 4}})}},
+      .refuses = {{{},
+                   {sample::uniform({1, 1, 4, 4}), sample::uniform({1, 1, 4, 4})},
+                   "g must be (1, 1, 2, 2), not (1, 1, 4, 4)"}},
+  });
+  return op;
+}
+
 const TypedOp<PoolArgs>& pool_gradient_op() {
   static const TypedOp<PoolArgs> op({
       .name = "max_pool2d_gradient",
       .doc =
           "g, of max_pool2d's output, put where each window of x has its largest, the first of ties; zeros elsewhere.",
       .shape = pool_gradient_rule,
-      .forward = pool_gradient_forward,
-      .in_blocks = pool_in_blocks<true>,
+      .forward = pool_gradient_forward<false>,
+      .absorb = [](const PoolArgs& args, const Consumer& consumer) -> std::optional<Absorbed> {
+        const bool relu = consumer.op.name() == "gate" && consumer.at == 0 && consumer.same == 0;
+        return relu ? std::optional(Absorbed{&gated_gradient_op(), boxed(args), {0, 1}}) : std::nullopt;
+      },
+      .in_blocks = pool_in_blocks<pooling::Quarters::gradient>,
       .keeps = Keep::first,
       .gradient = [](const PoolArgs& args, const Call& call, const Tensor& h) -> Tensors {
         return {Tensor(), call.wants(1) ? apply(pick_op(), args, {call.input(0), h}) : Tensor()};
@@ -306,7 +339,7 @@ const TypedOp<PoolArgs>& pool_op() {
       .doc = "The largest of each window of x [n, c, h, w]; of ties the first takes the gradient, NaN wins.",
       .shape = pool_rule,
       .forward = pool_forward,
-      .in_blocks = pool_in_blocks<false>,
+      .in_blocks = pool_in_blocks<pooling::Quarters::largest>,
       .branches = pool_branches,
       .keeps = Keep::first,
       // dx = g where each window has its largest
@@ -344,7 +377,7 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
 }
 
 std::vector<const Op*> pooling_ops() {
-  std::vector<const Op*> ops{&pool_op(), &pool_gradient_op(), &pick_op()};
+  std::vector<const Op*> ops{&pool_op(), &pool_gradient_op(), &gated_gradient_op(), &pick_op()};
   for (const Op* op : pooling::blocked_pooling_ops()) ops.push_back(op);
   return ops;
 }

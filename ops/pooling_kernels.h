@@ -20,8 +20,10 @@ inline bool quarters(const windows::Pool& pool) {
   return half(pool.rows) && half(pool.columns);
 }
 
-/// max_pool2d in quarters, or its gradient, as calls on images in blocks.
-std::optional<InBlocks> quarters_in_blocks(const Shape& x, bool gradient, const ChannelBlocks& wanted);
+/// max_pool2d in quarters, its gradient, or that with a relu's in front of it.
+enum class Quarters { largest, gradient, relu_gradient };
+/// As a call on images in blocks.
+std::optional<InBlocks> quarters_in_blocks(const Shape& x, Quarters what, const ChannelBlocks& wanted);
 std::vector<const Op*> blocked_pooling_ops();
 
 }  // namespace twopass::pooling

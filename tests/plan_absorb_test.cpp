@@ -254,3 +254,23 @@ TEST_CASE("the blocks of a residual network are two products each in its forward
     ++blocks;
   CHECK(blocks == 3);
 }
+
+TEST_CASE("relu's gradient goes with that of max-pooling behind it, in any window") {
+  Random random(13);
+  for (const DType dtype : {f32, f64})
+    for (const Pool2dOptions& options :
+         {Pool2dOptions{}, Pool2dOptions{.window = 3, .strides = 2, .padding = {1, 1, 1, 1}}}) {
+      const auto f = [&](const Tensors& in) {
+        return Tensors{grad([&](const Tensor& t) { return sum(max_pool2d(relu(t), options) * in[1]); })(in[0])};
+      };
+      const Tensor x = round(random.normal({2, 3, 6, 4}, dtype) * 2.0);
+      const Tensor wild = where(equal(x, 3.0), full({}, std::nan(""), dtype), x);
+      const Tensor g = random.normal(max_pool2d(x, options).shape(), dtype);
+      const Plan planned = plan(f, {x, g});
+      INFO(planned.text());
+      CHECK(calls(planned.text(), "max_pool2d_relu_gradient"));
+      CHECK(!calls(planned.text(), "gate"));
+      CHECK(equal_bits(planned({x, g})[0], f({x, g})[0]));
+      CHECK(equal_bits(planned({wild, g})[0], f({wild, g})[0]));
+    }
+}

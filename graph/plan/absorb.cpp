@@ -40,8 +40,11 @@ class Absorbing {
   // Makes `consumer` the one call that does both calls' work; the product is left without users.
   bool absorb(const PlannedCall& product, PlannedCall& consumer, std::size_t at) {
     const std::vector<Spec> specs = program_.specs(consumer), of_product = program_.specs(product);
-    const auto found = product.op->absorb(
-        product.arguments.get(), Consumer{*consumer.op, consumer.arguments.get(), Specs(specs), at, Specs(of_product)});
+    Consumer seen{*consumer.op, consumer.arguments.get(), Specs(specs), at, Specs(of_product)};
+    if (consumer.inputs.size() == 2)
+      for (std::size_t k = 0; k < product.inputs.size(); ++k)
+        if (product.inputs[k] == consumer.inputs[1 - at]) seen.same = static_cast<int>(k);
+    const auto found = product.op->absorb(product.arguments.get(), seen);
     if (!found) return false;
     std::vector<ValueId> inputs;
     for (const int from : found->inputs)

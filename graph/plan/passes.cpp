@@ -18,7 +18,9 @@ std::span<const Pass> all_passes() {
            "elementwise calls, reductions and stacked products read what was broadcast for them before it was",
            skip_broadcasts},
       Pass{"dead", "calls that nothing needs are dropped", remove_dead_code},
-      Pass{"absorb", "products and convolutions take over a bias, an activation or a sum that is behind them",
+      Pass{"absorb",
+           "products and convolutions take over a bias, an activation or a sum that is behind them, max-pooling's "
+           "gradient that of relu",
            absorb_consumers},
       Pass{"channels", "images between convolutions keep their channels in blocks, as kernels of these like them",
            keep_blocks},
