@@ -18,6 +18,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <twopass/core/denormals.h>
@@ -40,6 +41,8 @@ int processors() {
 }
 
 thread_local bool inside = false;
+// Whether this thread is at tiles that it runs without the pool, in which calls may be shared out all the same.
+thread_local bool alone = false;
 std::atomic<int> wanted{processors()};
 
 // Whether `ready` came true before the time was up. The clock is read seldom, as it costs as much as many looks.
@@ -346,12 +349,16 @@ void run(std::int64_t tiles, Body body, const void* context, Effort effort) {
       if (job.failure) std::rethrow_exception(job.failure);
       if (ran) return;
     }
+  struct Alone {
+    bool before = std::exchange(alone, true);
+    ~Alone() { alone = before; }
+  } const scope;
   for (std::int64_t tile = 0; tile < tiles; ++tile) body(context, tile);
 }
 
 bool share_cache() {
   constexpr double kCommon = 150;  // ns
-  if (inside || processors() == 1) return false;
+  if (inside || alone || processors() == 1) return false;
   Pool* const shared = pool();
   if (shared == nullptr) return false;
   RoundTrips trips;
