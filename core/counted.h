@@ -1,5 +1,6 @@
 // Numbers and names of things in messages.
 #pragma once
+#include <algorithm>
 #include <concepts>
 #include <string>
 #include <string_view>
@@ -17,6 +18,13 @@ inline std::string with_article(std::string_view name) {
   const bool spelled = name.size() > 1 && name[1] >= 'A' && name[1] <= 'Z';
   const bool vowel = !name.empty() && (spelled ? kSpelledWithVowel : kVowels).find(name[0]) != std::string_view::npos;
   return (vowel ? "an " : "a ") + std::string(name);
+}
+
+/// A user's name or reason as part of one line: with blanks in place of line breaks and other control characters.
+inline std::string one_line(std::string text) {
+  const auto breaks = [](char c) { return static_cast<unsigned char>(c) < 0x20; };
+  std::replace_if(text.begin(), text.end(), breaks, ' ');
+  return text;
 }
 
 }  // namespace twopass

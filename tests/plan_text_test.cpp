@@ -25,6 +25,22 @@ TEST_CASE("profile and text of a model's step say which layers' calls a step has
   CHECK(step.text().find("; sgd/dense_1/kernel\n") != std::string::npos);
 }
 
+TEST_CASE("a line of a plan's text is one, whatever users call what stands in it") {
+  const auto text = [](const std::string& of) {
+    const Parameter weight(ones({3}), "weight" + of);
+    return plan(
+               [&](const Tensors& in) -> Tensors {
+                 const Tensor y = within(in[0] * weight.tensor(), 0, 9, "advice" + of);
+                 weight.set(weight.value() * 0.5);
+                 return {y};
+               },
+               {ones({2, 3})}, {.input_names = {"image" + of}, .output_names = {"result" + of}})
+        .text();
+  };
+  CHECK(text("\nof\r\ntwo") == text(" of  two"));
+  CHECK(text("\nof\r\ntwo").find("= image of  two\n") != std::string::npos);
+}
+
 TEST_CASE("the rate of a step is the optimizer's in a plan's text, not that of the parameter that comes first") {
   const Tensor x = input({4});
   Model model(x, Dense(2)(Dense(3)(x)));

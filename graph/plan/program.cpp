@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include <twopass/core/counted.h>
+
 namespace twopass::planning {
 namespace {
 
@@ -11,9 +13,9 @@ namespace {
 std::string source_text(const Value& value) {
   switch (value.kind) {
     case Value::Kind::input:
-      return value.name;
+      return one_line(value.name);
     case Value::Kind::parameter:
-      return fmt::format("parameter \"{}\"", value.name);
+      return fmt::format("parameter \"{}\"", one_line(value.name));
     case Value::Kind::view:
       return fmt::format("%{} from element {}", value.base, value.offset);
     default:
@@ -64,7 +66,7 @@ std::string Program::text(const PlannedCall& call) const {
   std::string text = fmt::format("%{} {} {} = {}(", call.output, name_of(spec(call.output).dtype),
                                  spec(call.output).shape.text(), call.op->name());
   for (std::size_t k = 0; k < call.inputs.size(); ++k) text += fmt::format("{}%{}", k ? ", " : "", call.inputs[k]);
-  const std::string with = arguments_text(*call.op, call.arguments.get());
+  const std::string with = one_line(arguments_text(*call.op, call.arguments.get()));
   return text + (with.empty() || call.inputs.empty() ? "" : ", ") + with + ")";
 }
 
@@ -93,8 +95,9 @@ std::string Program::sources_text(const char* before) const {
 std::string Program::results_text(const char* before) const {
   std::string text;
   for (std::size_t k = 0; k < outputs.size(); ++k)
-    text += fmt::format("{}gives %{} as {}\n", before, outputs[k], output_names[k]);
-  for (const Update& update : updates) text += fmt::format("{}sets \"{}\" to %{}\n", before, update.name, update.value);
+    text += fmt::format("{}gives %{} as {}\n", before, outputs[k], one_line(output_names[k]));
+  for (const Update& update : updates)
+    text += fmt::format("{}sets \"{}\" to %{}\n", before, one_line(update.name), update.value);
   return text;
 }
 

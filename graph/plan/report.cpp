@@ -5,6 +5,7 @@
 #include <cmath>
 #include <unordered_set>
 
+#include <twopass/core/counted.h>
 #include <twopass/graph/plan/body.h>
 #include <twopass/graph/plan/eager_calls.h>
 #include <twopass/ops/creation.h>
@@ -30,7 +31,7 @@ std::string scaled(double amount, const char* unit) {
 std::string eager_text(const Program& program, const Step& step) {
   const PlannedCall& call = program.calls[step.first];
   const std::string* const why = why_eagerly(*call.op, call.arguments.get());
-  return why != nullptr ? "; runs eagerly: " + *why : std::string();
+  return why != nullptr ? "; runs eagerly: " + one_line(*why) : std::string();
 }
 
 // Without what runs eagerly, as nobody knows.
@@ -85,7 +86,7 @@ std::string places_text(const Program& program, const Step& step) {
     if (const std::string& place = program.calls[k].place;
         !place.empty() && std::find(places.begin(), places.end(), place) == places.end())
       places.push_back(place);
-  return fmt::format("{}", fmt::join(places, ", "));
+  return one_line(fmt::format("{}", fmt::join(places, ", ")));
 }
 
 }  // namespace
