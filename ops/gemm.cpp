@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -141,16 +142,26 @@ struct Product {
     gemm_kernel::multiply(m, n, k, left(), right(), c, ldc, options);
   }
 
-  // Bytes that run() takes, where it may be added to c itself; what oneDNN takes is little.
+  // What oneDNN takes for the sums, or nothing where own ones are better: as by_onednn decides.
+  std::optional<std::int64_t> scratch_of_onednn(bool added) const {
+    const std::int64_t ldto = added ? n : ldc;
+    if (halves.a)
+      if (const auto bytes =
+              onednn::scratch_bytes({transpose_a, transpose_b, m, n, k, halves.lda, halves.ldb, ldto}, true))
+        return bytes;
+    if (!suits_onednn(added)) return std::nullopt;
+    return onednn::scratch_bytes({transpose_a, transpose_b, m, n, k, lda, ldb, ldto}, false);
+  }
+
+  // Bytes that run() takes, where it may be added to c itself.
   std::int64_t scratch(bool added) const {
     const auto packed = [&](std::int64_t rows, const gemm_kernel::Packing<T>& packing) {
       return static_cast<std::int64_t>(packing.row_bytes(rows) + packing.panel_bytes());
     };
     if (turned()) return n * apart(m) * std::int64_t{sizeof(T)} + packed(n, {n, m, k, right(), left()});
-    static const bool found = !onednn::description().empty();
-    const bool library = found && (halves.a || (std::is_same_v<T, float> && suits_onednn(added)));
-    return (library ? 0 : packed(m, {m, n, k, left(), right()})) +
-           (added && (library || k > gemm_kernel::kDepth) ? m * n * std::int64_t{sizeof(T)} : 0);
+    const bool beside = added && (k > gemm_kernel::kDepth || halves.a || suits_onednn(true));
+    const auto library = scratch_of_onednn(added);
+    return library.value_or(packed(m, {m, n, k, left(), right()})) + (beside ? m * n * std::int64_t{sizeof(T)} : 0);
   }
 
   Product rows(std::int64_t first, std::int64_t count) const {

@@ -39,14 +39,12 @@ const char* instruction_set() {
   }
 }
 
-template <typename T>
-bool multiply_as(const Product& product, dnnl::memory::data_type type, const T* a, const T* b, float* c) {
-  if (!usable()) return false;
-  const OneThread one;
+// Inside a OneThread.
+const Primitive& matmul_of(const Product& product, dnnl::memory::data_type type) {
   const bool ta = product.transpose_a, tb = product.transpose_b;
   const std::int64_t m = product.m, n = product.n, k = product.k;
   const Key<7> key{static_cast<std::int64_t>(type) * 4 + 2 * ta + tb, m, n, k, product.lda, product.ldb, product.ldc};
-  const Primitive& matmul = cached<Primitive>(key, [&] {
+  return cached<Primitive>(key, [&] {
     using Steps = dnnl::memory::dims;
     const dnnl::memory::desc left({m, k}, type, ta ? Steps{1, product.lda} : Steps{product.lda, 1}),
         right({k, n}, type, tb ? Steps{1, product.ldb} : Steps{product.ldb, 1}),
@@ -55,6 +53,13 @@ bool multiply_as(const Product& product, dnnl::memory::data_type type, const T* 
     return Primitive(dnnl::matmul(description), description,
                      {{DNNL_ARG_SRC, left}, {DNNL_ARG_WEIGHTS, right}, {DNNL_ARG_DST, to}});
   });
+}
+
+template <typename T>
+bool multiply_as(const Product& product, dnnl::memory::data_type type, const T* a, const T* b, float* c) {
+  if (!usable()) return false;
+  const OneThread one;
+  const Primitive& matmul = matmul_of(product, type);
   if (!matmul) return false;
   const void* const places[] = {a, b, c};
   matmul.run(places);
@@ -130,6 +135,14 @@ bool multiply(const Product& product, const float* a, const float* b, float* c) 
 }
 bool multiply(const Product& product, const std::uint16_t* a, const std::uint16_t* b, float* c) {
   return multiply_as(product, dnnl::memory::data_type::bf16, a, b, c);
+}
+
+std::optional<std::int64_t> scratch_bytes(const Product& product, bool bf16) {
+  if (!usable()) return std::nullopt;
+  const OneThread one;
+  const Primitive& matmul = matmul_of(product, bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32);
+  if (!matmul) return std::nullopt;
+  return static_cast<std::int64_t>(matmul.scratch_bytes());
 }
 
 }  // namespace twopass::onednn

@@ -21,6 +21,8 @@ struct Product {
 bool multiply(const Product& product, const float* a, const float* b, float* c);
 /// Of bf16 elements.
 bool multiply(const Product& product, const std::uint16_t* a, const std::uint16_t* b, float* c);
+/// What one takes while it runs, or nothing where it would not do the work.
+std::optional<std::int64_t> scratch_bytes(const Product& product, bool bf16);
 
 /// As convolution's functions of these names; with `bf16` they multiply in it. Tiles are images, so many by size alone.
 bool forward(const convolution::Sizes& sizes, bool bf16, const float* x, const float* kernel,

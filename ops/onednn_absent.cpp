@@ -7,6 +7,7 @@ std::string description() { return {}; }
 bool has_bf16() { return false; }
 bool multiply(const Product&, const float*, const float*, float*) { return false; }
 bool multiply(const Product&, const std::uint16_t*, const std::uint16_t*, float*) { return false; }
+std::optional<std::int64_t> scratch_bytes(const Product&, bool) { return std::nullopt; }
 bool forward(const convolution::Sizes&, bool, const float*, const float*, const convolution::Ending<float>&, float*) {
   return false;
 }

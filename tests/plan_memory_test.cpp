@@ -2,7 +2,10 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <array>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <twopass/core/memory.h>
 #include <twopass/core/random.h>
@@ -91,6 +94,30 @@ TEST_CASE("a plan tells before it runs what memory a run takes, that of its kern
                    },
                    {drawn({2000, 1000})}));
   }
+  threads::set_count(threads_before);
+}
+
+TEST_CASE("what a product takes to turn and pack its operands is told to the kilobyte, whoever computes it") {
+  const int threads_before = threads::count();
+  threads::set_count(1);  // of two one may do it all
+  for (const auto& [m, n, k] : std::vector<std::array<std::int64_t, 3>>{
+           {128, 100, 512}, {600, 20, 256}, {300, 300, 300}, {64, 64, 64}, {512, 257, 700}})
+    for (const auto& [transpose_a, transpose_b] :
+         {std::pair(false, false), {true, false}, {false, true}, {true, true}}) {
+      const Tensor a = drawn(transpose_a ? Shape{k, m} : Shape{m, k}),
+                   b = drawn(transpose_b ? Shape{n, k} : Shape{k, n});
+      const MatmulOptions options{transpose_a, transpose_b};
+      const Plan planned = plan([&](const Tensors& in) -> Tensors { return {matmul(in[0], in[1], options)}; }, {a, b});
+      Tensors results = planned({a, b});
+      const std::int64_t before = memory::live_bytes();
+      memory::reset_peak();
+      planned.run_into(results, {a, b});
+      const std::int64_t taken = memory::peak_bytes() - before, told = planned.peak_bytes() - 4 * m * n;
+      CAPTURE(a.shape().text());
+      CAPTURE(b.shape().text());
+      CHECK(taken <= told + 1024);
+      CHECK(taken >= told - 1024);
+    }
   threads::set_count(threads_before);
 }
 
