@@ -30,10 +30,6 @@ void print_stages(const Plan& plan) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 Subject compiled_subject(const SubjectChoice& of, const PlanChoice& choice) {
   check_passes(choice.without);
   Subject subject = subject_of(of, choice.batch_size);
