@@ -34,6 +34,9 @@ Shape::Shape(const std::int64_t* sizes, std::size_t rank) {
     zero = zero || sizes[axis] == 0;
     if (sizes[axis] > 0) elements = checked_product(elements, sizes[axis]);
   }
+  // Their bytes are counted in 63 bits, too.
+  if (!open && !zero && elements >= std::int64_t{1} << 60)
+    throw Error(fmt::format("{} elements are more than memory has addresses for", elements));
   body_ = static_cast<Body*>(memory::allocate(body_bytes(rank)));
   new (&body_->references) std::atomic<std::int32_t>(1);
   body_->rank = static_cast<std::int32_t>(rank);

@@ -22,7 +22,7 @@ inline constexpr std::int64_t kOpen = -1;
 class Shape {
  public:
   Shape() = default;
-  /// From any list of integers. Refuses sizes below kOpen, more than kMaxRank axes and more elements than fit 63 bits.
+  /// From any list of integers. Refuses sizes below kOpen, more than kMaxRank axes, and 2^60 elements or more.
   Shape(std::initializer_list<std::int64_t> sizes) : Shape(sizes.begin(), sizes.size()) {}
   template <typename Container>
   requires(std::is_integral_v<typename Container::value_type> && !std::is_same_v<Container, Shape>)

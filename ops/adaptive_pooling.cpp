@@ -8,7 +8,10 @@
 
 #include <twopass/core/error.h>
 #include <twopass/ops/convolution.h>
+#include <twopass/ops/elementwise.h>
+#include <twopass/ops/filled.h>
 #include <twopass/ops/indexing.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping.h>
@@ -30,22 +33,21 @@ Tensor largest_along(const Tensor& x, int axis, std::int64_t m) {
   const std::int64_t n = x.shape()[axis];
   std::int64_t most = 0;
   for (std::int64_t k = 0; k < m; ++k) most = std::max(most, adaptive(k, n, m).end - adaptive(k, n, m).first);
-  Numbers places;
-  for (std::int64_t k = 0; k < m; ++k)
-    for (std::int64_t at = 0; at < most; ++at)
-      places.push_back(std::min(adaptive(k, n, m).first + at, adaptive(k, n, m).end - 1));
-  return max(gather(x, from_values(places, {m, most}), axis), axis + 1);
+  const Tensor places = filled({m, most}, [=](std::int64_t place) {
+    const Window window = adaptive(place / most, n, m);
+    return std::min(window.first + place % most, window.end - 1);
+  });
+  return max(gather(x, places, axis), axis + 1);
 }
 
 // [m, n]: row k takes the mean of window k.
 Tensor mean_matrix(std::int64_t n, std::int64_t m, DType dtype) {
-  std::vector<double> weights(static_cast<std::size_t>(n * m));
-  for (std::int64_t k = 0; k < m; ++k) {
-    const Window window = adaptive(k, n, m);
-    for (std::int64_t at = window.first; at < window.end; ++at)
-      weights[static_cast<std::size_t>(k * n + at)] = 1 / static_cast<double>(window.end - window.first);
-  }
-  return from_values(weights, {m, n}, dtype);
+  const Tensor weights = filled<double>({m, n}, [=](std::int64_t place) {
+    const Window window = adaptive(place / n, n, m);
+    const bool seen = window.first <= place % n && place % n < window.end;
+    return seen ? 1 / static_cast<double>(window.end - window.first) : 0;
+  });
+  return cast(weights, dtype);
 }
 
 // The mean of each window along an axis behind the channels.
@@ -69,9 +71,10 @@ Tensor pool_to(const char* name, Tensor (*along)(const Tensor&, int, std::int64_
   constexpr const char* kAxes[] = {"three", "four", "five"};
   const auto rank = static_cast<int>(size.size()) + 2;
   if (x.rank() != rank) throw Error(fmt::format("{}{}: x must have {} axes", name, x.shape().text(), kAxes[rank - 3]));
-  if (*std::min_element(size.begin(), size.end()) < 1)
-    throw Error(
-        fmt::format("{}{}: the size must be 1 or more, not {}", name, x.shape().text(), fmt::join(size, " and ")));
+  const auto [least, most] = std::minmax_element(size.begin(), size.end());
+  if (*least < 1 || *most > windows::kMost)
+    throw Error(fmt::format("{}{}: the size must be from 1 to 2^31 - 1, not {}", name, x.shape().text(),
+                            fmt::join(size, " and ")));
   return windows::channels_first(x, options.channels_last, [&](const Tensor& given) {
     if (std::any_of(given.shape().begin() + 2, given.shape().end(), [](std::int64_t each) { return each < 1; }))
       throw Error(fmt::format("{}{}: what is pooled must be known, and not none", name, x.shape().text()));
@@ -115,29 +118,41 @@ Tensor pool_all(const char* name, Tensor (*reduce)(const Tensor&, const Axes&, K
 }  // namespace
 
 Tensor adaptive_max_pool1d(const Tensor& x, std::int64_t size, const AdaptivePoolOptions& options) {
-  return pool_to("adaptive_max_pool1d", largest_along, sequences(max_pool1d), x, {size}, options);
+  return named("adaptive_max_pool1d", {&x}, [&] {
+    return pool_to("adaptive_max_pool1d", largest_along, sequences(max_pool1d), x, {size}, options);
+  });
 }
 Tensor adaptive_max_pool2d(const Tensor& x, Extent size, const AdaptivePoolOptions& options) {
-  return pool_to("adaptive_max_pool2d", largest_along, images(max_pool2d), x, size.list(), options);
+  return named("adaptive_max_pool2d", {&x}, [&] {
+    return pool_to("adaptive_max_pool2d", largest_along, images(max_pool2d), x, size.list(), options);
+  });
 }
 Tensor adaptive_max_pool3d(const Tensor& x, Extent3d size, const AdaptivePoolOptions& options) {
-  return pool_to("adaptive_max_pool3d", largest_along, volumes(max_pool3d), x, size.list(), options);
+  return named("adaptive_max_pool3d", {&x}, [&] {
+    return pool_to("adaptive_max_pool3d", largest_along, volumes(max_pool3d), x, size.list(), options);
+  });
 }
 Tensor adaptive_average_pool1d(const Tensor& x, std::int64_t size, const AdaptivePoolOptions& options) {
-  return pool_to("adaptive_average_pool1d", mean_along, sequences(average_pool1d), x, {size}, options);
+  return named("adaptive_average_pool1d", {&x}, [&] {
+    return pool_to("adaptive_average_pool1d", mean_along, sequences(average_pool1d), x, {size}, options);
+  });
 }
 Tensor adaptive_average_pool2d(const Tensor& x, Extent size, const AdaptivePoolOptions& options) {
-  return pool_to("adaptive_average_pool2d", mean_along, images(average_pool2d), x, size.list(), options);
+  return named("adaptive_average_pool2d", {&x}, [&] {
+    return pool_to("adaptive_average_pool2d", mean_along, images(average_pool2d), x, size.list(), options);
+  });
 }
 Tensor adaptive_average_pool3d(const Tensor& x, Extent3d size, const AdaptivePoolOptions& options) {
-  return pool_to("adaptive_average_pool3d", mean_along, volumes(average_pool3d), x, size.list(), options);
+  return named("adaptive_average_pool3d", {&x}, [&] {
+    return pool_to("adaptive_average_pool3d", mean_along, volumes(average_pool3d), x, size.list(), options);
+  });
 }
 
 Tensor global_max_pool(const Tensor& x, const GlobalPoolOptions& options) {
-  return pool_all("global_max_pool", max, x, options);
+  return named("global_max_pool", {&x}, [&] { return pool_all("global_max_pool", max, x, options); });
 }
 Tensor global_average_pool(const Tensor& x, const GlobalPoolOptions& options) {
-  return pool_all("global_average_pool", mean, x, options);
+  return named("global_average_pool", {&x}, [&] { return pool_all("global_average_pool", mean, x, options); });
 }
 
 }  // namespace twopass

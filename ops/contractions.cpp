@@ -7,6 +7,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/rearranging.h>
 #include <twopass/ops/reduction.h>
@@ -237,57 +238,67 @@ Tensor summed(const std::string& equation, const Tensors& inputs) {
 }  // namespace
 
 Tensor dot(const Tensor& a, const Tensor& b) {
-  check_vectors("dot", a, b);
-  return matmul(a, b);
+  return named("dot", {&a, &b}, [&] {
+    check_vectors("dot", a, b);
+    return matmul(a, b);
+  });
 }
 
 Tensor outer(const Tensor& a, const Tensor& b) {
-  check_vectors("outer", a, b);
-  return expand_dims(a, 1) * b;
+  return named("outer", {&a, &b}, [&] {
+    check_vectors("outer", a, b);
+    return expand_dims(a, 1) * b;
+  });
 }
 
 Tensor tensordot(const Tensor& a, const Tensor& b, const Sizes& axes_a, const Sizes& axes_b) {
-  const auto head = [&] { return fmt::format("tensordot({}, {}): ", a.shape().text(), b.shape().text()); };
-  if (axes_a.size() != axes_b.size())
-    throw Error(head() + fmt::format("{} axes of the first but {} of the second", axes_a.size(), axes_b.size()));
-  const Sizes summed_a = counted(a.shape(), axes_a), summed_b = counted(b.shape(), axes_b);
-  const Sizes own_a = others(a.rank(), summed_a), own_b = others(b.rank(), summed_b);
-  const Sizes inner = sizes_at(a.shape(), summed_a), rows = sizes_at(a.shape(), own_a),
-              columns = sizes_at(b.shape(), own_b);
-  if (inner != sizes_at(b.shape(), summed_b))
-    throw Error(head() + fmt::format("sizes {} of the first meet {} of the second", Shape(inner).text(),
-                                     Shape(sizes_at(b.shape(), summed_b)).text()));
-  const Tensor left = reshape(transpose(a, appended(own_a, summed_a)), {joined(rows), joined(inner)});
-  const Tensor right = reshape(transpose(b, appended(summed_b, own_b)), {joined(inner), joined(columns)});
-  return reshape(matmul(left, right), appended(rows, columns));
+  return named("tensordot", {&a, &b}, [&] {
+    const auto head = [&] { return fmt::format("tensordot({}, {}): ", a.shape().text(), b.shape().text()); };
+    if (axes_a.size() != axes_b.size())
+      throw Error(head() + fmt::format("{} axes of the first but {} of the second", axes_a.size(), axes_b.size()));
+    const Sizes summed_a = counted(a.shape(), axes_a), summed_b = counted(b.shape(), axes_b);
+    const Sizes own_a = others(a.rank(), summed_a), own_b = others(b.rank(), summed_b);
+    const Sizes inner = sizes_at(a.shape(), summed_a), rows = sizes_at(a.shape(), own_a),
+                columns = sizes_at(b.shape(), own_b);
+    if (inner != sizes_at(b.shape(), summed_b))
+      throw Error(head() + fmt::format("sizes {} of the first meet {} of the second", Shape(inner).text(),
+                                       Shape(sizes_at(b.shape(), summed_b)).text()));
+    const Tensor left = reshape(transpose(a, appended(own_a, summed_a)), {joined(rows), joined(inner)});
+    const Tensor right = reshape(transpose(b, appended(summed_b, own_b)), {joined(inner), joined(columns)});
+    return reshape(matmul(left, right), appended(rows, columns));
+  });
 }
 
 Tensor tensordot(const Tensor& a, const Tensor& b, int count) {
-  if (count < 0 || count > a.rank() || count > b.rank())
-    throw Error(
-        fmt::format("tensordot({}, {}): there are no {} axes to sum over", a.shape().text(), b.shape().text(), count));
-  Sizes last(static_cast<std::size_t>(count)), first = last;
-  std::iota(first.begin(), first.end(), std::int64_t{0});
-  std::iota(last.begin(), last.end(), std::int64_t{a.rank() - count});
-  return tensordot(a, b, last, first);
+  return named("tensordot", {&a, &b}, [&] {
+    if (count < 0 || count > a.rank() || count > b.rank())
+      throw Error(fmt::format("tensordot({}, {}): there are no {} axes to sum over", a.shape().text(), b.shape().text(),
+                              count));
+    Sizes last(static_cast<std::size_t>(count)), first = last;
+    std::iota(first.begin(), first.end(), std::int64_t{0});
+    std::iota(last.begin(), last.end(), std::int64_t{a.rank() - count});
+    return tensordot(a, b, last, first);
+  });
 }
 
 Tensor bilinear(const Tensor& a, const Tensor& b, const Tensor& kernel, const Tensor& bias) {
-  const auto refuse = [&](const std::string& reason) {
-    throw Error(
-        fmt::format("bilinear({}, {}, {}): {}", a.shape().text(), b.shape().text(), kernel.shape().text(), reason));
-  };
-  if (kernel.rank() != 3) refuse("the kernel must have three axes");
-  if (a.rank() < 1 || b.rank() < 1) refuse("a and b must have an axis");
-  const std::int64_t outputs = kernel.shape()[0], left = kernel.shape()[1], right = kernel.shape()[2];
-  if (a.shape().back() != left || b.shape().back() != right)
-    refuse(fmt::format("{} and {} elements do not meet {} and {}", a.shape().back(), b.shape().back(), left, right));
-  if (bias.defined() && !(bias.shape() == Shape{outputs}))
-    refuse(fmt::format("a bias of shape {} does not go with {} outputs", bias.shape().text(), outputs));
-  const Tensor each = matmul(a, reshape(transpose(kernel, {1, 0, 2}), {left, outputs * right}));
-  const Tensor rows = reshape(each, a.shape().with(-1, outputs).inserted(-1, right));
-  const Tensor y = sum(rows * expand_dims(b, -2), -1);
-  return bias.defined() ? y + bias : y;
+  return named("bilinear", {&a, &b, &kernel, &bias}, [&] {
+    const auto refuse = [&](const std::string& reason) {
+      throw Error(
+          fmt::format("bilinear({}, {}, {}): {}", a.shape().text(), b.shape().text(), kernel.shape().text(), reason));
+    };
+    if (kernel.rank() != 3) refuse("the kernel must have three axes");
+    if (a.rank() < 1 || b.rank() < 1) refuse("a and b must have an axis");
+    const std::int64_t outputs = kernel.shape()[0], left = kernel.shape()[1], right = kernel.shape()[2];
+    if (a.shape().back() != left || b.shape().back() != right)
+      refuse(fmt::format("{} and {} elements do not meet {} and {}", a.shape().back(), b.shape().back(), left, right));
+    if (bias.defined() && !(bias.shape() == Shape{outputs}))
+      refuse(fmt::format("a bias of shape {} does not go with {} outputs", bias.shape().text(), outputs));
+    const Tensor each = matmul(a, reshape(transpose(kernel, {1, 0, 2}), {left, outputs * right}));
+    const Tensor rows = reshape(each, a.shape().with(-1, outputs).inserted(-1, right));
+    const Tensor y = sum(rows * expand_dims(b, -2), -1);
+    return bias.defined() ? y + bias : y;
+  });
 }
 
 Tensor einsum(std::string_view equation, const Tensors& inputs) {

@@ -9,6 +9,7 @@
 #include <twopass/ops/cross_entropy.h>
 #include <twopass/ops/ctc_kernels.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/reduction_kernels.h>
 #include <twopass/ops/shaping.h>
@@ -252,7 +253,9 @@ const TypedOp<CtcArgs>& ctc_op() {
 
 Tensor ctc_loss(const Tensor& logits, const Tensor& labels, const Tensor& steps, const Tensor& counts,
                 std::int64_t blank) {
-  return apply(ctc_op(), CtcArgs{blank}, {logits, labels, steps, counts});
+  return named("ctc_loss", {&logits, &labels, &steps, &counts}, [&] {
+    return apply(ctc_op(), CtcArgs{blank}, {logits, labels, steps, counts});
+  });
 }
 
 namespace classes {

@@ -3,6 +3,7 @@
 #include <twopass/ops/linear_algebra.h>
 #include <twopass/ops/linear_families.h>
 #include <twopass/ops/matrix_kernels.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/reduction_kernels.h>
@@ -130,7 +131,11 @@ const TypedOp<>& det_sign_op() {
 }  // namespace
 
 Tensor det(const Tensor& x) { return apply(det_op(), {x}); }
-SignAndLog slogdet(const Tensor& x) { return {apply(det_sign_op(), {x}), apply(logabsdet_op(), {x})}; }
+SignAndLog slogdet(const Tensor& x) {
+  return named("slogdet", {&x}, [&]() -> SignAndLog {
+    return {apply(det_sign_op(), {x}), apply(logabsdet_op(), {x})};
+  });
+}
 
 std::vector<const Op*> determinant_ops() { return {&cofactors_op(), &det_op(), &logabsdet_op(), &det_sign_op()}; }
 

@@ -6,6 +6,7 @@
 #include <twopass/ops/linear_algebra.h>
 #include <twopass/ops/linear_families.h>
 #include <twopass/ops/matrix_kernels.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/products.h>
 #include <twopass/ops/rearranging.h>
 #include <twopass/ops/reduction_kernels.h>
@@ -248,12 +249,18 @@ Tensor solved(const Tensor& a, const Tensor& b, const std::function<Tensor(const
 }  // namespace
 
 Tensor matrix_transpose(const Tensor& x) {
-  if (x.rank() < 2) throw Error(fmt::format("matrix_transpose{}: a matrix has two axes", x.shape().text()));
-  return moveaxis(x, -1, -2);
+  return named("matrix_transpose", {&x}, [&] {
+    if (x.rank() < 2) throw Error(fmt::format("matrix_transpose{}: a matrix has two axes", x.shape().text()));
+    return moveaxis(x, -1, -2);
+  });
 }
 Tensor inverse(const Tensor& x) { return apply(inverse_op(), {x}); }
 Tensor solve(const Tensor& a, const Tensor& b) {
-  return solved(a, b, [](const Tensor& m, const Tensor& right) { return apply(solve_op(), SolveArgs{}, {m, right}); });
+  return named("solve", {&a, &b}, [&] {
+    return solved(a, b, [](const Tensor& m, const Tensor& right) {
+      return apply(solve_op(), SolveArgs{}, {m, right});
+    });
+  });
 }
 Tensor triangular_solve(const Tensor& a, const Tensor& b, const TriangularSolveOptions& options) {
   const TriangularArgs args{options.triangle == Triangle::upper, options.transpose, options.unit_diagonal};

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace twopass {
@@ -22,7 +23,9 @@ class Padding {
   Padding() = default;
   Padding(const char* name) : Padding(std::string(name)) {}
   Padding(const std::string& name);
-  Padding(std::int64_t all) : widths_{all, all, all, all} {}
+  /// A template, as 0 would be a pointer to a name, too.
+  template <typename Integer>
+  requires std::is_integral_v<Integer> Padding(Integer all) : widths_(4, static_cast<std::int64_t>(all)) {}
   Padding(std::int64_t top, std::int64_t bottom, std::int64_t left, std::int64_t right)
       : widths_{top, bottom, left, right} {}
 
@@ -40,7 +43,9 @@ class Padding1d {
   Padding1d() = default;
   Padding1d(const char* name) : Padding1d(std::string(name)) {}
   Padding1d(const std::string& name);
-  Padding1d(std::int64_t both) : before_(both), after_(both) {}
+  template <typename Integer>
+  requires std::is_integral_v<Integer> Padding1d(Integer both)
+      : before_(static_cast<std::int64_t>(both)), after_(before_) {}
   Padding1d(std::int64_t before, std::int64_t after) : before_(before), after_(after) {}
 
   bool causal() const { return causal_; }
@@ -69,7 +74,9 @@ class Padding3d {
   Padding3d() = default;
   Padding3d(const char* name) : plane_(name) {}
   Padding3d(const std::string& name) : plane_(name) {}
-  Padding3d(std::int64_t all) : plane_(all), front_(all), back_(all) {}
+  template <typename Integer>
+  requires std::is_integral_v<Integer> Padding3d(Integer all)
+      : plane_(all), front_(static_cast<std::int64_t>(all)), back_(front_) {}
   Padding3d(std::int64_t front, std::int64_t back, const Padding& plane) : plane_(plane), front_(front), back_(back) {}
 
   bool same() const { return plane_.same(); }

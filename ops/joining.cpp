@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include <twopass/ops/named.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/shaping_kernels.h>
 #include <twopass/ops/stacking.h>
@@ -171,20 +172,24 @@ const TypedOp<PadArgs>& pad_op() {
 Tensor concat(const Tensors& parts, int axis) { return apply(concat_op(), ConcatArgs{axis}, parts); }
 
 Tensor stack(const Tensors& parts, int axis) {
-  Tensors rows;
-  for (const Tensor& part : parts) {
-    if (!(part.shape() == parts[0].shape()))
-      throw Error(fmt::format("stack: part {} has shape {} but the first has {}", rows.size(), part.shape().text(),
-                              parts[0].shape().text()));
-    rows.push_back(expand_dims(part, axis));
-  }
-  return concat(rows, axis);
+  return named("stack", {}, [&] {
+    Tensors rows;
+    for (const Tensor& part : parts) {
+      if (!(part.shape() == parts[0].shape()))
+        throw Error(fmt::format("part {} has shape {} but the first has {}", rows.size(), part.shape().text(),
+                                parts[0].shape().text()));
+      rows.push_back(expand_dims(part, axis));
+    }
+    return concat(rows, axis);
+  });
 }
 
 Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64_t>>& widths, double value) {
-  PadArgs args{{}, value};
-  for (const auto& [before, after] : widths) args.widths.insert(args.widths.end(), {before, after});
-  return apply(pad_op(), std::move(args), {x});
+  return named("pad", {&x}, [&] {
+    PadArgs args{{}, value};
+    for (const auto& [before, after] : widths) args.widths.insert(args.widths.end(), {before, after});
+    return apply(pad_op(), std::move(args), {x});
+  });
 }
 
 namespace shaping {

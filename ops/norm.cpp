@@ -6,6 +6,7 @@
 
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/families.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/reduction_kernels.h>
 
 namespace twopass {
@@ -38,12 +39,22 @@ struct RelativePowers : Adding<double> {
   }
 };
 
-// y = (Σ |x|^p)^(1/p):  dx = sign(x) (|x| / y)^(p-1) g; 0 where y is 0
+// Above it powers of |x| / y make too much of y's rounding.
+constexpr double kSteep = 16;
+
+// y = (Σ |x|^p)^(1/p):  dx = sign(x) (|x| / y)^(p-1) g; 0 where y is 0. With r = |x| / max |x| it is
+// sign(x) r^(p-1) (Σ r^p)^(1/p-1) g.
 Tensors norm_gradient(const NormArgs& args, const Call& call, const Tensor& g) {
   const Tensor x = call.input(0), y = kept(call.output(), x.shape(), args.axes);
   const Tensor none = scalar_like(0, y), flat = equal(y, none), length = where(flat, scalar_like(1, y), y);
   const Tensor each = kept(g, x.shape(), args.axes);
   if (args.p == 2) return {x * where(flat, none, each / length)};
+  if (args.p > kSteep) {
+    const Tensor size = abs(x), largest = stop_gradient(max(size, args.axes, keep_axis));
+    const Tensor ratio = size / where(flat, scalar_like(1, y), largest);
+    const Tensor total = where(flat, scalar_like(1, y), sum(pow(ratio, args.p), args.axes, keep_axis));
+    return {where(flat, none, each) * sign(x) * pow(ratio, args.p - 1) * pow(total, 1 / args.p - 1)};
+  }
   const Tensor share = abs(x) / length, lone = args.p < 1 ? where(equal(x, none), scalar_like(1, x), share) : share;
   return {where(flat, none, each) * sign(x) * pow(lone, args.p - 1)};
 }
@@ -79,6 +90,7 @@ const TypedOp<NormArgs>& norm_op() {
       .samples = {{{}, {sample::uniform({2, 3})}},
                   {{{1}, true}, {sample::uniform({2, 3})}},
                   {{{0, 2}, false, 3}, {sample::away_from({2, 2, 3}, {0})}},
+                  {{{1}, false, 20}, {sample::distinct({2, 3})}},
                   {{{}, false, 1.5}, {sample::away_from({4}, {0})}},
                   {{{1}, false, 0.5}, {sample::away_from({2, 3}, {0})}}},
       .examples = {{{}, {{3, -4}}, tensor(5.0, f64)},
@@ -96,20 +108,24 @@ const TypedOp<NormArgs>& norm_op() {
 }  // namespace
 
 Tensor norm(const Tensor& x, double p, const Axes& axes, KeepAxis keep) {
-  if (p == 1) return sum(abs(x), axes, keep);
-  if (p == 0) return sum(abs(sign(x)), axes, keep);
-  if (p == INFINITY) return max(abs(x), axes, keep);
-  if (p == -INFINITY) return min(abs(x), axes, keep);
-  return apply(norm_op(), NormArgs{axes.list(), keep == keep_axis, p}, {x});
+  return named("norm", {&x}, [&] {
+    if (p == 1) return sum(abs(x), axes, keep);
+    if (p == 0) return sum(abs(sign(x)), axes, keep);
+    if (p == INFINITY) return max(abs(x), axes, keep);
+    if (p == -INFINITY) return min(abs(x), axes, keep);
+    return apply(norm_op(), NormArgs{axes.list(), keep == keep_axis, p}, {x});
+  });
 }
 
 Tensor normalize(const Tensor& x, const Axes& axes, double epsilon) {
-  const Tensor length = norm(x, 2, axes, keep_axis);
-  return x / maximum(length, scalar_like(epsilon, x));
+  return named("normalize", {&x}, [&] {
+    const Tensor length = norm(x, 2, axes, keep_axis);
+    return x / maximum(length, scalar_like(epsilon, x));
+  });
 }
 
 Tensor cosine_similarity(const Tensor& a, const Tensor& b, int axis) {
-  return sum(normalize(a, axis) * normalize(b, axis), axis);
+  return named("cosine_similarity", {&a, &b}, [&] { return sum(normalize(a, axis) * normalize(b, axis), axis); });
 }
 
 std::vector<const Op*> norm_ops() { return {&norm_op()}; }

@@ -7,6 +7,7 @@
 #include <twopass/core/error.h>
 #include <twopass/ops/convolution.h>
 #include <twopass/ops/elementwise.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/shaping.h>
 
 namespace twopass {
@@ -52,71 +53,86 @@ int channels(const char* name, const Tensor& x, int axis) {
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Tensor& scale, const Tensor& offset, double epsilon) {
-  const int count = scale.defined() ? scale.rank() : offset.defined() ? offset.rank() : 1;
-  if (count < 1 || count > x.rank())
-    throw Error(fmt::format("layer_norm{}: a scale or an offset with {} axes does not fit", x.shape().text(), count));
-  std::vector<std::int64_t> axes;
-  for (int axis = -count; axis < 0; ++axis) {
-    axes.push_back(axis);
-    for (const Tensor* each : {&scale, &offset})
-      if (each->defined() && (each->rank() != count || each->shape()[axis] != x.shape()[axis]))
-        throw Error(fmt::format("layer_norm{}: a scale or an offset of shape {} is not that of its last axes",
-                                x.shape().text(), each->shape().text()));
-  }
-  return scaled(standardize(x, axes, epsilon), scale, offset);
+  return named("layer_norm", {&x, &scale, &offset}, [&] {
+    const int count = scale.defined() ? scale.rank() : offset.defined() ? offset.rank() : 1;
+    if (count < 1 || count > x.rank())
+      throw Error(fmt::format("layer_norm{}: a scale or an offset with {} axes does not fit", x.shape().text(), count));
+    std::vector<std::int64_t> axes;
+    for (int axis = -count; axis < 0; ++axis) {
+      axes.push_back(axis);
+      for (const Tensor* each : {&scale, &offset})
+        if (each->defined() && (each->rank() != count || each->shape()[axis] != x.shape()[axis]))
+          throw Error(fmt::format("layer_norm{}: a scale or an offset of shape {} is not that of its last axes",
+                                  x.shape().text(), each->shape().text()));
+    }
+    return scaled(standardize(x, axes, epsilon), scale, offset);
+  });
 }
 
 Tensor rms_norm(const Tensor& x, const Tensor& scale, double epsilon) {
-  return scaled(x * rsqrt(mean(square(x), -1, keep_axis) + epsilon), scale, {});
+  return named("rms_norm", {&x, &scale},
+               [&] { return scaled(x * rsqrt(mean(square(x), -1, keep_axis) + epsilon), scale, {}); });
 }
 
 Tensor group_norm(const Tensor& x, std::int64_t groups, const Tensor& scale, const Tensor& offset,
                   const ChannelNormOptions& options) {
-  const int axis = channels("group_norm", x, options.axis);
-  const std::int64_t count = x.shape()[axis];
-  if (groups < 1 || count % groups != 0)
-    throw Error(fmt::format("group_norm{}: {} channels do not fall into {} groups", x.shape().text(), count, groups));
-  const Tensor apart = reshape(x, x.shape().with(axis, groups).inserted(axis + 1, count / groups));
-  const Tensor y = reshape(standardize(apart, axes_but(apart.rank(), 0, axis), options.epsilon), x.shape());
-  return scaled_channels("group_norm", y, scale, offset, axis);
+  return named("group_norm", {&x, &scale, &offset}, [&] {
+    const int axis = channels("group_norm", x, options.axis);
+    const std::int64_t count = x.shape()[axis];
+    if (groups < 1 || count % groups != 0)
+      throw Error(fmt::format("group_norm{}: {} channels do not fall into {} groups", x.shape().text(), count, groups));
+    const Tensor apart = reshape(x, x.shape().with(axis, groups).inserted(axis + 1, count / groups));
+    const Tensor y = reshape(standardize(apart, axes_but(apart.rank(), 0, axis), options.epsilon), x.shape());
+    return scaled_channels("group_norm", y, scale, offset, axis);
+  });
 }
 
 Tensor instance_norm(const Tensor& x, const Tensor& scale, const Tensor& offset, const ChannelNormOptions& options) {
-  const int axis = channels("instance_norm", x, options.axis);
-  if (x.rank() < 3)
-    throw Error(fmt::format("instance_norm{}: there are no axes beside batch and channels", x.shape().text()));
-  const Tensor y = standardize(x, axes_but(x.rank(), 0, axis), options.epsilon);
-  return scaled_channels("instance_norm", y, scale, offset, axis);
+  return named("instance_norm", {&x, &scale, &offset}, [&] {
+    const int axis = channels("instance_norm", x, options.axis);
+    if (x.rank() < 3)
+      throw Error(fmt::format("instance_norm{}: there are no axes beside batch and channels", x.shape().text()));
+    const Tensor y = standardize(x, axes_but(x.rank(), 0, axis), options.epsilon);
+    return scaled_channels("instance_norm", y, scale, offset, axis);
+  });
 }
 
 Tensor local_response_norm(const Tensor& x, std::int64_t size, const ResponseNormOptions& options) {
-  if (x.rank() < 3)
-    throw Error(fmt::format("local_response_norm{}: nothing lies beside the channels", x.shape().text()));
-  if (size < 1) throw Error(fmt::format("local_response_norm{}: {} channels have no mean", x.shape().text(), size));
-  const Tensor columns = expand_dims(flatten(square(x), 2), 1);
-  const Tensor means = average_pool2d(
-      columns, {.window = {size, 1}, .strides = 1, .padding = {size / 2, (size - 1) / 2, 0, 0}, .count_padding = true});
-  return x * pow(options.k + options.alpha * reshape(means, x.shape()), -options.beta);
+  return named("local_response_norm", {&x}, [&] {
+    if (x.rank() < 3)
+      throw Error(fmt::format("local_response_norm{}: nothing lies beside the channels", x.shape().text()));
+    if (size < 1) throw Error(fmt::format("local_response_norm{}: {} channels have no mean", x.shape().text(), size));
+    const Tensor columns = expand_dims(flatten(square(x), 2), 1);
+    const Tensor means = average_pool2d(
+        columns,
+        {.window = {size, 1}, .strides = 1, .padding = {size / 2, (size - 1) / 2, 0, 0}, .count_padding = true});
+    return x * pow(options.k + options.alpha * reshape(means, x.shape()), -options.beta);
+  });
 }
 
 BatchNorm batch_norm(const Tensor& x, const Tensor& scale, const Tensor& offset, const ChannelNormOptions& options) {
-  const int axis = channels("batch_norm", x, options.axis);
-  const std::vector<std::int64_t> axes = axes_but(x.rank(), axis, axis);
-  std::int64_t each = 1;
-  for (const std::int64_t reduced : axes) each = x.shape().open() ? kOpen : each * x.shape()[static_cast<int>(reduced)];
-  if (each == 1)
-    throw Error(fmt::format("batch_norm{}: one element a channel has no variance to learn from", x.shape().text()));
-  const Tensor y = scaled_channels("batch_norm", standardize(x, axes, options.epsilon), scale, offset, axis);
-  const Tensor held = stop_gradient(x);
-  return {y, mean(held, axes), var(held, axes)};
+  return named("batch_norm", {&x, &scale, &offset}, [&]() -> BatchNorm {
+    const int axis = channels("batch_norm", x, options.axis);
+    const std::vector<std::int64_t> axes = axes_but(x.rank(), axis, axis);
+    std::int64_t each = 1;
+    for (const std::int64_t reduced : axes)
+      each = x.shape().open() ? kOpen : each * x.shape()[static_cast<int>(reduced)];
+    if (each == 1)
+      throw Error(fmt::format("batch_norm{}: one element a channel has no variance to learn from", x.shape().text()));
+    const Tensor y = scaled_channels("batch_norm", standardize(x, axes, options.epsilon), scale, offset, axis);
+    const Tensor held = stop_gradient(x);
+    return {y, mean(held, axes), var(held, axes)};
+  });
 }
 
 Tensor batch_norm_with(const Tensor& x, const Tensor& mean, const Tensor& variance, const Tensor& scale,
                        const Tensor& offset, const ChannelNormOptions& options) {
-  const int axis = channels("batch_norm_with", x, options.axis);
-  const Tensor center = along_axis("batch_norm_with", mean, x.shape(), axis);
-  const Tensor spread = along_axis("batch_norm_with", variance, x.shape(), axis);
-  return scaled_channels("batch_norm_with", (x - center) * rsqrt(spread + options.epsilon), scale, offset, axis);
+  return named("batch_norm_with", {&x, &mean, &variance, &scale, &offset}, [&] {
+    const int axis = channels("batch_norm_with", x, options.axis);
+    const Tensor center = along_axis("batch_norm_with", mean, x.shape(), axis);
+    const Tensor spread = along_axis("batch_norm_with", variance, x.shape(), axis);
+    return scaled_channels("batch_norm_with", (x - center) * rsqrt(spread + options.epsilon), scale, offset, axis);
+  });
 }
 
 }  // namespace twopass

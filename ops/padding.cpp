@@ -4,8 +4,11 @@
 #include <algorithm>
 
 #include <twopass/core/error.h>
+#include <twopass/ops/filled.h>
 #include <twopass/ops/indexing.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/rearranging.h>
+#include <twopass/ops/rules.h>
 
 namespace twopass {
 namespace {
@@ -33,30 +36,30 @@ std::int64_t most(std::int64_t n, std::int64_t width, PadMode mode) {
 }  // namespace
 
 Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64_t>>& widths, PadMode mode) {
-  const auto refuse = [&](const std::string& reason) {
-    throw Error(fmt::format("pad{}: {}", x.shape().text(), reason));
-  };
-  if (widths.size() != static_cast<std::size_t>(x.rank()))
-    refuse(fmt::format("{} pairs of widths do not fit {} axes", widths.size(), x.rank()));
-  Tensor y = x;
-  for (int axis = 0; axis < x.rank(); ++axis) {
-    const auto [before, after] = widths[static_cast<std::size_t>(axis)];
-    const std::int64_t n = x.shape()[axis];
-    if (before == 0 && after == 0) continue;
-    if (n == kOpen) refuse(fmt::format("axis {} is open: its size is not known yet", axis));
-    for (const std::int64_t width : {before, after}) {
-      constexpr std::int64_t kMost = std::int64_t{1} << 40;
-      if (width > kMost) refuse(fmt::format("axis {} cannot have {} more elements", axis, width));
-      if (width < 0) refuse(fmt::format("axis {} has the negative width {}", axis, width));
-      if (width > most(n, width, mode))
-        refuse(fmt::format("{} elements of axis {} give {} more at most on a side, not {}", n, axis,
-                           most(n, width, mode), width));
+  return named("pad", {&x}, [&] {
+    const auto refuse = [&](const std::string& reason) {
+      throw Error(fmt::format("pad{}: {}", x.shape().text(), reason));
+    };
+    if (widths.size() != static_cast<std::size_t>(x.rank()))
+      refuse(fmt::format("{} pairs of widths do not fit {} axes", widths.size(), x.rank()));
+    Tensor y = x;
+    for (int axis = 0; axis < x.rank(); ++axis) {
+      const auto [before, after] = widths[static_cast<std::size_t>(axis)];
+      if (before == 0 && after == 0) continue;
+      const std::int64_t n = rules::known_size(x.shape(), axis);
+      for (const std::int64_t width : {before, after}) {
+        constexpr std::int64_t kMost = std::int64_t{1} << 40;
+        if (width > kMost) refuse(fmt::format("axis {} cannot have {} more elements", axis, width));
+        if (width < 0) refuse(fmt::format("axis {} has the negative width {}", axis, width));
+        if (width > most(n, width, mode))
+          refuse(fmt::format("{} elements of axis {} give {} more at most on a side, not {}", n, axis,
+                             most(n, width, mode), width));
+      }
+      const auto from = [=, before = before](std::int64_t k) { return place(k - before, n, mode); };
+      y = gather(y, filled({n + before + after}, from), axis);
     }
-    std::vector<std::int64_t> places;
-    for (std::int64_t k = -before; k < n + after; ++k) places.push_back(place(k, n, mode));
-    y = gather(y, from_values(places, {n + before + after}), axis);
-  }
-  return y;
+    return y;
+  });
 }
 
 }  // namespace twopass

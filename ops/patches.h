@@ -29,7 +29,7 @@ struct PlacedMaxima {
 /// For images [n, c, h, w]; options' channels_last is refused.
 PlacedMaxima max_pool2d_places(const Tensor& x, const Pool2dOptions& options = {});
 /// Planes of zeros [n, c, size] with the elements of x [n, c, h, w] at the places of max_pool2d_places; those of one
-/// place, as of windows that overlap, add up.
+/// place, as of windows that overlap, add up. Refuses places that are not in the plane.
 Tensor max_unpool2d(const Tensor& x, const Tensor& places, Extent size);
 
 }  // namespace twopass

@@ -46,7 +46,8 @@ Tensor pixel_unshuffle(const Tensor& x, std::int64_t factor);
 /// divide.
 Tensor channel_shuffle(const Tensor& x, std::int64_t groups);
 
-/// The rows of a table [entries, width] at i64 indices: [...] gives [..., width]. Refuses indices that are not there.
+/// The rows of a table [entries, width] at i64 indices: [...] gives [..., width]. Refuses indices that are not there,
+/// negative ones too.
 Tensor embedding(const Tensor& table, const Tensor& indices);
 /// What is made of the rows of a bag.
 enum class Bag : std::uint8_t { sum, mean, max };

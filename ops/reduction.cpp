@@ -7,6 +7,7 @@
 #include <twopass/ops/extremes.h>
 #include <twopass/ops/families.h>
 #include <twopass/ops/moments.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/partial_sums.h>
 #include <twopass/ops/reduction_kernels.h>
 #include <twopass/ops/shaping.h>
@@ -199,19 +200,21 @@ Tensor all(const Tensor& x, const Axes& axes, KeepAxis keep) {
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
-  if (x.shape() == shape) return x;
-  const int extra = x.rank() - shape.rank();
-  if (!(broadcast(x.shape(), shape) == x.shape()))
-    throw Error("sum_to" + x.shape().text() + ": " + shape.text() + " does not broadcast to it");
-  std::vector<std::int64_t> leading, ones;
-  for (int axis = 0; axis < x.rank(); ++axis)
-    if (axis < extra)
-      leading.push_back(axis);
-    else if (shape[axis - extra] == 1 && x.shape()[axis] != 1)
-      ones.push_back(axis);
-  if (ones.empty()) return sum(x, leading);
-  const Tensor summed = sum(x, ones, keep_axis);
-  return leading.empty() ? summed : sum(summed, leading);
+  return named("sum_to", {&x}, [&] {
+    if (x.shape() == shape) return x;
+    const int extra = x.rank() - shape.rank();
+    if (!(broadcast(x.shape(), shape) == x.shape()))
+      throw Error("sum_to" + x.shape().text() + ": " + shape.text() + " does not broadcast to it");
+    std::vector<std::int64_t> leading, ones;
+    for (int axis = 0; axis < x.rank(); ++axis)
+      if (axis < extra)
+        leading.push_back(axis);
+      else if (shape[axis - extra] == 1 && x.shape()[axis] != 1)
+        ones.push_back(axis);
+    if (ones.empty()) return sum(x, leading);
+    const Tensor summed = sum(x, ones, keep_axis);
+    return leading.empty() ? summed : sum(summed, leading);
+  });
 }
 
 std::vector<const Op*> reduction_ops() {

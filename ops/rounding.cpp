@@ -4,6 +4,7 @@
 
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/elementwise_families.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/rules.h>
 #include <twopass/ops/scalar_kernels.h>
 
@@ -124,19 +125,25 @@ Tensor trunc(const Tensor& x) { return apply(trunc_op(), {x}); }
 Tensor remainder(const Tensor& a, const Tensor& b) { return apply(remainder_op(), {a, b}); }
 
 Tensor fmod(const Tensor& a, const Tensor& b) {
-  if (a.dtype() == i64 && b.dtype() == i64) {  // whose least number has no opposite
-    const Tensor rest = remainder(a, b);
-    return where(logical_and(not_equal(rest, 0), not_equal(rest < 0, a < 0)), rest - b, rest);
-  }
-  const Tensor size = abs(b);
-  return where(a < 0.0, neg(remainder(neg(a), size)), remainder(a, size));
+  return named("fmod", {&a, &b}, [&] {
+    if (a.dtype() == i64 && b.dtype() == i64) {  // whose least number has no opposite
+      const Tensor rest = remainder(a, b);
+      return where(logical_and(not_equal(rest, 0), not_equal(rest < 0, a < 0)), rest - b, rest);
+    }
+    const Tensor size = abs(b);
+    return where(a < 0.0, neg(remainder(neg(a), size)), remainder(a, size));
+  });
 }
-Tensor frac(const Tensor& x) { return x - trunc(x); }
+Tensor frac(const Tensor& x) {
+  return named("frac", {&x}, [&] { return x - trunc(x); });
+}
 
 // From the nearer end, so that both are met exactly.
 Tensor lerp(const Tensor& a, const Tensor& b, const Tensor& t) {
-  const Tensor way = b - a;
-  return where(t < 0.5, a + t * way, b - (1.0 - t) * way);
+  return named("lerp", {&a, &b, &t}, [&] {
+    const Tensor way = b - a;
+    return where(t < 0.5, a + t * way, b - (1.0 - t) * way);
+  });
 }
 
 std::vector<const Op*> rounding_ops() { return {&floor_op(), &ceil_op(), &round_op(), &trunc_op(), &remainder_op()}; }

@@ -16,4 +16,10 @@ Spec pair(const Specs& in) {
   return {broadcast(in.shape(0), in.shape(1)), in.dtype(0)};
 }
 
+std::int64_t known_size(const Shape& shape, int axis) {
+  const std::int64_t size = shape[axis];
+  if (size == kOpen) throw Error(fmt::format("axis {} is open: its size is not known yet", axis));
+  return size;
+}
+
 }  // namespace twopass::rules

@@ -9,6 +9,8 @@ namespace twopass::rules {
 [[noreturn]] void refuse_dtype(DType found, const char* wanted);
 /// Two inputs of one dtype, broadcast. Refuses mixed dtypes.
 Spec pair(const Specs& in);
+/// The size of an axis; refuses an open one.
+std::int64_t known_size(const Shape& shape, int axis);
 
 inline constexpr auto floating_pair = [](const auto&, const Specs& in) -> Spec {
   if (!is_floating(in.dtype(0))) refuse_dtype(in.dtype(0), "f32 and f64");

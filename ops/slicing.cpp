@@ -7,6 +7,7 @@
 #include <cstring>
 #include <numeric>
 
+#include <twopass/ops/named.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/shaping_kernels.h>
 #include <twopass/ops/stacking.h>
@@ -214,22 +215,24 @@ Tensor slice(const Tensor& x, int axis, std::int64_t start, std::int64_t stop, s
 }
 
 Tensors split(const Tensor& x, const std::vector<std::int64_t>& sizes, int axis) {
-  const int along = x.shape().axis(axis);
-  std::int64_t total = 0;
-  for (const std::int64_t size : sizes) {
-    if (size < 0) throw Error(fmt::format("split({}): a part has the negative size {}", x.shape().text(), size));
-    total += size;
-  }
-  if (total != x.shape()[along])
-    throw Error(fmt::format("split({}): sizes {} add up to {}, not to the {} of axis {}", x.shape().text(), sizes,
-                            total, x.shape()[along], along));
-  Tensors parts;
-  std::int64_t start = 0;
-  for (const std::int64_t size : sizes) {
-    parts.push_back(slice(x, along, start, start + size));
-    start += size;
-  }
-  return parts;
+  return named("split", {&x}, [&]() -> Tensors {
+    const int along = x.shape().axis(axis);
+    std::int64_t total = 0;
+    for (const std::int64_t size : sizes) {
+      if (size < 0) throw Error(fmt::format("split({}): a part has the negative size {}", x.shape().text(), size));
+      total += size;
+    }
+    if (total != x.shape()[along])
+      throw Error(fmt::format("split({}): sizes {} add up to {}, not to the {} of axis {}", x.shape().text(), sizes,
+                              total, x.shape()[along], along));
+    Tensors parts;
+    std::int64_t start = 0;
+    for (const std::int64_t size : sizes) {
+      parts.push_back(slice(x, along, start, start + size));
+      start += size;
+    }
+    return parts;
+  });
 }
 
 namespace shaping {

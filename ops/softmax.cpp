@@ -5,6 +5,7 @@
 #include <twopass/ops/cross_entropy.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/families.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/reduction.h>
 #include <twopass/ops/shaping_kernels.h>
 #include <twopass/ops/softmax_kernels.h>
@@ -226,7 +227,9 @@ const TypedOp<SoftmaxArgs>& log_softmax_op() {
 }  // namespace
 
 Tensor softmax(const Tensor& x, int axis) { return apply(softmax_op(), SoftmaxArgs{axis}, {x}); }
-Tensor softmin(const Tensor& x, int axis) { return softmax(neg(x), axis); }
+Tensor softmin(const Tensor& x, int axis) {
+  return named("softmin", {&x}, [&] { return softmax(neg(x), axis); });
+}
 Tensor log_softmax(const Tensor& x, int axis) { return apply(log_softmax_op(), SoftmaxArgs{axis}, {x}); }
 
 std::vector<const Op*> softmax_ops() {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <twopass/ops/families.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/reduction_kernels.h>
 #include <twopass/ops/shaping_kernels.h>
 
@@ -130,10 +131,14 @@ const TypedOp<TopArgs>& top_indices_op() {
 Tensor argsort(const Tensor& x, int axis, Order order) {
   return apply(argsort_op(), SortArgs{axis, order == Order::descending}, {x});
 }
-Tensor sort(const Tensor& x, int axis, Order order) { return take_along_axis(x, argsort(x, axis, order), axis); }
+Tensor sort(const Tensor& x, int axis, Order order) {
+  return named("sort", {&x}, [&] { return take_along_axis(x, argsort(x, axis, order), axis); });
+}
 TopK topk(const Tensor& x, std::int64_t k, int axis) {
-  const Tensor indices = apply(top_indices_op(), TopArgs{k, axis}, {x});
-  return {take_along_axis(x, indices, axis), indices};
+  return named("topk", {&x}, [&]() -> TopK {
+    const Tensor indices = apply(top_indices_op(), TopArgs{k, axis}, {x});
+    return {take_along_axis(x, indices, axis), indices};
+  });
 }
 
 std::vector<const Op*> sorting_ops() { return {&argsort_op(), &top_indices_op()}; }

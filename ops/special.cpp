@@ -7,6 +7,7 @@
 
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/elementwise_families.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/polygamma.h>
 #include <twopass/ops/rules.h>
 #include <twopass/ops/scalar_kernels.h>
@@ -196,31 +197,39 @@ Tensor log2(const Tensor& x) { return apply(log2_op(), {x}); }
 Tensor log10(const Tensor& x) { return apply(log10_op(), {x}); }
 Tensor erfc(const Tensor& x) { return apply(erfc_op(), {x}); }
 Tensor lgamma(const Tensor& x) { return apply(lgamma_op(), {x}); }
-Tensor digamma(const Tensor& x) { return polygamma(0, x); }
+Tensor digamma(const Tensor& x) {
+  return named("digamma", {&x}, [&] { return polygamma(0, x); });
+}
 Tensor polygamma(std::int64_t order, const Tensor& x) { return apply(polygamma_op(), OrderArgs{order}, {x}); }
 Tensor logaddexp(const Tensor& a, const Tensor& b) { return apply(logaddexp_op(), {a, b}); }
 Tensor xlogy(const Tensor& x, const Tensor& y) { return apply(xlogy_op(), {x, y}); }
 
 Tensor xlog1py(const Tensor& x, const Tensor& y) {
-  const Tensor none = scalar_like(0, y);
-  const Tensor endless = logical_or(y <= -1.0, equal(y, scalar_like(INFINITY, y)));
-  return x * log1p(where(logical_and(equal(x, none), endless), none, y));
+  return named("xlog1py", {&x, &y}, [&] {
+    const Tensor none = scalar_like(0, y);
+    const Tensor endless = logical_or(y <= -1.0, equal(y, scalar_like(INFINITY, y)));
+    return x * log1p(where(logical_and(equal(x, none), endless), none, y));
+  });
 }
 Tensor logit(const Tensor& x, double epsilon) {
-  if (!(epsilon >= 0 && epsilon < 0.5))
-    throw Error(fmt::format("logit{}: epsilon must be from 0 to below 1/2, not {}", x.shape().text(), epsilon));
-  // In f32 1 - epsilon may be 1.
-  const double nearest = x.dtype() == f32 ? std::nextafter(1.0F, 0.0F) : std::nextafter(1.0, 0.0);
-  const Tensor held = epsilon > 0 ? clip(x, epsilon, std::min(1 - epsilon, nearest)) : x;
-  return log(held) - log1p(neg(held));
+  return named("logit", {&x}, [&] {
+    if (!(epsilon >= 0 && epsilon < 0.5))
+      throw Error(fmt::format("logit{}: epsilon must be from 0 to below 1/2, not {}", x.shape().text(), epsilon));
+    // In f32 1 - epsilon may be 1.
+    const double nearest = x.dtype() == f32 ? std::nextafter(1.0F, 0.0F) : std::nextafter(1.0, 0.0);
+    const Tensor held = epsilon > 0 ? clip(x, epsilon, std::min(1 - epsilon, nearest)) : x;
+    return log(held) - log1p(neg(held));
+  });
 }
 // Near 0 by its series in z = (π x)², as the quotient's derivatives lose their digits there.
 Tensor sinc(const Tensor& x) {
-  const Tensor angle = x * std::numbers::pi, near = abs(angle) < 1.0, none = scalar_like(0, x);
-  const Tensor z = square(where(near, angle, none)), far = where(near, scalar_like(1, x), angle);
-  Tensor series = scalar_like(1, x);
-  for (int k = 10; k > 0; --k) series = 1.0 - z * series / static_cast<double>(2 * k * (2 * k + 1));
-  return where(near, series, sin(far) / far);
+  return named("sinc", {&x}, [&] {
+    const Tensor angle = x * std::numbers::pi, near = abs(angle) < 1.0, none = scalar_like(0, x);
+    const Tensor z = square(where(near, angle, none)), far = where(near, scalar_like(1, x), angle);
+    Tensor series = scalar_like(1, x);
+    for (int k = 10; k > 0; --k) series = 1.0 - z * series / static_cast<double>(2 * k * (2 * k + 1));
+    return where(near, series, sin(far) / far);
+  });
 }
 
 std::vector<const Op*> special_ops() {

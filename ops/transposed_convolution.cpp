@@ -7,6 +7,7 @@
 #include <twopass/ops/convolution.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/ops/indexing.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/windows.h>
 
@@ -78,60 +79,66 @@ Tensors transposed_planes(const Tensor& volumes, const Tensor& kernel, const win
 
 Tensor conv2d_transpose(const Tensor& x, const Tensor& kernel, const Tensor& bias,
                         const Conv2dTransposeOptions& options) {
-  windows::check_ranks("conv2d_transpose", x, kernel, 4);
-  return channels_first(x, options.channels_last, [&](const Tensor& images) {
-    const Padding& padding = options.padding;
-    const auto& around = padding.widths();
-    const Extent &strides = options.strides, &dilation = options.dilation, &more = options.output_padding;
-    const std::int64_t rows = transposed_size(
-        "conv2d_transpose", "rows", {strides.rows, dilation.rows, around[0], around[1], more.rows, padding.same()},
-        images.shape()[2], kernel.shape()[2]);
-    const std::int64_t columns =
-        transposed_size("conv2d_transpose", "columns",
-                        {strides.columns, dilation.columns, around[2], around[3], more.columns, padding.same()},
-                        images.shape()[3], kernel.shape()[3]);
-    const Tensor y =
-        conv2d_input_gradient(images, kernel, {rows, columns},
-                              {.strides = strides, .padding = padding, .dilation = dilation, .groups = options.groups});
-    return with_bias("conv2d_transpose", y, bias);
+  return named("conv2d_transpose", {&x, &kernel, &bias}, [&] {
+    windows::check_ranks("conv2d_transpose", x, kernel, 4);
+    return channels_first(x, options.channels_last, [&](const Tensor& images) {
+      const Padding& padding = options.padding;
+      const auto& around = padding.widths();
+      const Extent &strides = options.strides, &dilation = options.dilation, &more = options.output_padding;
+      const std::int64_t rows = transposed_size(
+          "conv2d_transpose", "rows", {strides.rows, dilation.rows, around[0], around[1], more.rows, padding.same()},
+          images.shape()[2], kernel.shape()[2]);
+      const std::int64_t columns =
+          transposed_size("conv2d_transpose", "columns",
+                          {strides.columns, dilation.columns, around[2], around[3], more.columns, padding.same()},
+                          images.shape()[3], kernel.shape()[3]);
+      const Tensor y = conv2d_input_gradient(
+          images, kernel, {rows, columns},
+          {.strides = strides, .padding = padding, .dilation = dilation, .groups = options.groups});
+      return with_bias("conv2d_transpose", y, bias);
+    });
   });
 }
 
 Tensor conv1d_transpose(const Tensor& x, const Tensor& kernel, const Tensor& bias,
                         const Conv1dTransposeOptions& options) {
-  windows::check_ranks("conv1d_transpose", x, kernel, 3);
-  if (options.padding.causal()) throw Error("conv1d_transpose: transposed convolutions have no causal padding");
-  return channels_first(x, options.channels_last, [&](const Tensor& sequences) {
-    const Tensor y = conv2d_transpose(expand_dims(sequences, 2), expand_dims(kernel, 2), bias,
-                                      {.strides = {1, options.strides},
-                                       .padding = options.padding.of_row(1),
-                                       .dilation = {1, options.dilation},
-                                       .groups = options.groups,
-                                       .output_padding = {0, options.output_padding}});
-    return squeeze(y, 2);
+  return named("conv1d_transpose", {&x, &kernel, &bias}, [&] {
+    windows::check_ranks("conv1d_transpose", x, kernel, 3);
+    if (options.padding.causal()) throw Error("conv1d_transpose: transposed convolutions have no causal padding");
+    return channels_first(x, options.channels_last, [&](const Tensor& sequences) {
+      const Tensor y = conv2d_transpose(expand_dims(sequences, 2), expand_dims(kernel, 2), bias,
+                                        {.strides = {1, options.strides},
+                                         .padding = options.padding.of_row(1),
+                                         .dilation = {1, options.dilation},
+                                         .groups = options.groups,
+                                         .output_padding = {0, options.output_padding}});
+      return squeeze(y, 2);
+    });
   });
 }
 
 Tensor conv3d_transpose(const Tensor& x, const Tensor& kernel, const Tensor& bias,
                         const Conv3dTransposeOptions& options) {
-  windows::check_ranks("conv3d_transpose", x, kernel, 5);
-  return channels_first(x, options.channels_last, [&](const Tensor& volumes) {
-    const Extent3d &strides = options.strides, &dilation = options.dilation, &more = options.output_padding;
-    const Padding3d& padding = options.padding;
-    const std::int64_t window = kernel.shape()[2];
-    const std::int64_t size =
-        transposed_size("conv3d_transpose", "planes",
-                        {strides.depth, dilation.depth, padding.front(), padding.back(), more.depth, padding.same()},
-                        volumes.shape()[2], window);
-    // The axis of the convolution whose transpose this is: its input is what is computed here.
-    const windows::Axis depth = windows::depth_axis(strides, padding, dilation, size, window);
-    const Tensors planes = transposed_planes(volumes, kernel, depth,
-                                             {.strides = strides.plane,
-                                              .padding = padding.plane(),
-                                              .dilation = dilation.plane,
-                                              .groups = options.groups,
-                                              .output_padding = more.plane});
-    return with_bias("conv3d_transpose", stack(planes, 2), bias);
+  return named("conv3d_transpose", {&x, &kernel, &bias}, [&] {
+    windows::check_ranks("conv3d_transpose", x, kernel, 5);
+    return channels_first(x, options.channels_last, [&](const Tensor& volumes) {
+      const Extent3d &strides = options.strides, &dilation = options.dilation, &more = options.output_padding;
+      const Padding3d& padding = options.padding;
+      const std::int64_t window = kernel.shape()[2];
+      const std::int64_t size =
+          transposed_size("conv3d_transpose", "planes",
+                          {strides.depth, dilation.depth, padding.front(), padding.back(), more.depth, padding.same()},
+                          volumes.shape()[2], window);
+      // The axis of the convolution whose transpose this is: its input is what is computed here.
+      const windows::Axis depth = windows::depth_axis(strides, padding, dilation, size, window);
+      const Tensors planes = transposed_planes(volumes, kernel, depth,
+                                               {.strides = strides.plane,
+                                                .padding = padding.plane(),
+                                                .dilation = dilation.plane,
+                                                .groups = options.groups,
+                                                .output_padding = more.plane});
+      return with_bias("conv3d_transpose", stack(planes, 2), bias);
+    });
   });
 }
 

@@ -49,6 +49,13 @@ TEST_CASE("celu is smooth at 0, for any alpha, and exact above it") {
   CHECK(at(f, 1e300) == 1e300);
   CHECK(at(f, -kInf) == -0.5);
   CHECK(std::isnan(at(f, std::nan(""))));
+  for (const DType dtype : {f32, f64})  // the limit
+    for (const double endless : {1e300, HUGE_VAL}) {
+      if (dtype == f64 && endless == 1e300) continue;
+      const Tensor x = variable(cast(points(), dtype)), y = celu(x, endless);
+      CHECK(y.values<double>() == x.values<double>());
+      CHECK(backward(sum(y))[x].values<double>() == std::vector<double>(7, 1));
+    }
   CHECK_THROWS_WITH_AS(celu(points(), 0), "celu(7,): alpha must be positive, not 0", Error);
   CHECK_THROWS_WITH_AS(celu(tensor({1, 2})), Contains("only f32 and f64"), Error);
 }

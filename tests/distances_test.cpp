@@ -45,6 +45,12 @@ TEST_CASE("below 1, at 0 and at both infinities the norm is PyTorch's, with grad
   CHECK(slopes(with_zero(), kInf) == Values{0, 0, 1, 0, 0, 0, 0, 0, 1, 0});
   CHECK(slopes(with_zero(), -kInf) == Values{0, 0, 0, 0, 0, 0, -1, 0, 0, 0});
   CHECK(slopes(tensor({{3.0, -3.0, 1.0}}, f64), kInf) == Values{0.5, -0.5, 0});
+  // The largest share it evenly, k^(1/p - 1) each, also where |x| / y is 1 but for its rounding.
+  CHECK(slopes(tensor({{3.0, -3.0, 1.0}}, f64), 1e308) == Values{0.5, -0.5, 0});
+  check_ends(from_values(slopes(tensor({{3.0, -3.0, 1.0}}, f64), 1e6), {3}, f64),
+             {0.5 * std::exp2(1e-6), -0.5 * std::exp2(1e-6), 0});
+  CHECK(slopes(tensor({{3.0F, 3.0F, 3.0F}}), 1e8)[0] == doctest::Approx(1.0 / 3));
+  CHECK(slopes(zeros({1, 2}, f64), 1e6) == Values{0, 0});
   CHECK(slopes(zeros({1, 2}, f64), 0.5) == Values{0, 0});
   CHECK(norm(tensor({1e300, 4e300}, f64), 0.5).item<double>() == doctest::Approx(9e300));
   CHECK(norm(zeros({0}, f64), 0.5).item<double>() == 0);

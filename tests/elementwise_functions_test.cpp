@@ -96,6 +96,13 @@ TEST_CASE("NaN and infinities are found, replaced and left out, with no gradient
   CHECK(nan_to_num(odd).values<double>() == Values{0, most, -most, 2});
   CHECK(nan_to_num(odd, {.nan = 7, .infinity = 1, .minus_infinity = -1}).values<double>() == Values{7, 1, -1, 2});
   CHECK(nan_to_num(cast(odd, f32)).at<float>(1) == std::numeric_limits<float>::max());
+  for (const Tensor& whole : {tensor({0, -3, 7}), tensor({true, false, true})}) {  // as NumPy has it
+    CHECK(is_nan(whole).values<bool>() == std::vector<bool>(3, false));
+    CHECK(is_inf(whole).values<bool>() == std::vector<bool>(3, false));
+    CHECK(is_finite(whole).values<bool>() == std::vector<bool>(3, true));
+    CHECK(nan_to_num(whole).dtype() == whole.dtype());
+    CHECK(nan_to_num(whole).values<int>() == whole.values<int>());
+  }
   const Tensor x = variable(odd);
   CHECK(backward(sum(nan_to_num(x)))[x].values<double>() == Values{0, 0, 0, 1});
   const Tensor some = variable(tensor({{kNan, 1.0, 3.0}, {kNan, kNan, kNan}}, f64));

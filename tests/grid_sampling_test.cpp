@@ -105,6 +105,16 @@ TEST_CASE("a point that is NaN gives NaN, one at infinity what lies beyond, and 
   CHECK(grid_sample(endless, grid({1, -1, -1, 1, 3, 3}), {.align_corners = true}).values<double>() == Values{2, 3, 0});
 }
 
+TEST_CASE("N24: a point outside takes no part in any pixel's gradient, though that is infinite there") {
+  const Tensor x = variable(tensor({{{{1.0, 4.0}}}}, f64));
+  const Tensor at = variable(grid({0.5, 0, 5, 5}));
+  const Tensor y = sqrt(grid_sample(x, at));
+  CHECK(y.values<double>() == Values{2, 0});
+  const auto found = gradients(sum(y), {x, at});
+  CHECK(found[0].values<double>() == Values{0, 0.25});
+  for (const double slope : found[1].values<double>()) CHECK(std::isfinite(slope));
+}
+
 TEST_CASE("one element along an axis, no points and open batches are sampled too") {
   const Tensor dot = tensor({{{{5.0}}}}, f64);
   for (const bool align : {false, true})
