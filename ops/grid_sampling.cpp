@@ -108,7 +108,7 @@ Tensor affine_grid(const Tensor& theta, Extent size, bool align_corners) {
       if (align_corners) return count == 1 ? 0 : 2 * at / (n - 1) - 1;
       return (2 * at + 1) / n - 1;
     };
-    const auto [rows, columns] = std::pair(size.rows, size.columns);
+    const std::int64_t rows = size.rows, columns = size.columns;
     const Tensor points = filled<double>({checked_product(rows, columns), 3}, [&](std::int64_t k) {
       const std::int64_t point = k / 3;
       return k % 3 == 0 ? place(point % columns, columns) : k % 3 == 1 ? place(point / columns, rows) : 1;
