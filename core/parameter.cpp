@@ -9,18 +9,18 @@
 
 #include <twopass/core/error.h>
 #include <twopass/core/parameter_reads.h>
+#include <twopass/core/parameter_view.h>
 #include <twopass/core/random.h>
 
 namespace twopass {
 namespace {
 
 std::atomic<std::uint64_t> last_id{0};
-thread_local std::vector<std::pair<std::uint64_t, Tensor>> substituted;
-thread_local ParameterView view;
-
-constexpr std::size_t kNotSubstituted = SIZE_MAX;
 
 }  // namespace
+
+thread_local std::vector<std::pair<std::uint64_t, Tensor>> substituted;
+thread_local constinit ParameterView parameter_view;
 
 struct Parameter::Cell : std::enable_shared_from_this<Cell> {
   Cell(std::string a_name, Shape a_shape, DType a_dtype, Initializer first)
@@ -95,16 +95,16 @@ void Parameter::set_trainable(bool trainable) const { cell().trainable = trainab
 
 Tensor Parameter::tensor() const {
   Cell& own = cell();
-  for (std::size_t k = substituted.size(); k-- > view.substitutions;)
+  for (std::size_t k = substituted.size(); k-- > parameter_view.substitutions;)
     if (substituted[k].first == own.id) {
       ParameterReads::note(*this, substituted[k].second, k);
       return substituted[k].second;
     }
   const Tensor found = [&] {
-    if (view.lifting) return view.lifting->of(*this).now;
-    if (view.sandbox) return view.sandbox->of(*this, "read").now;
+    if (parameter_view.lifting) return parameter_view.lifting->of(*this).now;
+    if (parameter_view.sandbox) return parameter_view.sandbox->of(*this, "read").now;
     const std::lock_guard lock(own.mutex);
-    if (view.undrawn > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
+    if (parameter_view.undrawn > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
     return own.current();
   }();
   const Tensor given = own.trainable || found.symbolic() ? found : detach(found);
@@ -114,17 +114,17 @@ Tensor Parameter::tensor() const {
 
 Tensor Parameter::value() const {
   Cell& own = cell();
-  if (view.lifting) {
-    LiftScope::Lifted& lifted = view.lifting->of(*this);
+  if (parameter_view.lifting) {
+    LiftScope::Lifted& lifted = parameter_view.lifting->of(*this);
     ParameterReads::note(*this, lifted.now, kNotSubstituted);
     if (!lifted.value.defined())
-      lifted.value = lifted.now.recorded() ? view.lifting->leaf_for(lifted.now, *this, false) : lifted.now;
+      lifted.value = lifted.now.recorded() ? parameter_view.lifting->leaf_for(lifted.now, *this, false) : lifted.now;
     return lifted.value;
   }
   const Tensor found = [&] {
-    if (view.sandbox) return view.sandbox->of(*this, "read").now;
+    if (parameter_view.sandbox) return parameter_view.sandbox->of(*this, "read").now;
     const std::lock_guard lock(own.mutex);
-    if (view.undrawn > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
+    if (parameter_view.undrawn > 0 && !own.leaf.defined()) return symbol(own.shape, own.dtype, own.name);
     return own.current();
   }();
   ParameterReads::note(*this, own.trainable ? found : detach(found), kNotSubstituted);
@@ -137,10 +137,10 @@ namespace {
 
 // What a check in f64 made of a state that it reads in f64, in the state's own dtype.
 Tensor as_held(const Tensor& value, DType dtype, std::uint64_t parameter) {
-  if (view.lifting || !value.defined() || value.symbolic() || value.dtype() == dtype || !is_floating(value.dtype()) ||
-      !is_floating(dtype))
+  if (parameter_view.lifting || !value.defined() || value.symbolic() || value.dtype() == dtype ||
+      !is_floating(value.dtype()) || !is_floating(dtype))
     return value;
-  for (std::size_t k = substituted.size(); k-- > view.substitutions;)
+  for (std::size_t k = substituted.size(); k-- > parameter_view.substitutions;)
     if (substituted[k].first == parameter && substituted[k].second.dtype() == value.dtype())
       return dispatch_floating(value.dtype(),
                                [&]<typename T>() { return from_values(value.values<T>(), value.shape(), dtype); });
@@ -154,20 +154,20 @@ void Parameter::set_all(const Parameters& parameters, const Tensors& given) {
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     Cell& own = parameters[k].cell();
     values.push_back(as_held(given[k], own.dtype, own.id));
-    own.check(values[k], view.lifting != nullptr);
-    if (view.sandbox) view.sandbox->of(parameters[k], "set");
-    leaves.push_back(view.lifting ? view.lifting->leaf_for(values[k], parameters[k], own.trainable)
-                                  : own.leaf_of(values[k]));
+    own.check(values[k], parameter_view.lifting != nullptr);
+    if (parameter_view.sandbox) parameter_view.sandbox->of(parameters[k], "set");
+    leaves.push_back(parameter_view.lifting ? parameter_view.lifting->leaf_for(values[k], parameters[k], own.trainable)
+                                            : own.leaf_of(values[k]));
   }
   for (std::size_t k = 0; k < parameters.size(); ++k) {
-    if (view.lifting) {
-      LiftScope::Lifted& lifted = view.lifting->of(parameters[k]);
-      view.lifting->replaced_.push_back(lifted);
+    if (parameter_view.lifting) {
+      LiftScope::Lifted& lifted = parameter_view.lifting->of(parameters[k]);
+      parameter_view.lifting->replaced_.push_back(lifted);
       lifted = {lifted.parameter, lifted.symbol, values[k], leaves[k], {}};
       continue;
     }
-    if (view.sandbox) {
-      ParameterSandbox::Held& held = view.sandbox->of(parameters[k], "set");
+    if (parameter_view.sandbox) {
+      ParameterSandbox::Held& held = parameter_view.sandbox->of(parameters[k], "set");
       held.now = std::move(leaves[k]);
       held.set = true;
       continue;
@@ -182,7 +182,7 @@ Tensors Parameter::held(const Parameters& parameters) {
   Tensors held;
   held.reserve(parameters.size());
   for (const Parameter& each : parameters) {
-    if (view.lifting || view.sandbox) {
+    if (parameter_view.lifting || parameter_view.sandbox) {
       held.push_back(each.value());
       continue;
     }
@@ -194,7 +194,7 @@ Tensors Parameter::held(const Parameters& parameters) {
 }
 
 void Parameter::put_back(const Parameters& parameters, const Tensors& held) noexcept {
-  if (view.lifting || view.sandbox) {
+  if (parameter_view.lifting || parameter_view.sandbox) {
     try {
       set_all(parameters, held);
     } catch (const std::exception&) {
@@ -213,7 +213,7 @@ void Parameter::exchange_all(const Parameters& parameters, std::vector<Buffer>& 
   // The value of a cell that alone holds it changes its memory; another gets a leaf of its own, made before any
   // changes.
   Tensors leaves;  // as many as parameters, once there is one
-  if (view.sandbox) {
+  if (parameter_view.sandbox) {
     leaves.resize(parameters.size());
     for (std::size_t k = 0; k < parameters.size(); ++k) {
       leaves[k] = uninitialised(parameters[k].shape(), parameters[k].dtype());
@@ -252,73 +252,8 @@ void Parameter::seed(std::uint64_t seed, bool fixed) const {
   own.seed_fixed = fixed;
 }
 
-UndrawnScope::UndrawnScope() { ++view.undrawn; }
-UndrawnScope::~UndrawnScope() { --view.undrawn; }
-
-LiftScope::LiftScope() : before_(view) { view = {.lifting = this, .substitutions = substituted.size()}; }
-LiftScope::~LiftScope() { view = before_; }
-bool LiftScope::active() { return view.lifting != nullptr; }
-
-LiftScope::Lifted& LiftScope::of(const Parameter& parameter) {
-  const auto [known, fresh] = places_.emplace(parameter.id(), lifted_.size());
-  if (fresh) {
-    const Parameter::Cell& cell = parameter.cell();
-    const auto flags = static_cast<std::uint8_t>(Node::kLeaf | Node::kSymbol | (cell.trainable ? Node::kRecorded : 0));
-    Node* node = Node::make(nullptr, ArgumentsPointer(new LeafArguments(cell.name, cell.id, parameter.cell_)),
-                            cell.shape, cell.dtype, flags, 0);
-    node->number = Node::next_number(0);
-    const Tensor leaf(node);
-    lifted_.push_back({.parameter = parameter, .symbol = leaf, .now = leaf});
-  }
-  return lifted_[known->second];
-}
-
-// One without a derivative has the number of what it stands for, and so its place.
-Tensor LiftScope::leaf_for(const Tensor& x, const Parameter& parameter, bool recorded) {
-  const auto flags = static_cast<std::uint8_t>(Node::kLeaf | Node::kSymbol | (recorded ? Node::kRecorded : 0));
-  auto* const arguments = parameter.defined() ? new LeafArguments(parameter.name(), parameter.id(), parameter.cell_)
-                                              : new LeafArguments("", 0);
-  const Tensor leaf(Node::make(nullptr, ArgumentsPointer(arguments), x.shape(), x.dtype(), flags, 0));
-  leaf.node().number = recorded ? Node::next_number(x.node().number) : x.node().number;
-  leaves_.push_back(leaf);
-  behind_.emplace(&leaf.node(), x);
-  return leaf;
-}
-
-Tensor LiftScope::behind(const Node& leaf) const {
-  const auto found = behind_.find(&leaf);
-  return found == behind_.end() ? Tensor() : found->second;
-}
-
-Tensor detached_symbol(const Tensor& x) {
-  return view.lifting && x.recorded() ? view.lifting->leaf_for(x, {}, false) : x;
-}
-
-LiftedSets::LiftedSets() : before_(view.lifting ? view.lifting->replaced_.size() : 0) {}
-
-void LiftedSets::undo() const {
-  if (!view.lifting) return;
-  LiftScope& scope = *view.lifting;
-  for (; scope.replaced_.size() > before_; scope.replaced_.pop_back())
-    scope.of(scope.replaced_.back().parameter) = scope.replaced_.back();
-}
-
-bool LiftedSets::more() const { return view.lifting && view.lifting->replaced_.size() > before_; }
-
-Parameters lifted_and_set() {
-  Parameters all;
-  for (const LiftScope::Lifted& each : view.lifting->lifted())
-    if (&each.now.node() != &each.symbol.node()) all.push_back(each.parameter);
-  return all;
-}
-
-void LiftedSets::put(const Parameter& parameter, const Tensor& tensor) const {
-  LiftScope& scope = *view.lifting;
-  LiftScope::Lifted& lifted = scope.of(parameter);
-  scope.replaced_.push_back(lifted);
-  lifted.now = tensor;
-  lifted.value = {};
-}
+UndrawnScope::UndrawnScope() { ++parameter_view.undrawn; }
+UndrawnScope::~UndrawnScope() { --parameter_view.undrawn; }
 
 Substitution::Substitution(const Parameters& parameters, const Tensors& tensors) : before_(substituted.size()) {
   if (parameters.size() != tensors.size())
@@ -328,60 +263,21 @@ Substitution::Substitution(const Parameters& parameters, const Tensors& tensors)
 
 Substitution::~Substitution() { substituted.resize(before_); }
 
-ParameterReads::ParameterReads() : substitutions_(substituted.size()), before_(view.reads) { view.reads = this; }
-ParameterReads::~ParameterReads() { view.reads = before_; }
-
-void ParameterReads::note(const Parameter& parameter, const Tensor& given, std::size_t number) {
-  for (ParameterReads* scope = view.reads; scope; scope = scope->before_) {
-    if (number != kNotSubstituted && number >= scope->substitutions_) continue;
-    if (!scope->noted_.insert(parameter.id()).second) continue;
-    scope->parameters_.push_back(parameter);
-    scope->tensors_.push_back(given);
-    scope->substituted_.push_back(number != kNotSubstituted);
-  }
+ParameterSandbox::ParameterSandbox() : closed_(false), before_(parameter_view) {
+  parameter_view = {.sandbox = this, .substitutions = substituted.size()};
 }
 
-EarlierReads::EarlierReads(const ParameterReads& reads) {
-  for (std::size_t k = 0; k < reads.parameters_.size(); ++k) {
-    (reads.substituted_[k] ? substituted_ : parameters_).push_back(reads.parameters_[k]);
-    (reads.substituted_[k] ? in_their_place_ : tensors_).push_back(reads.tensors_[k]);
-  }
-}
-
-EarlierReads::Again::Again(const EarlierReads& reads) : before_(view) {
-  if (view.lifting) {
-    lifted_.emplace();
-    for (std::size_t k = 0; k < reads.parameters_.size(); ++k) lifted_->put(reads.parameters_[k], reads.tensors_[k]);
-    view.reads = nullptr;
-    view.substitutions = substituted.size();
-  } else {
-    sandbox_.emplace();
-    for (std::size_t k = 0; k < reads.parameters_.size(); ++k) sandbox_->take(reads.parameters_[k], reads.tensors_[k]);
-  }
-  substitution_.emplace(reads.substituted_, reads.in_their_place_);
-}
-
-EarlierReads::Again::~Again() {
-  substitution_.reset();
-  if (lifted_) lifted_->undo();
-  sandbox_.reset();
-  view = before_;
-}
-
-ParameterSandbox::ParameterSandbox() : closed_(false), before_(view) {
-  view = {.sandbox = this, .substitutions = substituted.size()};
-}
-
-ParameterSandbox::ParameterSandbox(const Parameters& parameters, const Tensors& values) : closed_(true), before_(view) {
+ParameterSandbox::ParameterSandbox(const Parameters& parameters, const Tensors& values)
+    : closed_(true), before_(parameter_view) {
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     const Tensor leaf = parameters[k].cell().leaf_of(values[k]);
     held_.push_back({parameters[k], leaf, leaf});
   }
-  view = {.sandbox = this, .substitutions = substituted.size()};
+  parameter_view = {.sandbox = this, .substitutions = substituted.size()};
 }
 
-ParameterSandbox::~ParameterSandbox() { view = before_; }
-bool ParameterSandbox::active() { return view.sandbox != nullptr; }
+ParameterSandbox::~ParameterSandbox() { parameter_view = before_; }
+bool ParameterSandbox::active() { return parameter_view.sandbox != nullptr; }
 
 ParameterSandbox::Held& ParameterSandbox::of(const Parameter& parameter, const char* what) {
   for (Held& each : held_)
