@@ -115,6 +115,9 @@ bool truth(const Attributes& attributes, const char* name) {
 
 using namespace losses;
 
+Loss::Loss(const char* name) : Loss(std::string(name ? name : "")) {}
+Loss::Loss(const std::string& name) : Loss(loss_from(name)) {}
+
 const std::string& Loss::name() const { return body_->name; }
 const Attributes& Loss::attributes() const { return body_->attributes; }
 bool Loss::saveable() const { return !body_->own; }

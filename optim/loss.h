@@ -17,6 +17,10 @@ class Loss {
  public:
   using Function = std::function<Tensor(const Tensor& targets, const Tensor& predictions)>;
 
+  /// What loss_from has of this name: `.loss = "mse"`.
+  Loss(const char* name);
+  Loss(const std::string& name);
+
   const std::string& name() const;
   const Attributes& attributes() const;
   /// Whether `loss_from` can make it again: losses of the user's own can't be saved.
@@ -59,9 +63,12 @@ Loss mean_squared_error();
 Loss mean_absolute_error();
 /// The mean over the last axis of e²/2 where |e| <= delta, else delta |e| - delta²/2, with e = p - t (Huber, 1964).
 Loss huber(const HuberOptions& options = {});
-/// A loss of your own: a function of targets and predictions that gives [batch, ...].
+/// A loss of your own: a function of targets and predictions that gives [batch, ...], or one number for the batch,
+/// which sample weights cannot weigh; an epoch's loss is the mean of these over rows.
 Loss loss(const std::string& name, Loss::Function function);
-/// The loss that has this name and these attributes; refuses others, listing those that there are.
+/// The loss that has this name and these attributes, the defaults where none are given. A name is that of a function
+/// here ("mean_squared_error") or of a class of Keras ("MeanSquaredError"), as neither case nor _ counts, or short for
+/// one: mse, mae, mape, msle, bce, kld. Refuses others, listing those that there are.
 Loss loss_from(const std::string& name, const Attributes& attributes = {});
 
 /// A loss, or one per output name.
@@ -71,6 +78,8 @@ class LossMap {
 
   LossMap() = default;
   LossMap(const Loss& single) : single_(std::make_shared<const Loss>(single)) {}
+  LossMap(const char* single) : LossMap(Loss(single)) {}
+  LossMap(const std::string& single) : LossMap(Loss(single)) {}
   LossMap(std::initializer_list<std::pair<std::string, Loss>> named) : named_(named) {}
   LossMap(Named named) : named_(std::move(named)) {}
   bool empty() const { return !single_ && named_.empty(); }

@@ -1,9 +1,11 @@
 // Losses by their names, as files have them.
 #include <fmt/format.h>
 
+#include <cctype>
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include <twopass/core/error.h>
 #include <twopass/optim/loss_parts.h>
@@ -54,14 +56,37 @@ const std::map<std::string, Maker>& makers() {
   return all;
 }
 
+std::string folded(const std::string& name) {
+  std::string plain;
+  for (const char c : name)
+    if (c != '_') plain += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return plain;
+}
+
 }  // namespace
 
+std::string losses::full_name(const std::string& name, const std::vector<std::string>& names) {
+  static const std::map<std::string, std::string> short_names{{"mse", "mean_squared_error"},
+                                                              {"mae", "mean_absolute_error"},
+                                                              {"mape", "mean_absolute_percentage_error"},
+                                                              {"msle", "mean_squared_logarithmic_error"},
+                                                              {"bce", "binary_crossentropy"},
+                                                              {"kld", "kl_divergence"},
+                                                              {"acc", "accuracy"}};
+  const std::string plain = folded(name);
+  const auto known = short_names.find(plain);
+  const std::string wanted = folded(known == short_names.end() ? name : known->second);
+  for (const std::string& each : names)
+    if (folded(each) == wanted) return each;
+  return {};
+}
+
 Loss loss_from(const std::string& name, const Attributes& attributes) {
-  const auto found = makers().find(name);
-  if (found != makers().end()) return found->second(attributes);
-  std::string list;
-  for (const auto& each : makers()) list += (list.empty() ? "" : ", ") + each.first;
-  throw Error(fmt::format("there is no loss \"{}\": there are {}", name, list));
+  std::vector<std::string> names;
+  for (const auto& each : makers()) names.push_back(each.first);
+  const std::string full = full_name(name, names);
+  if (!full.empty()) return makers().at(full)(attributes);
+  throw Error(fmt::format("there is no loss \"{}\": there are {}", name, fmt::join(names, ", ")));
 }
 
 }  // namespace twopass

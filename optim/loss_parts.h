@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <twopass/optim/loss.h>
 
@@ -43,6 +44,10 @@ void check_smoothing(double smoothing);
 void check_classes(const Tensor& predictions);
 /// p / Σ p held to [ε, 1 - ε].
 Tensor probabilities(const Tensor& predictions);
+
+/// A name as the library has it, of one that is written in another case, without _, or short as Keras has it; empty
+/// where it is none of `names`.
+std::string full_name(const std::string& name, const std::vector<std::string>& names);
 
 double number(const Attributes& attributes, const char* name, double otherwise);
 bool truth(const Attributes& attributes, const char* name);

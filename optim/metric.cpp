@@ -25,6 +25,11 @@ struct MetricMaker {
     return Metric(std::make_shared<const Metric::Body>(
         Metric::Body{std::move(name), std::move(attributes), std::move(function), own}));
   }
+  static Metric renamed(const Metric& metric, std::string name) {
+    Metric::Body body = *metric.body_;
+    body.name = std::move(name);
+    return Metric(std::make_shared<const Metric::Body>(std::move(body)));
+  }
 };
 
 namespace {
@@ -62,9 +67,16 @@ Tensor sparse(const Tensor& targets, const Tensor& p) {
   return cast(equal(labels, argmax(p, -1)), f32);
 }
 
+// Under a short name, where it was asked for by that, as Keras logs it.
+Metric called(const Metric& metric, const std::string& name) {
+  return name.size() <= 4 && name.size() < metric.name().size() ? MetricMaker::renamed(metric, name) : metric;
+}
+
 }  // namespace
 
 Metric::Metric(const Loss& loss) : Metric(metric(loss)) {}
+Metric::Metric(const char* name) : Metric(std::string(name ? name : "")) {}
+Metric::Metric(const std::string& name) : Metric(metric_from(name)) {}
 
 const std::string& Metric::name() const { return body_->name; }
 const Attributes& Metric::attributes() const { return body_->attributes; }
@@ -114,14 +126,16 @@ Metric metric(const std::string& name, Metric::Function function) {
 }
 
 Metric metric_from(const std::string& name, const Attributes& attributes) {
-  if (name == "accuracy") return accuracy();
-  if (name == "binary_accuracy")
+  const std::string full =
+      losses::full_name(name, {"accuracy", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"});
+  if (full == "accuracy") return called(accuracy(), name);
+  if (full == "binary_accuracy")
     return binary_accuracy(
         {attributes.empty() ? 0.5 : attribute::as_double(attribute::named(attributes, "threshold"), "threshold")});
-  if (name == "categorical_accuracy") return categorical_accuracy();
-  if (name == "sparse_categorical_accuracy") return sparse_categorical_accuracy();
+  if (full == "categorical_accuracy") return categorical_accuracy();
+  if (full == "sparse_categorical_accuracy") return sparse_categorical_accuracy();
   try {
-    return metric(loss_from(name, attributes));
+    return called(metric(loss_from(name, attributes)), name);
   } catch (const Error& reason) {
     throw Error(
         fmt::format("there is no metric \"{}\": there are accuracy, binary_accuracy, categorical_accuracy, "

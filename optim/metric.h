@@ -21,6 +21,9 @@ class Metric {
 
   /// A loss as a metric, under the loss's name: so `.metrics = {mean_absolute_error()}`.
   Metric(const Loss& loss);
+  /// What metric_from has of this name: `.metrics = {"accuracy"}`.
+  Metric(const char* name);
+  Metric(const std::string& name);
 
   const std::string& name() const;
   const Attributes& attributes() const;
@@ -52,9 +55,10 @@ Metric categorical_accuracy();
 Metric sparse_categorical_accuracy();
 /// The same as Metric(loss).
 Metric metric(const Loss& loss);
-/// A metric of your own: a function of targets and predictions that gives [batch, ...].
+/// A metric of your own: a function of targets and predictions that gives [batch, ...], or one number for the batch.
 Metric metric(const std::string& name, Metric::Function function);
-/// The metric that has this name and these attributes; refuses others, listing those that there are.
+/// The metric that has this name, written as in loss_from, and these attributes; logs know "acc", "mae" and other short
+/// names as they are given. Refuses others, listing those that there are.
 Metric metric_from(const std::string& name, const Attributes& attributes = {});
 
 /// Metrics for every output, or some per output name.
@@ -65,6 +69,8 @@ class MetricMap {
   MetricMap() = default;
   MetricMap(const Metric& single) : common_{single} {}
   MetricMap(const Loss& single) : common_{single} {}
+  MetricMap(const char* single) : common_{Metric(single)} {}
+  MetricMap(const std::string& single) : common_{Metric(single)} {}
   MetricMap(std::initializer_list<Metric> common) : common_(common) {}
   MetricMap(std::vector<Metric> common) : common_(std::move(common)) {}
   MetricMap(std::initializer_list<std::pair<std::string, std::vector<Metric>>> named) : named_(named) {}

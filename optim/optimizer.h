@@ -48,6 +48,9 @@ class Optimizer {
  public:
   /// No optimizer: to be assigned one, and refused where it is used.
   Optimizer() = default;
+  /// What optimizer_from has of this name: `.optimizer = "adam"`.
+  Optimizer(const char* name);
+  Optimizer(const std::string& name);
   Optimizer(UpdateRule rule, LearningRate learning_rate, const UpdateOptions& options = {});
 
   const std::string& name() const;
@@ -152,7 +155,8 @@ struct AdamwOptions {
 /// adam() after p -= lr weight_decay p (Loshchilov and Hutter, 2017). PyTorch decays by 0.01.
 Optimizer adamw(const AdamwOptions& options = {});
 
-/// The optimizer that has this name and these attributes; refuses others.
-Optimizer optimizer_from(const std::string& name, const Attributes& attributes);
+/// The optimizer that has this name, in which case does not count, and these attributes, all of them or, for the
+/// defaults, none. Refuses others, listing those that there are.
+Optimizer optimizer_from(const std::string& name, const Attributes& attributes = {});
 
 }  // namespace twopass

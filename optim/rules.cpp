@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 
+#include <cctype>
 #include <cmath>
+#include <map>
+#include <string>
 
 #include <twopass/core/error.h>
 #include <twopass/ops/elementwise.h>
@@ -119,7 +122,9 @@ Optimizer adamw(const AdamwOptions& options) {
                               .global_clipnorm = options.global_clipnorm});
 }
 
-Optimizer optimizer_from(const std::string& name, const Attributes& attributes) {
+namespace {
+
+Optimizer optimizer_of(const std::string& name, const Attributes& attributes) {
   const auto number = [&](const char* key) { return attribute::as_double(attribute::named(attributes, key), key); };
   const auto truth = [&](const char* key) { return attribute::as_bool(attribute::named(attributes, key), key); };
   Attributes of_schedule;
@@ -134,10 +139,31 @@ Optimizer optimizer_from(const std::string& name, const Attributes& attributes) 
   if (name == "rmsprop")
     return rmsprop(
         {rate, number("rho"), number("momentum"), number("epsilon"), truth("centered"), decay, norm, value, global});
-  if (name == "adam" || name == "adamw")
-    return adam_named(name.c_str(),
-                      {rate, number("beta_1"), number("beta_2"), number("epsilon"), decay, norm, value, global});
-  throw Error(fmt::format("there is no optimizer \"{}\": there are sgd, rmsprop, adam and adamw", name));
+  return adam_named(name.c_str(),
+                    {rate, number("beta_1"), number("beta_2"), number("epsilon"), decay, norm, value, global});
 }
+
+}  // namespace
+
+Optimizer optimizer_from(const std::string& name, const Attributes& attributes) {
+  const std::map<std::string, Optimizer (*)()> makers{{"sgd", [] { return sgd(); }},
+                                                      {"rmsprop", [] { return rmsprop(); }},
+                                                      {"adam", [] { return adam(); }},
+                                                      {"adamw", [] { return adamw(); }}};
+  std::string plain = name;
+  for (char& c : plain) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const auto found = makers.find(plain);
+  if (found == makers.end())
+    throw Error(fmt::format("there is no optimizer \"{}\": there are sgd, rmsprop, adam and adamw", name));
+  if (attributes.empty()) return found->second();
+  try {
+    return optimizer_of(plain, attributes);
+  } catch (const Error& reason) {
+    throw Error(fmt::format("optimizer \"{}\": {}", name, reason.what()));
+  }
+}
+
+Optimizer::Optimizer(const char* name) : Optimizer(std::string(name ? name : "")) {}
+Optimizer::Optimizer(const std::string& name) : Optimizer(optimizer_from(name)) {}
 
 }  // namespace twopass
