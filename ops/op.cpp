@@ -55,18 +55,23 @@ Tensor Call::output() const {
   return Tensor(&node_);
 }
 
-std::string arguments_text(const Op& op, const Arguments* arguments) {
+std::string arguments_text(const Op& op, const Arguments* arguments, std::string_view reason) {
   Attributes said = op.attributes(arguments);
   const Attributes defaults = op.defaults();
-  std::erase_if(said,
-                [&](const auto& each) { return std::find(defaults.begin(), defaults.end(), each) != defaults.end(); });
+  const auto told = [&](const Attribute& value) {
+    const auto* const words = std::get_if<std::string>(&value);
+    return words && words->find(' ') != std::string::npos && reason.find(*words) != std::string_view::npos;
+  };
+  std::erase_if(said, [&](const auto& each) {
+    return told(each.second) || std::find(defaults.begin(), defaults.end(), each) != defaults.end();
+  });
   return text_of(said);
 }
 
-std::string call_text(const Op& op, const Arguments* arguments, const Specs& inputs) {
+std::string call_text(const Op& op, const Arguments* arguments, const Specs& inputs, std::string_view reason) {
   std::string text = op.name() + "(";
   for (std::size_t k = 0; k < inputs.size(); ++k) text += (k ? ", " : "") + inputs.shape(k).text();
-  const std::string with = arguments_text(op, arguments);
+  const std::string with = arguments_text(op, arguments, reason);
   return text + (inputs.size() == 0 || with.empty() ? "" : ", ") + with + ")";
 }
 
@@ -125,7 +130,7 @@ Tensor apply(const Op& op, ArgumentsPointer arguments, std::span<const Tensor> i
     }
     return made;
   } catch (const Error& reason) {
-    throw Error(call_text(op, arguments ? arguments.get() : args, Specs(inputs)) + ": " + reason.what());
+    throw Error(call_text(op, arguments ? arguments.get() : args, Specs(inputs), reason.what()) + ": " + reason.what());
   }
 }
 

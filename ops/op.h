@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -176,10 +177,10 @@ class Op {
   Facts facts_;
 };
 
-/// "axis=1, keep=true": the arguments that are not the defaults.
-std::string arguments_text(const Op& op, const Arguments* arguments);
-/// "matmul((2, 3), (4, 5))": the head of an error message.
-std::string call_text(const Op& op, const Arguments* arguments, const Specs& inputs);
+/// "axis=1, keep=true": the arguments that are not the defaults, nor sentences that the reason of an error has.
+std::string arguments_text(const Op& op, const Arguments* arguments, std::string_view reason = {});
+/// "matmul((2, 3), (4, 5))": the head of an error message, of which the reason follows.
+std::string call_text(const Op& op, const Arguments* arguments, const Specs& inputs, std::string_view reason = {});
 
 /// Computes an op on values, or runs its shape rule alone where an input is a symbol, and records the call where an
 /// input is recorded. Refuses what the op's rule refuses, with the call and its shapes before the reason.

@@ -11,6 +11,7 @@
 #include <twopass/core/error.h>
 #include <twopass/core/finite.h>
 #include <twopass/core/place.h>
+#include <twopass/core/users_code.h>
 #include <twopass/ops/creation.h>
 #include <twopass/ops/elementwise.h>
 #include <twopass/optim/clipping.h>
@@ -198,15 +199,24 @@ std::vector<Optimizer::Change> Optimizer::changes(const Tensors& gradients, cons
       value = value - value * cast(learning_rate * body().options.weight_decay, value.dtype());
     Tensors slots;
     for (const Parameter& slot : change.slots) slots.push_back(slot.value());
-    change.values = body().rule.update({value, found[k], slots, learning_rate, number});
+    try {
+      change.values = users_code([&] { return body().rule.update({value, found[k], slots, learning_rate, number}); });
+    } catch (const Error& error) {
+      throw Error(fmt::format("{}: the rule for parameter \"{}\": {}", name(), change.name, error.what()),
+                  error.cause());
+    }
     if (change.values.size() != change.slots.size() + 1)
       throw Error(fmt::format("{}: the rule gives {} tensors where 1 parameter and {} slots are updated", name(),
                               change.values.size(), change.slots.size()));
-    for (const Tensor& each : change.values)
+    for (const Tensor& each : change.values) {
+      if (!each.defined())
+        throw Error(fmt::format("{}: the rule gives an undefined tensor for parameter \"{}\": {}", name(), change.name,
+                                kUndefined));
       if (each.shape() != change.parameter.shape() || each.dtype() != change.parameter.dtype())
         throw Error(fmt::format("{}: the rule gives {} {} for parameter \"{}\" of {} {}", name(), name_of(each.dtype()),
                                 each.shape().text(), change.name, name_of(change.parameter.dtype()),
                                 change.parameter.shape().text()));
+    }
   }
   return changes;
 }

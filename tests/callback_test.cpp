@@ -107,11 +107,22 @@ TEST_CASE("early stopping waits anew only after an epoch that beats the baseline
 }
 
 TEST_CASE("early stopping asks for the mode of a name whose better side it doesn't know") {
-  CHECK_THROWS_WITH_AS(early_stopping({.monitor = "val_f1"}), Contains("is a larger \"val_f1\" better or worse"),
+  Model model = model_of_loss();
+  TrainingState state{model, 10};
+  const auto begin = [&](const EarlyStoppingOptions& options) {
+    state.names = {options.monitor};
+    early_stopping(options)->on_train_begin(state);
+  };
+  CHECK_THROWS_WITH_AS(begin({.monitor = "val_f1"}),
+                       "early_stopping: is a larger \"val_f1\" better or worse? say so by mode \"max\" or \"min\"",
                        Error);
-  early_stopping({.monitor = "val_f1", .mode = "max"});
-  for (const char* known : {"val_loss", "digit_accuracy", "val_mean_absolute_error", "binary_crossentropy", "huber"})
-    early_stopping({.monitor = known});
+  begin({.monitor = "val_f1", .mode = "max"});
+  for (const char* known :
+       {"val_loss", "digit_accuracy", "val_mean_absolute_error", "binary_crossentropy", "huber", "acc", "val_mse"})
+    begin({.monitor = known});
+  state.names = {"loss"};
+  CHECK_THROWS_WITH_AS(early_stopping({.monitor = "f1"})->on_train_begin(state),
+                       Contains("say so by mode \"max\" or \"min\"; training has loss and what callbacks add"), Error);
 }
 
 TEST_CASE("early stopping refuses a name that training does not have, and options that make no sense") {
@@ -147,6 +158,8 @@ TEST_CASE(
         "validation_data gives it more");
   CHECK(refused(early_stopping({.monitor = "accuracy"}), {.validation_split = 0.5}) ==
         "early_stopping watches \"accuracy\", which this training does not have: it has loss, val_loss");
+  CHECK(refused(early_stopping({.monitor = "f1"}), {}) ==
+        "early_stopping watches \"f1\", which this training does not have: it has loss");
   const std::string nowhere = folder.at("nowhere/log.csv");
   CHECK(refused(csv_logger(nowhere), {}) == nowhere + ": can't be written: no new file can be made in its folder \"" +
                                                 folder.at("nowhere/") + "\": No such file or directory");

@@ -71,3 +71,14 @@ TEST_CASE("unknown names are refused with those that there are") {
   CHECK_THROWS_WITH_AS(optimizer_from("adam", {{"epsilon", 1e-7}}),
                        "optimizer \"adam\": argument \"schedule\" is missing", Error);
 }
+
+TEST_CASE("losses, weights and metrics that are given twice for an output are refused") {
+  Model model = two_outputs();
+  CHECK_THROWS_WITH_AS(model.compile({.loss = {{"a", "mse"}, {"b", "mse"}, {"a", "mae"}}}),
+                       "compile: a second loss is given for output \"a\"", Error);
+  CHECK_THROWS_WITH_AS(model.compile({.loss = "mse", .loss_weights = {{"b", 1}, {"b", 2}}}),
+                       "compile: a second loss weight is given for output \"b\"", Error);
+  CHECK_THROWS_WITH_AS(model.compile({.loss = "mse", .metrics = {{"b", {"mae"}}, {"b", {"huber"}}}}),
+                       "compile: a second list of metrics is given for output \"b\"", Error);
+  CHECK(!model.compiled());
+}

@@ -177,6 +177,15 @@ const FunctionOfMany kProduct = [](const Tensors&x) { return sin(x[0]) * x[1]; }
 
 }  // namespace
 
+TEST_CASE("a layer whose call gives no tensors is refused, on symbols and on values") {
+  struct Nothing : Layer {
+    Tensors call(const Tensors&, const CallContext&) override { return {}; }
+  };
+  const char* reason = "Nothing gives no tensor: call() returns its outputs, at least one\n  in a Nothing layer";
+  CHECK_THROWS_WITH_AS(layer<Nothing>()(ones({1, 1})), reason, Error);
+  CHECK_THROWS_WITH_AS(layer<Nothing>().call(input({1}, "x")), Contains("Nothing gives no tensor: "), Error);
+}
+
 TEST_CASE("a transform of undefined tensors is refused by which it is, before anything is computed") {
   const Tensors second = {kPair, kUndefined}, both = {kPair, kPair};
   CHECK(refusal([] { grad(kSum)(kUndefined); }) == "grad: x is an undefined tensor");

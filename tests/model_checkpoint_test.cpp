@@ -121,7 +121,7 @@ TEST_CASE("a checkpoint that cannot be written, or watches what there is not, is
   refuses({.path = folder.at("m"), .save_best_only = true},
           "model_checkpoint watches \"val_loss\", which this training does not have: it has loss; validation_split");
   refuses({.path = folder.at("m"), .monitor = "gain", .save_best_only = true},
-          "model_checkpoint: is a larger \"gain\" better or worse?");
+          "model_checkpoint watches \"gain\", which this training does not have: it has loss");
   refuses({.path = folder.at("m"), .monitor = "loss", .mode = "least", .save_best_only = true},
           "the mode must be \"auto\", \"min\" or \"max\", not \"least\"");
   write_file(folder.at("file"), "");

@@ -56,7 +56,9 @@ TEST_CASE("a parameter that a layer uses and the model does not know is refused 
     Model model = model_with(scale, run_eagerly);
     const std::string text =
         "layer \"lambda\" (Lambda) uses parameter \"w\" of shape (2,), which model \"net\" does not know: it would be "
-        "neither trained nor saved";
+        "neither trained nor saved; make it by add_weight() in a layer class, or name it in own_parameters() there, or "
+        "its "
+        "layer in parts(), or freeze it by set_trainable(false)";
     for (int k = 0; k < 2; ++k) CHECK_THROWS_WITH_AS(fit(model), Contains(text.c_str()), Error);
     CHECK(model.optimizer().iterations() == 0);
     Model nested = model_with(model, run_eagerly);

@@ -185,7 +185,8 @@ TEST_CASE("a model whose layers are all frozen is not fitted, and fit says why")
   model.compile({.loss = mean_squared_error()});
   model.set_trainable(false);
   CHECK_THROWS_WITH_AS(model.fit(ones({8, 4}), ones({8, 1}), {.verbose = 0}),
-                       "fit: model \"stiff\" has no trainable parameter: every layer is frozen, or none has any",
+                       "fit: model \"stiff\" has no trainable parameter: every layer is frozen, or none has any that "
+                       "add_weight(), own_parameters() or parts() tell of",
                        Error);
   model.set_trainable(true);
   CHECK(model.fit(ones({8, 4}), ones({8, 1}), {.verbose = 0})["loss"].size() == 1);

@@ -212,6 +212,8 @@ Tensors Layer::run(const Tensors& inputs, const CallContext& context) {
     const PlaceScope place(name_as_part(*this));
     const CallingScope calling(this);
     Tensors outputs = users_code([&] { return call(inputs, context); });
+    if (outputs.empty())
+      throw Error(fmt::format("{} gives no tensor: call() returns its outputs, at least one", type()));
     for (std::size_t k = 0; k < outputs.size(); ++k)
       if (!outputs[k].defined())
         throw Error(fmt::format("{} gives an undefined tensor{}: {}", type(),

@@ -31,7 +31,7 @@ class Layer {
   virtual ~Layer() = default;
   /// Makes the parameters from the input shapes (the first axis is the batch); called once, before the first call.
   virtual void build(const Shapes& inputs);
-  /// The outputs; shapes follow from what this does to symbols.
+  /// The outputs, at least one; shapes follow from what this does to symbols.
   virtual Tensors call(const Tensors& inputs, const CallContext& context) = 0;
   /// The class name in summaries and files, such as "Dense"; by default the C++ class name.
   virtual std::string type() const;

@@ -23,7 +23,7 @@ class EarlyStopping : public Callback {
   bool adds_to_logs() const override { return false; }
 
   void on_train_begin(TrainingState& state) override {
-    if (state.names_are_all) monitored_.check_among(state.names);
+    monitored_.begin(state.names, state.names_are_all);
     waited_ = 0;
     best_ = monitored_.worst();
     best_weights_.clear();

@@ -59,7 +59,7 @@ struct EarlyStoppingOptions {
   int start_from_epoch = 0;
 };
 /// Ends training once the monitored value has not improved for `patience` epochs (Keras's rules). Refuses a name that
-/// training does not have.
+/// training does not have, listing those that it has.
 CallbackHandle early_stopping(const EarlyStoppingOptions& options = {});
 
 struct ModelCheckpointOptions {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include <twopass/core/counted.h>
 #include <twopass/core/error.h>
 #include <twopass/core/finite.h>
 #include <twopass/core/parameter_reads.h>
@@ -61,14 +62,17 @@ class Fitting {
   void take(const TensorList& inputs, const TensorList& targets) {
     const Parameters parameters = body_.parameters();
     if (std::none_of(parameters.begin(), parameters.end(), [](const Parameter& each) { return each.trainable(); }))
-      throw Error(fmt::format("fit: model \"{}\" has no trainable parameter: every layer is frozen, or none has any",
-                              body_.title()));
+      throw Error(
+          fmt::format("fit: model \"{}\" has no trainable parameter: every layer is frozen, or none has any that "
+                      "add_weight(), own_parameters() or parts() tell of",
+                      body_.title()));
     training_ = samples(inputs, targets, "fit");
     training_.weights = trainer_.weight_rows(options_.sample_weight, training_.count());
     if (options_.check_finite) check_finite(training_);
     hold_rows_back();
     try_one_row(training_);
     if (validation_.count() > 0) in_validation([&] { try_one_row(validation_); });
+    try_batch_of_one_row();
     trainer_.prepare(first_batch());
   }
 
@@ -211,6 +215,20 @@ class Fitting {
     }
   }
 
+  // What learns from how rows differ refuses one alone, which may come last in an epoch.
+  void try_batch_of_one_row() const {
+    const std::int64_t rows = training_.count(), size = options_.batch_size;
+    if (size != 1 && rows % size != 1) return;
+    try {
+      trainer_.try_training(training_.inputs.range(0, 1));
+    } catch (const Error& error) {
+      throw error.within(
+          fmt::format("in a trial on one row, as {} of {} in batches of {} is one row: another batch_size or number of "
+                      "rows leaves none",
+                      size == 1 || rows == 1 ? "each batch" : "the last batch", counted(rows, "row"), size));
+    }
+  }
+
   template <typename F>
   static void in_validation(const F& f) {
     try {
@@ -273,6 +291,11 @@ History Model::fit(const TensorList& inputs, const TensorList& targets, const Fi
     throw Error(
         fmt::format("fit: model \"{}\" is trained in a function that a plan is made of, or that runs eagerly "
                     "within one: compile what calls it with .run_eagerly",
+                    name()));
+  if (body().fitted)
+    throw Error(
+        fmt::format("fit: model \"{}\" is being trained by fit already: a callback ends that by setting stop in its "
+                    "TrainingState",
                     name()));
   Fitting fitting(*this, body(), options);
   fitting.take(inputs, targets);

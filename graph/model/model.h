@@ -28,6 +28,7 @@ struct ModelOptions {
   std::string name = {};
 };
 
+/// Optimizer, losses and metrics may be given by name: `{.optimizer = "adam", .loss = "mse", .metrics = {"accuracy"}}`.
 struct CompileOptions {
   Optimizer optimizer = rmsprop();
   /// One for all outputs, or one per output name.
@@ -133,15 +134,17 @@ class Model : public LayerHandle {
   std::string summary_text() const;
   void summary() const;
 
-  /// What training is to do. Refuses losses, weights or metrics for outputs that there are not, outputs without a
-  /// loss, and, from a callback, a model that fit is training.
+  /// What training is to do. Refuses losses, weights or metrics for outputs that there are not, or given twice for one,
+  /// outputs without a loss, and, from a callback, a model that fit is training.
   void compile(const CompileOptions& options);
   bool compiled() const;
   /// That of compile; of a loaded model that is not compiled, the one that its file has the state of.
   const Optimizer& optimizer() const;
 
   /// Trains on rows of data (first axis) and returns the history. Data are cast to the inputs' dtypes; everything is
-  /// checked before the first step. Says so where steps, or a part of them, cannot be planned and run op by op.
+  /// checked before the first step: what becomes i64 must be whole numbers, the loss must have a gradient, and a batch
+  /// of one row something to learn from. Refused in a callback of fit for the same model. Says so where steps, or a
+  /// part of them, cannot be planned and run op by op.
   History fit(const TensorList& inputs, const TensorList& targets, const FitOptions& options = {});
   /// The plan of one training step for such a batch: to look at, draw or profile. Running it is left to fit. Passes are
   /// left out that the options name, or those of compile; inputs and outputs have the step's names. Refuses a model
@@ -152,7 +155,8 @@ class Model : public LayerHandle {
   Tensor predict(const TensorList& inputs, std::int64_t batch_size = 32);
   Tensors predict_all(const TensorList& inputs, std::int64_t batch_size = 32);
   /// The compiled loss of one batch, with its record: what a training loop of your own differentiates, in products of
-  /// the precision that calling the model has; a PrecisionScope gives it to the backward pass.
+  /// the precision that calling the model has; a PrecisionScope gives it to the backward pass. In a function that
+  /// plan() traces it is a part of the plan.
   Tensor loss(const TensorList& inputs, const TensorList& targets, const CallContext& context = {}) const;
   /// The gradient of the compiled loss for every trainable weight, as the next training step has it (the same dropout,
   /// moments of the batch), against numerical differentiation; with `{}` for the context as in inference, and for

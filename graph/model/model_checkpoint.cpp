@@ -28,8 +28,8 @@ class ModelCheckpoint : public Callback {
   bool adds_to_logs() const override { return false; }
 
   void on_train_begin(TrainingState& state) override {
+    if (monitored_) monitored_->begin(state.names, state.names_are_all);
     if (!state.names_are_all) return;
-    if (monitored_) monitored_->check_among(state.names);
     Logs logs;
     for (const std::string& name : state.names) logs.emplace_back(name, 0);
     const std::string path = path_of(0, logs);

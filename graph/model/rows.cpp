@@ -13,6 +13,23 @@ namespace twopass {
 
 double without_sign_of_nan(double value) { return std::isnan(value) ? std::fabs(value) : value; }
 
+namespace {
+
+// Cutting what stands behind the point would make other words or labels of them.
+void check_whole(const Tensor& x, const std::string& title) {
+  dispatch_floating(x.dtype(), [&]<typename T>() {
+    const T* const values = x.data<T>();
+    for (std::int64_t at = 0; at < x.elements(); ++at) {
+      const T value = values[at];
+      if (value == std::trunc(value) && std::fabs(value) < static_cast<T>(0x1p63)) continue;
+      throw Error(fmt::format("{} hold {} in row {}: i64 takes whole numbers", title,
+                              std::isnan(value) ? std::fabs(value) : value, at / (x.elements() / x.shape()[0])));
+    }
+  });
+}
+
+}  // namespace
+
 Rows::Rows(const Tensors& tensors, const std::vector<std::string>& names, const std::string& what,
            const std::vector<DType>& wanted)
     : tensors_(tensors), wanted_(wanted) {
@@ -29,7 +46,10 @@ Rows::Rows(const Tensors& tensors, const std::vector<std::string>& names, const 
       throw Error(fmt::format("{} has {} where \"{}\" has {}", title, counted(rows, "row"),
                               names.empty() ? what : names[0], count_));
     if (wanted_.size() == k) wanted_.push_back(x.dtype());
-    if (is_floating(x.dtype()) && wanted_[k] == i64) x = cast(x, i64);
+    if (is_floating(x.dtype()) && wanted_[k] == i64) {
+      check_whole(x, title);
+      x = cast(x, i64);
+    }
   }
 }
 

@@ -20,8 +20,8 @@ class Rows {
  public:
   Rows() = default;
   /// Refuses tensors without axes, without rows and of different lengths, naming them: "inputs \"image\"". Batches have
-  /// the dtypes that are wanted; what `cast` may refuse is converted now. Without `wanted` they have those of the
-  /// tensors.
+  /// the dtypes that are wanted; what becomes i64 is converted now, and refused where it is no whole number. Without
+  /// `wanted` they have those of the tensors.
   Rows(const Tensors& tensors, const std::vector<std::string>& names, const std::string& what,
        const std::vector<DType>& wanted = {});
 

@@ -72,7 +72,8 @@ Error stray_error(const ModelBody& body, const Parameter& stray, const Tensors& 
   }
   return Error(fmt::format(
       "{} uses {} of shape {}, which model \"{}\" does not know: it would be neither trained nor saved; make it by "
-      "add_weight() in a layer class, or name it in own_parameters() there, or freeze it by set_trainable(false)",
+      "add_weight() in a layer class, or name it in own_parameters() there, or its layer in parts(), or freeze it by "
+      "set_trainable(false)",
       reader.empty() ? "a loss" : reader,
       stray.name().empty() ? "a parameter" : fmt::format("parameter \"{}\"", stray.name()), stray.shape().text(),
       body.title()));

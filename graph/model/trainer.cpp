@@ -47,6 +47,15 @@ std::size_t output_named(const std::vector<std::string>& outputs, const std::str
   return static_cast<std::size_t>(found - outputs.begin());
 }
 
+// What is given by the names of outputs is given once: the last one would hide the others.
+template <typename Named>
+void check_once(const Named& named, const char* what) {
+  std::set<std::string> seen;
+  for (const auto& [name, value] : named)
+    if (!seen.insert(name).second)
+      throw Error(fmt::format("compile: a second {} is given for output \"{}\"", what, name));
+}
+
 // A loss or a metric of each row. What users write may read elements.
 template <typename Measure>
 Tensor per_sample(const Measure& measure, const Tensor& target, const Tensor& prediction) {
@@ -76,6 +85,7 @@ Trainer::Trainer(ModelBody& body, const std::string& what) : body_(body), parame
   if (options.loss.single()) {
     std::fill(found.begin(), found.end(), options.loss.single());
   } else {
+    check_once(options.loss.named(), "loss");
     for (const auto& [name, loss] : options.loss.named()) found[output_named(outputs, name, "loss")] = &loss;
   }
   for (std::size_t k = 0; k < found.size(); ++k) {
@@ -83,12 +93,14 @@ Trainer::Trainer(ModelBody& body, const std::string& what) : body_(body), parame
     losses_.push_back(*found[k]);
   }
   weights_.assign(outputs.size(), 1);
+  check_once(options.loss_weights, "loss weight");
   for (const auto& [name, weight] : options.loss_weights) weights_[output_named(outputs, name, "loss weight")] = weight;
   const auto watch = [&](std::size_t output, const Metric& metric) {
     metrics_.push_back({outputs.size() > 1 ? outputs[output] + "_" + metric.name() : metric.name(), output, metric});
   };
   for (const Metric& metric : options.metrics.common())
     for (std::size_t k = 0; k < outputs.size(); ++k) watch(k, metric);
+  check_once(options.metrics.named(), "list of metrics");
   for (const auto& [name, metrics] : options.metrics.named())
     for (const Metric& metric : metrics) watch(output_named(outputs, name, "metric"), metric);
   check_names();
@@ -257,14 +269,13 @@ void Trainer::check_loss(const Tensor& total) const {
 }
 
 // Behind the batch come the number of the step, the learning rate and the number of the update.
-Tensors Trainer::traced_step(const Tensors& tensors, Parameters& strays) const {
+Tensors Trainer::traced_step(const Tensors& tensors, Faults& faults) const {
   const std::size_t last = tensors.size() - 3;
   const Batch batch = unpacked({tensors.begin(), tensors.begin() + static_cast<std::ptrdiff_t>(last)});
   const ParameterReads reads;
   const Tensors outputs = body_.call(batch.inputs, {.training = true, .seed = body_.seed, .step = tensors[last]});
   const Losses found = losses(outputs, batch);
-  const Gradients gradients = backward(found.total);
-  strays = strays_among(reads.parameters(), gradients, parameters_);
+  const Gradients gradients = gradients_of(found.total, reads.parameters(), faults);
   for (Parameter& each : outsiders_among(reads.parameters(), parameters_)) body_.outsiders.push_back(std::move(each));
   Tensors of;
   for (const Parameter& each : parameters_)
@@ -282,16 +293,42 @@ Tensors Trainer::eager_step(const Batch& batch) const {
   check_loss(found.total);
   const Losses values{detach(found.total), std::move(found.each)};
   for (Tensor& output : outputs) output = detach(output);
-  const Gradients gradients = backward(std::move(found.total));
-  refuse(strays_among(reads.parameters(), gradients, parameters_), batch);
+  Faults faults;
+  const Gradients gradients = gradients_of(std::move(found.total), reads.parameters(), faults);
+  refuse(faults, batch);
   body_.compiled->optimizer.apply(gradients, parameters_, names_);
   states.keep();
   return no_record([&] { return measured(values, outputs, batch); });
 }
 
-void Trainer::refuse(const Parameters& strays, const Batch& batch) const {
-  if (!strays.empty())
-    throw stray_error(body_, strays[0], batch.inputs,
+Error Trainer::without_gradient() const {
+  std::string own;
+  for (const Loss& each : losses_)
+    if (!each.saveable() && own.empty())
+      own = fmt::format(
+          ": loss \"{}\" must be made of its predictions by functions of tensors, not of their values or what "
+          "detach() gives",
+          each.name());
+  return Error(fmt::format("the loss has no gradient for a trainable parameter of model \"{}\"{}", body_.title(), own));
+}
+
+Gradients Trainer::gradients_of(Tensor loss, const Parameters& read, Faults& faults) const {
+  faults.no_gradient = !loss.recorded();
+  if (faults.no_gradient) throw without_gradient();
+  Gradients gradients = backward(std::move(loss));
+  faults.strays = strays_among(read, gradients, parameters_);
+  faults.no_gradient =
+      faults.strays.empty() && std::none_of(parameters_.begin(), parameters_.end(), [&](const Parameter& each) {
+        return each.trainable() && gradients.contains(each);
+      });
+  if (faults.no_gradient) throw without_gradient();
+  return gradients;
+}
+
+void Trainer::refuse(const Faults& faults, const Batch& batch) const {
+  if (faults.no_gradient) throw without_gradient();
+  if (!faults.strays.empty())
+    throw stray_error(body_, faults.strays[0], batch.inputs,
                       {.training = true, .seed = body_.seed, .step = tensor(body_.steps_done)});
 }
 
@@ -319,9 +356,9 @@ Plan Trainer::step_plan(const Batch& batch, const PlanOptions& given) const {
   if (batch.weights.defined()) options.input_names.push_back("sample weights");
   for (const char* name : {"steps done", "learning rate", "number of the update"}) options.input_names.push_back(name);
   for (const Watched& watched : metrics_) options.output_names.push_back(watched.name);
-  Parameters strays;
-  Plan made = plan([&](const Tensors& symbols) { return traced_step(symbols, strays); }, step_inputs(batch), options);
-  refuse(strays, batch);
+  Faults faults;
+  Plan made = plan([&](const Tensors& symbols) { return traced_step(symbols, faults); }, step_inputs(batch), options);
+  refuse(faults, batch);
   return made;
 }
 
@@ -334,11 +371,11 @@ const Plan* Trainer::plan_for_step(const Tensors& step_inputs, const Batch& batc
   if (std::any_of(body_.outsiders.begin(), body_.outsiders.end(),
                   [](const Parameter& each) { return each.trainable(); }))
     body_.forget_plans();
-  Parameters strays;
+  Faults faults;
   const Plan* const found =
-      body_.plan_for(kind, step_inputs, [&](const Tensors& symbols) { return traced_step(symbols, strays); });
-  if (!strays.empty()) body_.forget_plans();
-  refuse(strays, batch);
+      body_.plan_for(kind, step_inputs, [&](const Tensors& symbols) { return traced_step(symbols, faults); });
+  if (faults.no_gradient || !faults.strays.empty()) body_.forget_plans();
+  refuse(faults, batch);
   return found;
 }
 
@@ -368,6 +405,13 @@ void Trainer::train_step(const Batch& batch, Tally& tally) {
 void Trainer::try_first_row(const Rows& inputs, const Rows& targets, const Rows& weights) const {
   const StateGuard states(parameters_);
   evaluate(inputs.range(0, 1), targets.range(0, 1), weights.count() > 0 ? weights.range(0, 1) : weights, 1, "");
+}
+
+void Trainer::try_training(const Rows& inputs) const {
+  const RecordingScope off(false);
+  const StateGuard states(parameters_);
+  const PrecisionScope precision(body_.compiled->precision);
+  body_.call(inputs.batch(), {.training = true, .seed = body_.seed, .step = tensor(body_.steps_done)});
 }
 
 Logs Trainer::evaluate(const Rows& inputs, const Rows& targets, const Rows& weights, std::int64_t batch_size,

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <twopass/graph/autodiff/backward.h>
 #include <twopass/graph/model/body.h>
 #include <twopass/graph/model/rows.h>
 
@@ -63,6 +64,8 @@ class Trainer {
   void train_step(const Batch& batch, Tally& tally);
   /// Evaluates the first row, so that losses and metrics say what does not fit. Leaves states as they were.
   void try_first_row(const Rows& inputs, const Rows& targets, const Rows& weights) const;
+  /// Calls the model on rows as a training step does. Leaves states as they were.
+  void try_training(const Rows& inputs) const;
   Logs evaluate(const Rows& inputs, const Rows& targets, const Rows& weights, std::int64_t batch_size,
                 const std::string& prefix) const;
 
@@ -72,7 +75,13 @@ class Trainer {
     std::size_t output;
     Metric metric;
   };
+  /// What a step has that no step may have: parameters that the model does not know, or a loss without a gradient.
+  struct Faults {
+    Parameters strays = {};
+    bool no_gradient = false;
+  };
   void check_names() const;
+  Error without_gradient() const;
   Rows checked_targets(const TensorList& targets) const;
   Tensors measured(const Losses& losses, const Tensors& outputs, const Batch& batch) const;
   /// The tensors of a batch behind one another, and back.
@@ -80,12 +89,12 @@ class Trainer {
   Batch unpacked(const Tensors& tensors) const;
   Tensors step_inputs(const Batch& batch) const;
   const Plan* plan_for_step(const Tensors& step_inputs, const Batch& batch) const;
-  /// Notes the parameters that the loss has a gradient for and the model does not know.
-  Tensors traced_step(const Tensors& tensors, Parameters& strays) const;
+  Tensors traced_step(const Tensors& tensors, Faults& faults) const;
   Tensors eager_step(const Batch& batch) const;
+  /// The gradients of a step's loss; refuses one that has none, noting it.
+  Gradients gradients_of(Tensor loss, const Parameters& read, Faults& faults) const;
   void check_loss(const Tensor& total) const;
-  /// Refuses a step with parameters that the model does not know.
-  void refuse(const Parameters& strays, const Batch& batch) const;
+  void refuse(const Faults& faults, const Batch& batch) const;
 
   ModelBody& body_;
   std::vector<Loss> losses_;

@@ -8,6 +8,7 @@
 #include <twopass/graph/model/body.h>
 #include <twopass/graph/model/resuming.h>
 #include <twopass/graph/model/trainer.h>
+#include <twopass/ops/elementwise.h>
 #include <twopass/ops/shaping.h>
 
 namespace twopass {
@@ -130,6 +131,13 @@ Plan plan(const Model& model, const TensorList& inputs, const PlanOptions& optio
 
 Tensor Model::loss(const TensorList& inputs, const TensorList& targets, const CallContext& context) const {
   const Trainer trainer(body(), "loss");
+  if (LiftScope::active()) {  // a part of a plan, of whose precision it must be
+    Tensors given = inputs.ordered(body().graph.input_names, "input");
+    for (std::size_t k = 0; k < given.size(); ++k)
+      if (is_floating(body().inputs[k].dtype())) given[k] = cast(given[k], body().inputs[k].dtype());
+    const Tensors wanted = targets.ordered(body().graph.output_names, "target");
+    return trainer.losses(call(given, context), {given, wanted, {}}).total;
+  }
   const Rows rows = body().input_rows(inputs);
   const Rows wanted = trainer.target_rows(targets);
   check_rows(rows, wanted, "loss");

@@ -218,7 +218,7 @@ void Machine::run_blocks(const Step& step, const Ready& ready) {
 // As apply does: the reason of a refusal behind the call.
 void Machine::refuse(const PlannedCall& call, const std::string& reason) const {
   const std::vector<Spec> specs = program_.specs(call);
-  throw Error(call_text(*call.op, call.arguments.get(), Specs(specs)) + ": " + reason);
+  throw Error(call_text(*call.op, call.arguments.get(), Specs(specs), reason) + ": " + reason);
 }
 
 void Machine::forward(const PlannedCall& call, Inputs inputs, const Output& output) const {
