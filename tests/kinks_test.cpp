@@ -17,6 +17,7 @@
 #include <twopass/ops/rounding.h>
 #include <twopass/ops/shaping.h>
 
+#include <functional>
 #include <string>
 
 using namespace twopass;
@@ -70,6 +71,8 @@ TEST_CASE("where slopes of several branches do not add up at a point, the report
     return sum(maximum(in[0], -1.0 * in[0]) + minimum(in[0], -1.0 * in[0]) * 3.0 + abs(in[0]) * 2.0 + same(in[0]));
   };
   CHECK(!gradcheck(ties, {zero()}).wrong());
+  const auto unasked = gradcheck([](const Tensors& in) { return sum(same(in[0])); }, {zero()}, {.blame = false});
+  CHECK(unasked.json() == report.json());
 }
 
 TEST_CASE("a wrong gradient or a detached value is found where branches of several ops meet") {
@@ -77,6 +80,9 @@ TEST_CASE("a wrong gradient or a detached value is found where branches of sever
     const GradcheckReport report = gradcheck([&](const Tensors& in) { return sum(f(in[0])); }, {at});
     CAPTURE(report);
     CHECK(report.wrong());
+    const auto unasked = gradcheck([&](const Tensors& in) { return sum(f(in[0])); }, {at}, {.blame = false});
+    CHECK(unasked.wrong());
+    CHECK(unasked.culprits().empty());
     return report;
   };
   const auto blamed = wrong([](const Tensor& x) { return same(x) + wrong_sin(x); }, zero());
@@ -92,6 +98,51 @@ TEST_CASE("a wrong gradient or a detached value is found where branches of sever
       tensor({0.0, 0.0, 0.7}, f64));
   // No op sits at a kink here: the function asks for the point itself.
   wrong([](const Tensor& x) { return x.values<double>()[0] == 0 ? detach(x) : x * 1.0; }, zero());
+}
+
+TEST_CASE("calls that jump are named as those that bend, and those that only round are not") {
+  const auto jumps = [](const Tensors& in) {
+    const Tensor s = sign(in[0]);
+    return sum(in[0] * s * s);
+  };
+  const GradcheckReport report = gradcheck(jumps, {zero()});
+  CAPTURE(report);
+  CHECK(report.ok());
+  CHECK(report.text().find("at a kink or a jump sits sign((1,))") != std::string::npos);
+  const auto rounded = [](const Tensors& in) { return sum(same(in[0]) + (in[0] + 1e8)); };
+  const GradcheckReport beside = gradcheck(rounded, {zero()});
+  CAPTURE(beside);
+  CHECK(!beside.wrong());
+  CHECK(beside.text().find("sits relu((1,)) (2 calls)") != std::string::npos);
+}
+
+TEST_CASE("what is wrong on one side of a kink, or in one corner of several, is found") {
+  int corners = 0;
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    const auto wrong = [&](const auto& f, const Tensor& at) {
+      return gradcheck([&](const Tensors& in) { return sum(f(in[0])); }, {at}, {.blame = false, .seed = seed}).wrong();
+    };
+    CHECK(wrong([](const Tensor& x) { return same(x) * 2.0 + where(x > 0.0, detach(x) - x, x * 0.0); }, zero()));
+    CHECK(wrong([](const Tensor& x) { return same(x) * 2.0 + where(x < 0.0, detach(x) - x, x * 0.0); }, zero()));
+    const auto corner = [](const Tensor& x) {
+      const Tensor signs = tensor({1.0, -1.0}, f64), inside = min(x * signs);
+      return same(x) * 2.0 + where(inside > 0.0, detach(x) - x, x * 0.0);
+    };
+    corners += wrong(corner, tensor({0.0, 0.0}, f64)) ? 1 : 0;
+  }
+  // By chance: lines through the point meet half of the corners each.
+  CHECK(corners >= 3);
+}
+
+TEST_CASE("a function that computes something else beside a point of kinks has no excuse there") {
+  const auto wrong = [](const std::function<Tensor(const Tensor&, bool)>& f) {
+    const auto here = [&](const Tensors& in) { return sum(f(in[0], in[0].values<double>()[0] == 0)); };
+    const GradcheckReport report = gradcheck(here, {zero()});
+    CAPTURE(report);
+    CHECK(report.wrong());
+  };
+  wrong([](const Tensor& x, bool zero) { return zero ? same(x) : same(x) + x; });
+  wrong([](const Tensor& x, bool zero) { return same(x) + (zero ? cos(x) : exp(x)); });
 }
 
 TEST_CASE("a spatial transformer that begins with the identity is at kinks, and one that is wrong is wrong there") {

@@ -167,28 +167,46 @@ bool note_not_finite(const Tensors& outputs, std::uint64_t seed, GradcheckReport
   return false;
 }
 
-// Where calls sit at kinks here, slopes of several branches need not add up: relu(t) - relu(-t) at 0. Whether that is
-// all that is wrong, as beside the point nothing is. Pairs that were found right there are at kinks, others untold.
-bool lies_at_kinks(const ManyFunction& f, const Tensors& inputs, const Tensors& outputs, int order, double epsilon,
-                   const PlaceLog& places, const GradcheckOptions& options, GradcheckReport& report) {
-  if (std::any_of(report.pairs().begin(), report.pairs().end(), [](const GradcheckPair& pair) {
-        return pair.verdict == Verdict::fail && !std::isfinite(pair.analytic);
-      }))
-    return false;
+// Calls that sit at kinks here, and what is found beside.
+struct AtKinks {
   std::vector<std::string> calls;
   std::vector<GradcheckPair> beside;
-  try {
-    calls = calls_at_kinks(f, inputs, outputs, places, options.seed);
-    if (!calls.empty()) beside = pairs_beside(f, inputs, order, epsilon, options);
-  } catch (const Error&) {
-    return false;  // f refuses the points beside
+};
+
+// Where calls sit at kinks here, slopes of several branches need not add up: relu(t) - relu(-t) at 0. None where what
+// fails is not finite, or fails beside the point too.
+std::optional<AtKinks> at_kinks(const ManyFunction& f, const Tensors& inputs, const Tensors& outputs, int order,
+                                double epsilon, const PlaceLog& places, const GradcheckOptions& options,
+                                const GradcheckReport& report) {
+  bool any = false;
+  for (const GradcheckPair& pair : report.pairs()) {
+    if (pair.verdict != Verdict::fail) continue;
+    if (!std::isfinite(pair.analytic)) return std::nullopt;
+    any = true;
   }
-  if (beside.empty() || !report.excuse(beside, order)) return false;
-  report.note(fmt::format(
-      "every recorded op is right by itself, and so is the gradient beside this point, where slopes of several "
-      "branches need not add up: at a kink or a jump {} {}",
-      calls.size() == 1 ? "sits" : "sit", fmt::join(calls, ", ")));
-  return true;
+  if (!any) return std::nullopt;
+  AtKinks found;
+  try {
+    found.calls = calls_at_kinks(f, inputs, outputs, places, options.seed);
+    if (!found.calls.empty()) found.beside = pairs_beside(f, inputs, order, epsilon, options);
+  } catch (const Error&) {
+    return std::nullopt;  // f refuses the points beside
+  }
+  const auto fails = [](const GradcheckPair& pair) { return pair.verdict == Verdict::fail; };
+  if (found.beside.empty() || std::any_of(found.beside.begin(), found.beside.end(), fails)) return std::nullopt;
+  return found;
+}
+
+void note_beside_the_record(const ManyFunction& f, const Tensors& inputs, const Tensors& outputs,
+                            const PlaceLog& places, std::uint64_t seed, GradcheckReport& report) {
+  report.note(
+      "every recorded op is right by itself: something is computed beside the record (detach, no_record, values read "
+      "out, or numbers that differ from call to call)");
+  try {
+    for (std::string& line : computed_beside(f, inputs, outputs, places, seed)) report.note(std::move(line));
+  } catch (const Error&) {
+    // A function that refuses the point beside is not looked at.
+  }
 }
 
 }  // namespace
@@ -199,25 +217,28 @@ void blame(const ManyFunction& f, const Tensors& inputs, int order, double epsil
   const KeepingScope keeping;
   const PlaceLog places;
   const Tensors variables = as_variables(inputs);
-  Tensors outputs;
   // The gradients of order - 1 are a record like any other: a wrong second derivative is a wrong first one in it.
   ManyFunction derived = f;
   for (int k = 1; k < order; ++k) derived = gradient_of(derived, options.seed);
-  outputs = derived(variables);
-  bool all = search(outputs, 1, epsilon, bound, places, options, report);
-  if (report.culprits().empty() && order > 1)
-    all = search(f(variables), order, epsilon, bound, places, options, report) && all;
-  if (!report.culprits().empty() || !all || note_not_finite(outputs, options.seed, report)) return;
-  if (lies_at_kinks(derived, inputs, outputs, order, epsilon, places, options, report)) return;
-  report.note(
-      "every recorded op is right by itself: something is computed beside the record (detach, no_record, values read "
-      "out, or numbers that differ from call to call)");
-  try {
-    for (std::string& line : computed_beside(derived, inputs, outputs, places, options.seed))
-      report.note(std::move(line));
-  } catch (const Error&) {
-    // A function that refuses the point beside is not looked at.
-  }
+  const Tensors outputs = derived(variables);
+  const auto kinks = [&] { return at_kinks(derived, inputs, outputs, order, epsilon, places, options, report); };
+  // Where nobody asks for culprits they are looked for only if there may be an excuse.
+  std::optional<AtKinks> excuse;
+  if (!options.blame && !(excuse = kinks())) return;
+  GradcheckReport unasked;
+  GradcheckReport& found = options.blame ? report : unasked;
+  bool all = search(outputs, 1, epsilon, bound, places, options, found);
+  if (found.culprits().empty() && order > 1)
+    all = search(f(variables), order, epsilon, bound, places, options, found) && all;
+  if (!found.culprits().empty() || !all || note_not_finite(outputs, options.seed, report)) return;
+  if (options.blame) excuse = kinks();
+  if (excuse && report.excuse(excuse->beside, order))
+    report.note(fmt::format(
+        "every recorded op is right by itself, and so is the gradient beside this point, where slopes of several "
+        "branches need not add up: at a kink or a jump {} {}",
+        excuse->calls.size() == 1 ? "sits" : "sit", fmt::join(excuse->calls, ", ")));
+  else if (options.blame)
+    note_beside_the_record(derived, inputs, outputs, places, options.seed, report);
 }
 
 }  // namespace twopass

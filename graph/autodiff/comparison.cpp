@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include <twopass/core/error.h>
 #include <twopass/core/random.h>
 #include <twopass/graph/autodiff/backward.h>
+#include <twopass/graph/autodiff/beside.h>
 #include <twopass/graph/autodiff/coarse.h>
 #include <twopass/graph/autodiff/differences.h>
 #include <twopass/graph/autodiff/directions.h>
@@ -31,13 +33,20 @@ constexpr std::size_t kTogether = Direction::kTogether;
 class Comparison {
  public:
   Comparison(const ManyFunction& f, const Tensors& inputs, int order, double epsilon, const GradcheckOptions& options)
-      : f_(f), order_(order), epsilon_(epsilon), options_(options), inputs_(inputs) {
-    for (const Tensor& x : inputs) values_.push_back(is_floating(x.dtype()) ? x.values<double>() : Values());
+      : f_(f),
+        order_(order),
+        epsilon_(epsilon),
+        options_(options),
+        inputs_(inputs),
+        values_(values_of(inputs)),
+        beside_{f, inputs, values_} {
     variables_ = as_variables(inputs);
     const RecordingScope on(true);
     const KeepingScope keeping;
     outputs_ = f(variables_);
-    here_ = parts(outputs_);
+    here_ = values_of(outputs_);
+    for (const Values& values : here_)
+      all_finite_ = all_finite_ && std::all_of(values.begin(), values.end(), [](double y) { return std::isfinite(y); });
     coarse_ = coarse_calls(outputs_, options.seed);
   }
 
@@ -48,6 +57,7 @@ class Comparison {
     add_pairs();
     differentiate();
     kinks_.resize(rows_.size());
+    open_.resize(rows_.size());
     seen_here_ = seen(here_);
     for (std::size_t column = 0; column < columns_.size(); ++column) compare_column(column);
     bool unsettled = false;
@@ -126,12 +136,6 @@ class Comparison {
     }
   }
 
-  std::vector<Values> parts(const Tensors& outputs) const {
-    std::vector<Values> parts;
-    for (const Tensor& y : outputs) parts.push_back(is_floating(y.dtype()) ? y.values<double>() : Values());
-    return parts;
-  }
-
   // What each row sees of the outputs.
   Values seen(const std::vector<Values>& outputs) const {
     Values seen;
@@ -146,30 +150,12 @@ class Comparison {
     // Higher orders differentiate inside, and record what they need for that themselves.
     const RecordingScope off(false);
     try {
-      return {really, seen(parts(f_(at)))};
+      return {really, seen(values_of(f_(at)))};
     } catch (const Error& error) {
       // Beyond what f takes there is nothing to see; smaller steps stay within.
       if (refused_.empty()) refused_ = std::string(error.what()).substr(0, std::string(error.what()).find('\n'));
       return {really, Values(rows_.size(), std::numeric_limits<double>::quiet_NaN())};
     }
-  }
-
-  Differences::Place place_of(const Direction& column) const {
-    if (column.element) return {values_[column.of][static_cast<std::size_t>(*column.element)], true};
-    double largest = 0;  // in what the direction moves it by
-    for (std::size_t k = 0; k < values_.size(); ++k)
-      for (std::size_t place = 0; place < values_[k].size(); ++place)
-        if (const double number = column.numbers[k][place]; number != 0)
-          largest = std::max(largest, std::abs(values_[k][place] / number));
-    return {largest, false, longest(column)};
-  }
-
-  // By how much a direction moves what it moves most.
-  static double longest(const Direction& column) {
-    double most = 0;
-    for (const Values& numbers : column.numbers)
-      for (const double number : numbers) most = std::max(most, std::abs(number));
-    return most;
   }
 
   // Of a row's derivatives and of what it changes by near by, at most 1. Along a direction through small numbers
@@ -181,8 +167,8 @@ class Comparison {
 
   void compare_column(std::size_t number) {
     const Direction& column = columns_[number];
-    Differences differences([&](double t) { return seen_beside(column, t); }, seen_here_, place_of(column), epsilon_,
-                            noise_);
+    Differences differences([&](double t) { return seen_beside(column, t); }, seen_here_, place_of(column, values_),
+                            epsilon_, noise_);
     if (column.closely) differences.glance();
     for (std::size_t row = 0; row < rows_.size(); ++row) {
       const double size = size_of(row, column, differences);
@@ -208,9 +194,10 @@ class Comparison {
     Slope slope = differences.slope(row);
     Judgement found =
         judge(analytic, slope, size_of(row, columns_[column], differences), !columns_[column].element, options_);
-    if (found.verdict == Verdict::fail && (differences.sees_closer(row, analytic, slope) ||
-                                           may_hide(row, column, found.off) || is_lost(analytic, slope, values_)))
+    if (found.verdict == Verdict::fail && cannot_be_told(row, column, slope, found, differences))
       found.verdict = Verdict::unreliable;
+    if (found.verdict == Verdict::unreliable && columns_[column].element)
+      open_[row].push_back({column, found.off <= 1000 * slope.error ? slope.error : found.off});
     if (slope.kink && columns_[column].element && found.verdict <= Verdict::kink)
       kinks_[row].push_back({column, slope.below, slope.above});
     const std::size_t place = pair_of(columns_[column].of, rows_[row].of);
@@ -228,7 +215,7 @@ class Comparison {
       if (pair.tried > 1 && known()) return;
     }
     if (narrow() && found.verdict >= Verdict::unreliable && std::isfinite(analytic)) {
-      look_beside(row, column, analytic, slope, found);
+      look_beside(row, column, size_of(row, columns_[column], differences), slope, found);
       if (pair.tried > 1 && known()) return;
     }
     if (found.verdict == Verdict::fail && std::isfinite(analytic)) {
@@ -255,6 +242,34 @@ class Comparison {
     pair.analytic_uncertainty = of_gradient;
   }
 
+  // Whether what looks wrong need not be.
+  bool cannot_be_told(std::size_t row, std::size_t column, const Slope& slope, const Judgement& found,
+                      const Differences& differences) {
+    const double analytic = analytic_[row][column];
+    return differences.sees_closer(row, analytic, slope) || is_lost(analytic, slope, values_) ||
+           (!std::isfinite(analytic) && !all_finite_) || is_left_open(row, column, found.off) ||
+           may_hide(row, column, found.off) || steps_over_treads(column, differences.smallest());
+  }
+
+  // Whether elements of which nothing could be said may make up for so much along a direction.
+  bool is_left_open(std::size_t row, std::size_t column, double off) const {
+    if (columns_[column].element) return false;
+    double may_be = 0;
+    for (const Open& open : open_[row]) {
+      const Direction& of = columns_[open.column];
+      const double number = columns_[column].numbers[of.of][static_cast<std::size_t>(*of.element)];
+      if (number != 0) may_be += std::isfinite(open.by) ? std::abs(number) * open.by : INFINITY;
+    }
+    return may_be > 0 && !(off > 4 * may_be);
+  }
+
+  // Whether treads of stairs are shorter than the smallest steps along a column, as those of round are at 1e15.
+  bool steps_over_treads(std::size_t column, double t) {
+    if (!treads_) treads_ = calls_of_treads(outputs_);
+    return !treads_->empty() &&
+           (beside_.steps_over(*treads_, columns_[column], t) || beside_.steps_over(*treads_, columns_[column], -t));
+  }
+
   // Whether a term that roundings hide may change a derivative by so much, as the sine in 1e3 x + sin x at 1e14 does:
   // what is moved is so large that its steps may be longer than waves, and the slope of a wave is about as large as it
   // is somewhere beside.
@@ -266,17 +281,9 @@ class Comparison {
     const double moves = along.element ? size : longest(along);
     if (moves < kLarge || !std::isfinite(off)) return false;
     double hidden = 0;
-    const RecordingScope on(true);
-    const KeepingScope keeping;
     for (int k = 0; k < kPoints; ++k) {
       const double share = (k % 2 ? -1 : 1) * (1 + 0.37 * k) / kLarge;
-      try {
-        const Tensors at = as_variables(moved(along, inputs_, values_, size * share).first);
-        const Tensor y = f_(at)[rows_[row].of];
-        hidden = std::max(hidden, roundings_of({y}, {seed_of_row(row)}, {}).hidden);
-      } catch (const Error&) {
-        // Beyond what f takes there is nothing to see.
-      }
+      hidden = std::max(hidden, beside_.hidden(rows_[row].of, seed_of_row(row), along, size * share));
     }
     return off <= 4 * hidden * (along.element ? 1 : moves);
   }
@@ -317,33 +324,19 @@ class Comparison {
 
   // The steps of f32 are so long that kinks of a network lie within them, and smaller ones are lost in roundings. There
   // the record must agree with the difference in the mean.
-  void look_beside(std::size_t row, std::size_t column, double analytic, Slope& slope, Judgement& found) const {
+  void look_beside(std::size_t row, std::size_t column, double size, Slope& slope, Judgement& found) const {
+    const double analytic = analytic_[row][column];
     if (!std::isfinite(slope.central)) return;
-    const auto nearby = look_nearby([&](double t) { return derivative_beside(row, column, t); }, analytic, slope.reach);
-    const double tolerance =
-        options_.absolute + options_.relative * std::max(std::abs(slope.central), std::abs(analytic)) + slope.rounding;
+    const auto nearby =
+        look_nearby([&](double t) { return beside_.derivative(rows_[row].of, seed_of_row(row), columns_[column], t); },
+                    analytic, slope.reach);
+    const double tolerance = options_.absolute * size +
+                             options_.relative * std::max(std::abs(slope.central), std::abs(analytic)) + slope.rounding;
     if (!nearby || !explains(*nearby, slope.central, tolerance)) return;
     const bool shown = std::abs(analytic - slope.central) > 4 * (tolerance + nearby->error);
     slope.below = nearby->least;
     slope.above = nearby->most;
     found = {shown ? Verdict::kink : Verdict::unreliable, found.numerical, found.bound, shown ? 0 : found.off, false};
-  }
-
-  // What the record says along a column at a point beside; NaN where f takes that point not at all.
-  double derivative_beside(std::size_t row, std::size_t column, double t) const {
-    Tensors at = moved(columns_[column], inputs_, values_, t).first;
-    try {
-      const RecordingScope on(true);
-      at = as_variables(at);
-      const Tensor y = f_(at)[rows_[row].of];
-      const Gradients found = y.recorded() ? backward(y, {.seed = seed_of_row(row)}) : Gradients();
-      std::vector<Values> gradients;
-      for (std::size_t k = 0; k < at.size(); ++k)
-        gradients.push_back(counts(k) ? found[at[k]].values<double>() : Values());
-      return along(columns_[column], gradients);
-    } catch (const Error&) {
-      return std::numeric_limits<double>::quiet_NaN();
-    }
   }
 
   // What roundings on the way back do to one derivative.
@@ -367,6 +360,7 @@ class Comparison {
   const GradcheckOptions& options_;
   const Tensors& inputs_;
   std::vector<Values> values_;  // of the inputs
+  const Beside beside_;
   Tensors variables_, outputs_;
   std::vector<Values> here_;  // of the outputs
   Values seen_here_;          // by each row
@@ -381,6 +375,13 @@ class Comparison {
     double below, above;
   };
   std::vector<std::vector<Kink>> kinks_;  // of elements, for each row
+  struct Open {
+    std::size_t column;
+    double by;
+  };
+  std::vector<std::vector<Open>> open_;           // elements that are unreliable, for each row
+  std::optional<std::vector<AloneCall>> treads_;  // once they are asked for
+  bool all_finite_ = true;                        // every output
   std::vector<GradcheckPair> pairs_;
   std::vector<std::pair<std::size_t, std::size_t>> of_pair_;
   std::vector<bool> vacuous_;

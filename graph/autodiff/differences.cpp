@@ -170,10 +170,15 @@ double Differences::size(std::size_t component) const {
   return size;
 }
 
-// Whether the smallest steps change nothing at all.
-bool Differences::silent(std::size_t component) const {
-  const auto& [above, below] = levels_.rbegin()->second;
-  return above.values[component] == here_[component] && below.values[component] == here_[component];
+// The largest step up to which none changes anything at all; 0 where the smallest does.
+double Differences::silent(std::size_t component) const {
+  double reach = 0;
+  for (auto each = levels_.rbegin(); each != levels_.rend(); ++each) {
+    const auto& [above, below] = each->second;
+    if (above.values[component] != here_[component] || below.values[component] != here_[component]) break;
+    reach = above.at;
+  }
+  return reach;
 }
 
 double Differences::change(std::size_t component, const Level& level) const {
@@ -195,6 +200,10 @@ void Differences::find_unresolved(std::size_t component, Slope& slope) const {
   slope.unresolved = least > most / 256 && least > 16 * epsilon_ * std::abs(here_[component]);
   if (slope.unresolved && least > 16 * noise_.all[component])
     slope.error = std::max(slope.error, least / smallest.above.at);
+  // Flat where the slope would show.
+  const double shown = of_element_ ? 0 : std::abs(slope.value) * silent(component);
+  if (shown > 32 * std::max(epsilon_ * std::abs(here_[component]), noise_.all[component]))
+    slope.error = std::max(slope.error, std::abs(slope.value));
 }
 
 // The smallest steps of large numbers are long. What waves of a length of about 1 do between them looks like noise, but
@@ -304,7 +313,7 @@ Slope Differences::slope(std::size_t component) const {
   best.disputed = std::isfinite(rival.error) && apart > 10 * (rival.error + best.error);
   best.stairs = best.disputed && leaves_at_once(all, best.value, rival.value, finest_ - 3);
   if (best.stairs) best.error = apart;
-  best.silent = has_looked_everywhere() && silent(component);
+  best.silent = has_looked_everywhere() && silent(component) > 0;
   if (has_looked_everywhere()) {
     find_unresolved(component, best);
     find_waves(component, best);

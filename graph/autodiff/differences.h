@@ -68,6 +68,8 @@ class Differences {
   bool has_tried_all() const { return phase_ == Phase::done; }
   /// The largest finite value at 0 and at the first steps, for a change of x by its own size or by 1.
   double size(std::size_t component) const;
+  /// The smallest step that was tried.
+  double smallest() const { return levels_.rbegin()->second.above.at; }
   /// What the steps are multiples of.
   double scale() const { return scale_; }
 
@@ -78,7 +80,7 @@ class Differences {
   enum class Phase { near, everywhere, around, rest, done };
   void compute(int level);
   void plan_next(std::size_t component);
-  bool silent(std::size_t component) const;
+  double silent(std::size_t component) const;
   double change(std::size_t component, const Level& level) const;
   void find_unresolved(std::size_t component, Slope& slope) const;
   void find_waves(std::size_t component, Slope& slope) const;

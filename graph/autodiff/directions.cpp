@@ -152,6 +152,12 @@ class Choice {
 
 }  // namespace
 
+std::vector<Values> values_of(const Tensors& tensors) {
+  std::vector<Values> values;
+  for (const Tensor& x : tensors) values.push_back(is_floating(x.dtype()) ? x.values<double>() : Values());
+  return values;
+}
+
 // With the roundings of the sum of blocks summed too (W. Kahan, 1965): those of many terms would hide what small steps
 // change.
 double dot(const Values& a, const Values& b) {
@@ -176,6 +182,23 @@ double along(const Direction& column, const std::vector<Values>& gradients) {
   double derivative = 0;
   for (std::size_t k = 0; k < gradients.size(); ++k) derivative += dot(gradients[k], column.numbers[k]);
   return derivative;
+}
+
+double longest(const Direction& column) {
+  double most = 0;
+  for (const Values& numbers : column.numbers)
+    for (const double number : numbers) most = std::max(most, std::abs(number));
+  return most;
+}
+
+Differences::Place place_of(const Direction& column, const std::vector<Values>& values) {
+  if (column.element) return {values[column.of][static_cast<std::size_t>(*column.element)], true};
+  double largest = 0;  // in what the direction moves it by
+  for (std::size_t k = 0; k < values.size(); ++k)
+    for (std::size_t place = 0; place < values[k].size(); ++place)
+      if (const double number = column.numbers[k][place]; number != 0)
+        largest = std::max(largest, std::abs(values[k][place] / number));
+  return {largest, false, longest(column)};
 }
 
 std::pair<Tensors, double> moved(const Direction& column, const Tensors& inputs, const std::vector<Values>& values,

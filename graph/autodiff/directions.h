@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <twopass/core/tensor.h>
+#include <twopass/graph/autodiff/differences.h>
 #include <twopass/graph/autodiff/gradcheck.h>
 
 namespace twopass {
@@ -30,10 +31,16 @@ struct Directions {
 /// together. `outputs` are recorded, for what they cost.
 Directions directions_of(const Tensors& inputs, const Tensors& outputs, const GradcheckOptions& options);
 
+/// The values of floating tensors; empty for others.
+std::vector<std::vector<double>> values_of(const Tensors& tensors);
 /// Σ a b, with the roundings of the sum summed too.
 double dot(const std::vector<double>& a, const std::vector<double>& b);
 /// The derivative along a column, of gradients for each input (empty: none).
 double along(const Direction& column, const std::vector<std::vector<double>>& gradients);
+/// By how much a direction through all moves what it moves most.
+double longest(const Direction& column);
+/// Where a column moves the inputs, whose values (empty: not floating) are given.
+Differences::Place place_of(const Direction& column, const std::vector<std::vector<double>>& values);
 /// The inputs, whose values (empty: not floating) are given, moved by t along a column, and by how much they really
 /// were.
 std::pair<Tensors, double> moved(const Direction& column, const Tensors& inputs,

@@ -183,8 +183,7 @@ class Check {
   }
 
   void find_culprits(int order) {
-    if (options_.blame)
-      blame(subject_.f, subject_.inputs, order, subject_.epsilon, subject_.exact, subject_.options, report_);
+    blame(subject_.f, subject_.inputs, order, subject_.epsilon, subject_.exact, subject_.options, report_);
   }
 
   void note_untaken() {

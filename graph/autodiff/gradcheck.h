@@ -24,11 +24,11 @@ struct GradcheckOptions {
   std::int64_t elements = 0;
   /// Random directions through all inputs at once, beside that of ones.
   int directions = 2;
-  /// Checks without differences too: the transposed product, linearity, symmetric second derivatives.
+  /// Checks without differences too: the transposed product, linearity, and from order 2 symmetric second derivatives.
   bool exact = true;
   /// How often each sample of an op is drawn.
   int draws = 3;
-  /// Where a pair fails, checks every recorded op alone, and whether all is right beside several kinks at one point.
+  /// Where a pair fails, checks every recorded op alone and names those that are wrong. Verdicts are the same without.
   bool blame = true;
   /// Names of the inputs and outputs in the report.
   std::vector<std::string> names = {};

@@ -26,7 +26,9 @@ Judgement judge(double analytic, const Slope& slope, double size, bool direction
       return {Verdict::kink, nearest, slack, std::abs(analytic - nearest), false};
     if (off <= bound && known) return {Verdict::pass, slope.value, bound, off, false};
     if (direction) return {Verdict::kink, nearest, slack, std::abs(analytic - nearest), false};
-    return {wrong, nearest, slack, std::abs(analytic - nearest), false};
+    // Roundings may make a kink out of what bends, and are known no better than elsewhere.
+    const double beyond = std::abs(analytic - nearest);
+    return {beyond <= 3 * slope.error ? Verdict::unreliable : wrong, nearest, slack, beyond, false};
   }
   // That both agree to the last digits is no chance, whatever other steps see.
   if (found > 0 && !slope.stairs && off <= options.relative * found)

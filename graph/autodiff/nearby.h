@@ -10,6 +10,7 @@ struct Nearby {
   double mean, least, most;
   double error;   // how far off the mean may be for what changes between the points that it was taken from
   double beside;  // by how much the derivative at 0 differs from those next to it, on the side where that is less
+  double around;  // the most that it changes there from point to point
 };
 
 /// `derivative` at t, NaN where there is none; none at all where one of them is not finite.

@@ -26,6 +26,8 @@ constexpr Step kStepOf{std::numeric_limits<T>::epsilon(), std::numeric_limits<T>
 
 class Sum {
  public:
+  // Whether what was computed as 0 may have been too small to be told from it.
+  explicit Sum(bool zeros_count) : zeros_count_(zeros_count) {}
   // Values that are each off by a rounding, and the derivatives of the sum for them.
   void add(const Tensor& value, const Tensor& derivative, const Step& step, bool leaf) {
     const auto values = value.values<double>(), derivatives = derivative.values<double>();
@@ -33,7 +35,8 @@ class Sum {
     terms.reserve(values.size());
     for (std::size_t at = 0; at < values.size(); ++at) {
       if (const double term = values[at] * derivatives[at]; std::isfinite(term)) terms.push_back(term);
-      if (values[at] != 0 && std::abs(values[at]) < step.least / step.relative && std::isfinite(derivatives[at]))
+      const bool exact = values[at] == 0 && (leaf || !zeros_count_);
+      if (!exact && std::abs(values[at]) < step.least / step.relative && std::isfinite(derivatives[at]))
         of_denormal.push_back(step.least * derivatives[at]);
     }
     const double size = norm_of(terms), error = std::hypot(step.relative * size, norm_of(of_denormal));
@@ -61,13 +64,14 @@ class Sum {
   }
 
  private:
+  bool zeros_count_;
   Roundings sum_;
   std::vector<double> sizes_;  // of values on the way
 };
 
-Roundings roundings(const Tensors& outputs, const Tensors& seeds, const std::vector<AloneCall>& coarse,
-                    bool f32_counts) {
-  Sum sum;
+Roundings roundings(const Tensors& outputs, const Tensors& seeds, const std::vector<AloneCall>& coarse, bool f32_counts,
+                    bool zeros_count) {
+  Sum sum(zeros_count);
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     const Tensor& y = outputs[k];
     if (!seeds[k].defined() || !y.recorded() || y.elements() == 0) continue;
@@ -104,7 +108,7 @@ double norm_of(const std::vector<double>& numbers) {
 }
 
 Roundings roundings_of(const Tensors& outputs, const Tensors& seeds, const std::vector<AloneCall>& coarse) {
-  return roundings(outputs, seeds, coarse, true);
+  return roundings(outputs, seeds, coarse, true, false);
 }
 
 double rounding_of_derivative(const Tensors& outputs, const Tensors& seeds, const Tensors& of,
@@ -123,7 +127,7 @@ double rounding_of_derivative(const Tensors& outputs, const Tensors& seeds, cons
       }
     }
     if (!total.defined() || !total.recorded()) return 0;
-    return roundings({total}, {ones({}, f64)}, coarse, !coarse.empty() || holds_f32(outputs)).error;
+    return roundings({total}, {ones({}, f64)}, coarse, !coarse.empty() || holds_f32(outputs), true).error;
   } catch (const Error&) {
     return 0;
   }

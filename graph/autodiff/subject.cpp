@@ -69,7 +69,7 @@ void narrow(Subject& subject, std::string why) {
   subject.why = std::move(why);
   subject.epsilon = std::numeric_limits<float>::epsilon();
   subject.exact = 1e-5;
-  subject.options.absolute = std::max(subject.options.absolute, 1e-4);
+  subject.options.absolute = std::max(subject.options.absolute, 1e-5);
   subject.options.relative = std::max(subject.options.relative, 1e-3);
 }
 

@@ -52,6 +52,11 @@ Tensor random_rows(Random& random, Shape shape, DType dtype, std::int64_t rows) 
   return is_floating(dtype) ? random.normal(shape, dtype) : cast(random.integers(shape, 0, 2), dtype);
 }
 
+// Labels of a sequence, none of them the blank, so few that they fit with blanks between equal ones.
+Tensor random_sequences(Random& random, const Shape& predictions) {
+  return random.integers({predictions[0], (predictions[1] + 1) / 2}, 1, predictions.back());
+}
+
 // What each loss takes: labels, or numbers between 0 and 1.
 Tensors random_targets(Random& random, const Tensors& predictions, const CompileOptions& options,
                        const std::vector<std::string>& names) {
@@ -61,6 +66,10 @@ Tensors random_targets(Random& random, const Tensors& predictions, const Compile
     for (const auto& [name, named] : options.loss.named())
       if (name == names[k]) loss = &named;
     const Shape& shape = predictions[k].shape();
+    if (loss && loss->name() == "ctc" && shape.rank() == 3) {
+      targets.push_back(random_sequences(random, shape));
+      continue;
+    }
     targets.push_back(loss && loss->takes_labels() ? random.integers(shape.without(-1), 0, shape.back())
                                                    : random.uniform(shape, predictions[k].dtype()));
   }
