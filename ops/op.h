@@ -22,7 +22,8 @@ namespace twopass {
 
 class Op;
 
-/// The one user of a product, convolution or gradient of pooling, as that sees it when a plan asks whether it takes the user's work over.
+/// The one user of a product, convolution or gradient of pooling, as that sees it when a plan asks whether it takes the
+/// user's work over.
 struct Consumer {
   const Op& op;
   const Arguments* arguments;

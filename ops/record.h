@@ -64,7 +64,8 @@ struct OpRecord {
   /// Bytes of memory that forward takes beside its output while it runs, on all threads together, where they are more
   /// than fit a cache: plans add them to the figure of their peak memory.
   std::int64_t (*scratch)(const Args& args, const Specs& in) = nullptr;
-  /// For products, convolutions and gradients of pooling: the call that does its one consumer's work too, if there is one.
+  /// For products, convolutions and gradients of pooling: the call that does its one consumer's work too, if there is
+  /// one.
   std::optional<Absorbed> (*absorb)(const Args& args, const Consumer& consumer) = nullptr;
   /// For plans, which keep images between convolutions in the order that these like: the call with such of its operands
   /// in blocks of channels as are named, or with fewer, if it can be done so. Where the size is 0 the op chooses it, or

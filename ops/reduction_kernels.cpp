@@ -105,7 +105,7 @@ Behind behind_kept(const Shape& shape, const std::vector<std::int64_t>& axes) {
   for (; !reduced[static_cast<std::size_t>(end) - 1]; --end) behind.inner *= shape[end - 1];
   for (first = end; first > 0 && reduced[static_cast<std::size_t>(first) - 1]; --first)
     behind.count *= shape[first - 1];
-  if (behind.count < kLanes) return {};
+  if (behind.count < kLanes || behind.inner == 0) return {};
   std::vector<std::int64_t> before(shape.begin(), shape.begin() + first);
   before.insert(before.end(), shape.begin() + end, shape.end());
   behind.before = Shape(before);
@@ -131,7 +131,8 @@ std::int64_t added_bytes(const Spec& x, const std::vector<std::int64_t>& axes) {
   const Behind behind = x.shape.open() ? Behind() : behind_kept(x.shape, axes);
   if (behind.count == 1) return folded_bytes(x, axes);
   const DType sums = x.dtype == boolean ? i64 : x.dtype;
-  return behind.before.elements() * static_cast<std::int64_t>(size_of(sums)) +
+  const std::int64_t tiles = tiles_of(behind.count, behind.inner), results = behind.before.elements();
+  return results * (tiles > 1 ? tiles + 1 : 1) * static_cast<std::int64_t>(size_of(sums)) +
          added_bytes({behind.before, sums}, behind.axes);
 }
 

@@ -173,14 +173,20 @@ void for_units(std::int64_t units, std::int64_t elements_each, const Body& body)
   parallel_for((units + per_tile - 1) / per_tile, do_tile, large ? threads::Effort::large : threads::Effort::small);
 }
 
+/// Elements along the reduced axis in one tile, and how many tiles that makes of it.
+inline std::int64_t tile_rows(std::int64_t inner) { return inner == 1 ? kTile : kTileRows; }
+inline std::int64_t tiles_of(std::int64_t count, std::int64_t inner) {
+  const std::int64_t rows = tile_rows(inner);
+  return count <= rows + rows / 2 ? 1 : (count + rows - 1) / rows;
+}
+
 /// Reduces x [outer, count, inner] over its middle axis; `done(result, to)` turns a result into the output's element.
 template <typename Sum, typename T, typename F, typename Result, typename Done>
 void reduce(const F& f, const T* x, std::int64_t outer, std::int64_t count, std::int64_t inner, Result* out,
             const Done& done) {
   const std::int64_t width = std::min(inner, kWideStrip);
   if (outer == 0 || inner == 0) return;
-  const std::int64_t rows = inner == 1 ? kTile : kTileRows;  // along the reduced axis in one tile
-  const std::int64_t tiles = count <= rows + rows / 2 ? 1 : (count + rows - 1) / rows;
+  const std::int64_t rows = tile_rows(inner), tiles = tiles_of(count, inner);
   const std::int64_t strips = (inner + width - 1) / width;
   const Buffer memory = tiles > 1 ? Buffer(static_cast<std::size_t>(outer * tiles * inner) * sizeof(Sum)) : Buffer();
   Sum* const partial = reinterpret_cast<Sum*>(memory.data());

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cctype>
 #include <cmath>
 
 #include <twopass/core/error.h>
@@ -69,7 +70,10 @@ Tensor sparse(const Tensor& targets, const Tensor& p) {
 
 // Under a short name, where it was asked for by that, as Keras logs it.
 Metric called(const Metric& metric, const std::string& name) {
-  return name.size() <= 4 && name.size() < metric.name().size() ? MetricMaker::renamed(metric, name) : metric;
+  if (name.size() > 4 || name.size() >= metric.name().size()) return metric;
+  std::string plain = name;
+  for (char& c : plain) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return MetricMaker::renamed(metric, plain);
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 // Images whose channels stay in blocks between the convolutions of a plan.
 #include <doctest/doctest.h>
-#include <twopass/ops/blocked.h>
 #include <twopass/ops/precision.h>
 #include <twopass/twopass.h>
 
@@ -180,6 +179,40 @@ TEST_CASE("outputs and new parameters of a plan are in planes whatever lies in b
   const Plan planned = plan(f, inputs);
   const Tensors found = planned(inputs), eager = f(inputs);
   for (std::size_t k = 0; k < eager.size(); ++k) CHECK(equal_bits(found[k], eager[k]));
+}
+
+TEST_CASE("a parameter that is an image, and its new value, are in planes") {
+  const Network network = networks()[1];
+  const Tensors inputs = numbers(network);
+  Parameter image(inputs[0], "image");
+  const auto next = [&](const Tensor& x) { return convolved(tanh(convolved(x, inputs[1])), inputs[2]); };
+  const Tensor expected = next(inputs[0]);
+  const Plan planned = plan(
+      [&](const Tensors&) {
+        const Tensor made = next(image.value());
+        image.set(made);
+        return Tensors{convolved(made, inputs[3])};
+      },
+      {});
+  const Tensor found = planned(Tensors{})[0];
+  CHECK(equal_bits(image.value(), expected));
+  CHECK(equal_bits(found, convolved(expected, inputs[3])));
+}
+
+TEST_CASE("batches of no image, channels that no block divides, f64 and masks stay right") {
+  const auto f = [](const Tensors& t) {
+    const Tensor x = convolved(t[0], t[1]);
+    return Tensors{convolved(where(greater(x, 0.0), x, x * 0.1), t[2])};
+  };
+  Random random(9);
+  for (const std::int64_t images : {0, 2})
+    for (const std::int64_t channels : {32, 3})
+      for (const DType dtype : {f32, f64}) {
+        const Tensors inputs{random.normal({images, channels, 6, 6}, dtype),
+                             random.normal({channels, channels, 3, 3}, dtype) * 0.1,
+                             random.normal({channels, channels, 3, 3}, dtype) * 0.1};
+        CHECK(equal_bits(plan(f, inputs)(inputs)[0], f(inputs)[0]));
+      }
 }
 
 TEST_CASE("calls on blocks give what those on planes give, in any mixture and without a library") {

@@ -81,6 +81,8 @@ TEST_CASE("S6: an empty axis of (2, 0, 4) reduces to (2, 1, 4) of 0, 1 and -inf,
   CHECK(logsumexp(x, 1, keep_axis).values<double>() == Doubles(8, -kInfinity));
   CHECK_THROWS_WITH_AS(twopass::max(x, 1), doctest::Contains("axis 1 has size 0"), Error);
   CHECK(twopass::max(zeros({0, 3}), 1).shape() == Shape({0}));
+  CHECK(sum(zeros({2, 3, 40, 0}), {0, 2}).shape() == Shape({3, 0}));  // empty beside many that are added
+  CHECK(mean(zeros({2, 3, 40, 0}, f64), {0, 2}).shape() == Shape({3, 0}));
 }
 
 TEST_CASE("S11: negative axes count from the end; others that are not there or come twice are refused") {

@@ -77,13 +77,14 @@ double Beside::hidden(std::size_t output, const Tensor& seed, const Direction& c
   }
 }
 
-bool Beside::steps_over(const std::vector<AloneCall>& treads, const Direction& column, double t) const {
+bool Beside::steps_over(std::size_t output, const std::vector<AloneCall>& treads, const Direction& column,
+                        double t) const {
   const RecordingScope on(true);
   const KeepingScope keeping;
   const auto record = [&](double step) { return f(as_variables(moved(column, inputs, values, step).first)); };
   try {
     const Tensors near_by = record(t), farther = record(4 * t);  // which own what their calls gave
-    const auto near = calls_of_treads(near_by), far = calls_of_treads(farther);
+    const auto near = calls_of_treads({near_by[output]}), far = calls_of_treads({farther[output]});
     if (near.size() != treads.size() || far.size() != treads.size()) return false;
     for (std::size_t k = 0; k < treads.size(); ++k) {
       const auto values_of = [&](const std::vector<AloneCall>& calls) {

@@ -25,7 +25,7 @@ struct Beside {
   double hidden(std::size_t output, const Tensor& seed, const Direction& column, double t) const;
   /// Whether an element of these calls, which are all of f's treads, lies on another one at t and on yet another at 4
   /// t.
-  bool steps_over(const std::vector<AloneCall>& treads, const Direction& column, double t) const;
+  bool steps_over(std::size_t output, const std::vector<AloneCall>& treads, const Direction& column, double t) const;
 };
 
 }  // namespace twopass

@@ -46,7 +46,8 @@ class Comparison {
     outputs_ = f(variables_);
     here_ = values_of(outputs_);
     for (const Values& values : here_)
-      all_finite_ = all_finite_ && std::all_of(values.begin(), values.end(), [](double y) { return std::isfinite(y); });
+      finite_.push_back(std::all_of(values.begin(), values.end(), [](double y) { return std::isfinite(y); }));
+    treads_.resize(outputs_.size());
     coarse_ = coarse_calls(outputs_, options.seed);
   }
 
@@ -247,8 +248,8 @@ class Comparison {
                       const Differences& differences) {
     const double analytic = analytic_[row][column];
     return differences.sees_closer(row, analytic, slope) || is_lost(analytic, slope, values_) ||
-           (!std::isfinite(analytic) && !all_finite_) || is_left_open(row, column, found.off) ||
-           may_hide(row, column, found.off) || steps_over_treads(column, differences.smallest());
+           (!std::isfinite(analytic) && !finite_[rows_[row].of]) || is_left_open(row, column, found.off) ||
+           may_hide(row, column, found.off) || steps_over_treads(row, column, differences.smallest());
   }
 
   // Whether elements of which nothing could be said may make up for so much along a direction.
@@ -264,10 +265,12 @@ class Comparison {
   }
 
   // Whether treads of stairs are shorter than the smallest steps along a column, as those of round are at 1e15.
-  bool steps_over_treads(std::size_t column, double t) {
-    if (!treads_) treads_ = calls_of_treads(outputs_);
-    return !treads_->empty() &&
-           (beside_.steps_over(*treads_, columns_[column], t) || beside_.steps_over(*treads_, columns_[column], -t));
+  bool steps_over_treads(std::size_t row, std::size_t column, double t) {
+    const std::size_t output = rows_[row].of;
+    auto& treads = treads_[output];
+    if (!treads) treads = calls_of_treads({outputs_[output]});
+    return !treads->empty() && (beside_.steps_over(output, *treads, columns_[column], t) ||
+                                beside_.steps_over(output, *treads, columns_[column], -t));
   }
 
   // Whether a term that roundings hide may change a derivative by so much, as the sine in 1e3 x + sin x at 1e14 does:
@@ -379,9 +382,9 @@ class Comparison {
     std::size_t column;
     double by;
   };
-  std::vector<std::vector<Open>> open_;           // elements that are unreliable, for each row
-  std::optional<std::vector<AloneCall>> treads_;  // once they are asked for
-  bool all_finite_ = true;                        // every output
+  std::vector<std::vector<Open>> open_;                        // elements that are unreliable, for each row
+  std::vector<std::optional<std::vector<AloneCall>>> treads_;  // behind each output, once they are asked for
+  std::vector<bool> finite_;                                   // whether all of each output is
   std::vector<GradcheckPair> pairs_;
   std::vector<std::pair<std::size_t, std::size_t>> of_pair_;
   std::vector<bool> vacuous_;

@@ -40,6 +40,12 @@ T again(const json& written, T (*from)(const std::string&, const Attributes&)) {
   return from(text_member(written, "name"), attributes_from(member(written, "attributes")));
 }
 
+// Without attributes optimizer_from gives the defaults: those of a file were lost.
+Optimizer optimizer_in_file(const std::string& name, const Attributes& attributes) {
+  if (attributes.empty()) throw Error(fmt::format("optimizer \"{}\" has no attributes", name));
+  return optimizer_from(name, attributes);
+}
+
 json list_of(const std::vector<Metric>& metrics) {
   json list = json::array();
   for (const Metric& each : metrics) list.push_back(made_of(each));
@@ -169,7 +175,7 @@ void take_training(Model& model, const json& written, const Safetensors& file) {
   for (const auto& [name, tensor] : file.tensors)
     if (name.starts_with(kPrefix)) state.emplace_back(name.substr(kPrefix.size()), tensor);
   const Optimizer optimizer =
-      own ? stand_in_from(written["own_optimizer"], state) : again(written["optimizer"], optimizer_from);
+      own ? stand_in_from(written["own_optimizer"], state) : again(written["optimizer"], optimizer_in_file);
   optimizer.set_state(state, model.named_parameters());
   if (optimizer.iterations() > kMostSteps)
     throw Error(fmt::format("\"{}iterations\" is no number from 0 to {}", kPrefix, kMostSteps));

@@ -135,7 +135,9 @@ Tensor Model::loss(const TensorList& inputs, const TensorList& targets, const Ca
     Tensors given = inputs.ordered(body().graph.input_names, "input");
     for (std::size_t k = 0; k < given.size(); ++k)
       if (is_floating(body().inputs[k].dtype())) given[k] = cast(given[k], body().inputs[k].dtype());
-    const Tensors wanted = targets.ordered(body().graph.output_names, "target");
+    Tensors wanted = targets.ordered(body().graph.output_names, "target");
+    for (std::size_t k = 0; k < wanted.size(); ++k)
+      if (is_floating(wanted[k].dtype())) wanted[k] = cast(wanted[k], body().outputs[k].dtype());
     return trainer.losses(call(given, context), {given, wanted, {}}).total;
   }
   const Rows rows = body().input_rows(inputs);

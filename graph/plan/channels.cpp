@@ -49,6 +49,7 @@ class Channels {
     constexpr ChannelBlocks kAll{.size = 0, .inputs = ~0U, .output = true};
     for (const PlannedCall& call : program_.calls) {
       if (size_ != 0) break;
+      if (call.op->elementwise()) continue;
       const auto specs = program_.specs(call);
       if (const auto form = call.op->in_blocks(call.arguments.get(), Specs(specs), kAll)) size_ = form->blocks.size;
     }
@@ -98,7 +99,6 @@ class Channels {
     std::vector<bool> turned(program_.values.size(), false);  // made or read otherwise
     std::vector<bool> made(program_.values.size(), false);    // in blocks
     const auto spare = [&](ValueId value) { spared_[group(value)] += program_.values[value].bytes(); };
-    std::vector<bool> read(program_.values.size(), false);
     for (std::size_t k = 0; k < program_.calls.size(); ++k) {
       const PlannedCall& call = program_.calls[k];
       const auto& form = forms_[k];
