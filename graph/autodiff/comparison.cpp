@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -47,7 +48,6 @@ class Comparison {
     here_ = values_of(outputs_);
     for (const Values& values : here_)
       finite_.push_back(std::all_of(values.begin(), values.end(), [](double y) { return std::isfinite(y); }));
-    treads_.resize(outputs_.size());
     coarse_ = coarse_calls(outputs_, options.seed);
   }
 
@@ -267,10 +267,10 @@ class Comparison {
   // Whether treads of stairs are shorter than the smallest steps along a column, as those of round are at 1e15.
   bool steps_over_treads(std::size_t row, std::size_t column, double t) {
     const std::size_t output = rows_[row].of;
-    auto& treads = treads_[output];
-    if (!treads) treads = calls_of_treads({outputs_[output]});
-    return !treads->empty() && (beside_.steps_over(output, *treads, columns_[column], t) ||
-                                beside_.steps_over(output, *treads, columns_[column], -t));
+    const auto [treads, asked] = treads_.try_emplace(output);
+    if (asked) treads->second = calls_of_treads({outputs_[output]});
+    return !treads->second.empty() && (beside_.steps_over(output, treads->second, columns_[column], t) ||
+                                       beside_.steps_over(output, treads->second, columns_[column], -t));
   }
 
   // Whether a term that roundings hide may change a derivative by so much, as the sine in 1e3 x + sin x at 1e14 does:
@@ -382,9 +382,9 @@ class Comparison {
     std::size_t column;
     double by;
   };
-  std::vector<std::vector<Open>> open_;                        // elements that are unreliable, for each row
-  std::vector<std::optional<std::vector<AloneCall>>> treads_;  // behind each output, once they are asked for
-  std::vector<bool> finite_;                                   // whether all of each output is
+  std::vector<std::vector<Open>> open_;                   // elements that are unreliable, for each row
+  std::map<std::size_t, std::vector<AloneCall>> treads_;  // behind each output, once they are asked for
+  std::vector<bool> finite_;                              // whether all of each output is
   std::vector<GradcheckPair> pairs_;
   std::vector<std::pair<std::size_t, std::size_t>> of_pair_;
   std::vector<bool> vacuous_;
