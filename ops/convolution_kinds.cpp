@@ -6,6 +6,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/ops/convolution.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/windows.h>
 
@@ -23,7 +24,7 @@ Tensor depthwise(const char* name, Convolution<Options>* convolve, const Tensor&
   windows::check_ranks(name, x, kernel, rank);
   options.groups = x.shape()[options.channels_last ? rank - 1 : 1];
   if (options.groups == kOpen) throw Error(fmt::format("{}: the number of channels is open: it must be known", name));
-  return convolve(x, kernel, bias, options);
+  return named(name, {&x, &kernel, &bias}, [&] { return convolve(x, kernel, bias, options); });
 }
 
 template <typename Options>
@@ -32,10 +33,12 @@ Tensor separable(const char* name, Convolution<Options>* each, Convolution<Optio
   for (int axis = 2; axis < pointwise.rank(); ++axis)
     if (pointwise.shape()[axis] != 1)
       throw Error(fmt::format("{}: the pointwise kernel must have one place, not {}", name, pointwise.shape().text()));
-  return channels_first(x, std::exchange(options.channels_last, false), [&](const Tensor& channels) {
+  const auto convolved = [&](const Tensor& channels) {
     const FusedActivation activation = std::exchange(options.activation, FusedActivation::linear);
     return across(each(channels, own, {}, options), pointwise, bias, {.activation = activation});
-  });
+  };
+  return named(name, {&x, &own, &pointwise, &bias},
+               [&] { return channels_first(x, std::exchange(options.channels_last, false), convolved); });
 }
 
 }  // namespace
@@ -61,7 +64,7 @@ Tensor separable_conv2d(const Tensor& x, const Tensor& depthwise, const Tensor& 
 
 Tensor conv1d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const Conv1dOptions& options) {
   windows::check_ranks("conv1d", x, kernel, 3);
-  return channels_first(x, options.channels_last, [&](const Tensor& sequences) {
+  const auto convolved = [&](const Tensor& sequences) {
     const Tensor y = conv2d(expand_dims(sequences, 2), expand_dims(kernel, 2), bias,
                             {.strides = {1, options.strides},
                              .padding = options.padding.of_row((kernel.shape()[2] - 1) * options.dilation + 1),
@@ -69,12 +72,13 @@ Tensor conv1d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const C
                              .groups = options.groups,
                              .activation = options.activation});
     return squeeze(y, 2);
-  });
+  };
+  return named("conv1d", {&x, &kernel, &bias}, [&] { return channels_first(x, options.channels_last, convolved); });
 }
 
 Tensor conv3d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const Conv3dOptions& options) {
   windows::check_ranks("conv3d", x, kernel, 5);
-  return channels_first(x, options.channels_last, [&](const Tensor& given) {
+  const auto convolved = [&](const Tensor& given) {
     const Shape& sizes = given.shape();
     if (sizes[2] == kOpen) throw Error("conv3d: the depth is open: it must be known");
     const std::int64_t window = kernel.shape()[2], step = options.strides.depth, spacing = options.dilation.depth;
@@ -96,7 +100,8 @@ Tensor conv3d(const Tensor& x, const Tensor& kernel, const Tensor& bias, const C
                                .activation = options.activation}));
     }
     return stack(planes, 2);
-  });
+  };
+  return named("conv3d", {&x, &kernel, &bias}, [&] { return channels_first(x, options.channels_last, convolved); });
 }
 
 }  // namespace twopass

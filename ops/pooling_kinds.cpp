@@ -5,6 +5,7 @@
 
 #include <twopass/core/error.h>
 #include <twopass/ops/convolution.h>
+#include <twopass/ops/named.h>
 #include <twopass/ops/shaping.h>
 #include <twopass/ops/windows.h>
 
@@ -15,14 +16,15 @@ template <typename Pool>
 Tensor pool_row(const char* name, const Pool& pool, const Tensor& x, const Pool1dOptions& options) {
   if (x.rank() != 3) throw Error(fmt::format("{}{}: x must have three axes", name, x.shape().text()));
   if (options.padding.causal()) throw Error(fmt::format("{}: pools have no causal padding", name));
-  return windows::channels_first(x, options.channels_last, [&](const Tensor& sequences) {
+  const auto rows = [&](const Tensor& sequences) {
     const Tensor y =
         pool(expand_dims(sequences, 2), {.window = {1, options.window},
                                          .strides = {1, options.strides == 0 ? options.window : options.strides},
                                          .padding = options.padding.of_row(options.window),
                                          .count_padding = options.count_padding});
     return squeeze(y, 2);
-  });
+  };
+  return named(name, {&x}, [&] { return windows::channels_first(x, options.channels_last, rows); });
 }
 
 // The largest of the planes' largest is the volume's, and the first of them the first; as each axis has its own count
@@ -30,7 +32,7 @@ Tensor pool_row(const char* name, const Pool& pool, const Tensor& x, const Pool1
 Tensor pool_volume(const char* name, Tensor (*pool)(const Tensor&, const Pool2dOptions&), const Tensor& x,
                    const Pool3dOptions& options) {
   if (x.rank() != 5) throw Error(fmt::format("{}{}: x must have five axes", name, x.shape().text()));
-  return windows::channels_first(x, options.channels_last, [&](const Tensor& volumes) {
+  const auto pooled = [&](const Tensor& volumes) {
     const Shape& size = volumes.shape();
     if (std::find(size.begin() + 1, size.end(), kOpen) != size.end())
       throw Error(fmt::format("{}{}: all but the batch must be known", name, x.shape().text()));
@@ -49,7 +51,8 @@ Tensor pool_volume(const char* name, Tensor (*pool)(const Tensor&, const Pool2dO
                            .padding = padding.same() ? Padding("same") : Padding(padding.front(), padding.back(), 0, 0),
                            .count_padding = options.count_padding});
     return reshape(y, {size[0], size[1], y.shape()[2], rows, columns});
-  });
+  };
+  return named(name, {&x}, [&] { return windows::channels_first(x, options.channels_last, pooled); });
 }
 
 }  // namespace

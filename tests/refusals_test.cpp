@@ -48,6 +48,13 @@ TEST_CASE("a function that is made of ops names itself in what these refuse, wit
   const Tensor x = ones({2, 3}), four = ones({2, 4});
   CHECK(refusal([&] { cosine_similarity(x, four); }) ==
         "cosine_similarity((2, 3), (2, 4)): mul((2, 3), (2, 4)): shapes (2, 3) and (2, 4) do not broadcast");
+  CHECK(refusal([&] {
+          conv1d(ones({1, 2, 5}), ones({4, 3, 2}));
+        }).starts_with("conv1d((1, 2, 5), (4, 3, 2)): conv2d("));
+  CHECK(refusal([&] {
+          depthwise_conv2d(ones({1, 2, 5, 5}), ones({2, 3, 2, 2}));
+        }).starts_with("depthwise_conv2d((1, 2, 5, 5), (2, 3, 2, 2)): conv2d("));
+  CHECK(refusal([&] { max_pool3d(ones({1, 1, 4, 1, 4})); }).starts_with("max_pool3d(1, 1, 4, 1, 4): max_pool2d("));
   CHECK(refusal([&] { selu(counts({3})); }) ==
         "selu(3,): elu((3,), alpha=1.6732632423543772): only f32 and f64 have "
         "this, not i64");
