@@ -116,7 +116,10 @@ Tensor variable(const Tensor& value, const std::string& name) {
   if (!is_floating(value.dtype()))
     throw Error(fmt::format("variable({}): only f32 and f64 have gradients, not {}", value.shape().text(),
                             name_of(value.dtype())));
-  if (value.symbolic()) throw Error("variable of a symbol: it has no value");
+  if (value.symbolic())
+    throw Error(
+        "variable of a symbol: it has no value; what a plan is given is recorded already, so that "
+        "gradients(y, {x}) and backward(y)[x] take its inputs as they are");
   Node* node = same_value(value.node(), ArgumentsPointer(new LeafArguments(name, 0)), Node::kRecorded | Node::kLeaf);
   node->number = Node::next_number(0);
   return Tensor(node);

@@ -171,3 +171,15 @@ TEST_CASE("plans know parameters and slots of layers inside layers by the names 
     CHECK(text.find("; deep/two/b") != std::string::npos);
   }
 }
+
+TEST_CASE("two parts of one name are refused where a model is made of them, before anything is trained") {
+  struct Twins : Layer {
+    LayerHandle a = Dense(4), b = Dense(4);
+    Tensors call(const Tensors& in, const CallContext& context) override { return {b(a(in, context), context)}; }
+    Parts parts() const override { return {{"a", a.pointer()}, {"a", b.pointer()}}; }
+    std::string type() const override { return "Twins"; }
+  };
+  const Tensor x = input({4});
+  const Tensor y = layer<Twins>()(x);
+  CHECK_THROWS_WITH_AS(Model(x, y), Contains("layer class Twins: two weights are named \"a/kernel\""), Error);
+}

@@ -114,6 +114,13 @@ std::vector<std::pair<std::string, Parameter>> Layer::named_parameters() const {
     for (const auto& [path, parameter] : part->named_parameters()) named.emplace_back(name + "/" + path, parameter);
   std::unordered_set<std::uint64_t> seen;
   std::erase_if(named, [&](const auto& each) { return !seen.insert(each.second.id()).second; });
+  std::unordered_set<std::string> names;
+  for (const auto& [name, parameter] : named)
+    if (!names.insert(name).second)
+      throw Error(
+          fmt::format("layer class {}: two weights are named \"{}\": own_parameters() and parts() must give "
+                      "each a name of its own",
+                      type(), name));
   return named;
 }
 

@@ -22,7 +22,9 @@ std::span<const Pass> all_passes() {
            "products and convolutions take over a bias, an activation or a sum that is behind them, max-pooling's "
            "gradient that of relu",
            absorb_consumers},
-      Pass{"channels", "images between convolutions keep their channels in blocks, as kernels of these like them",
+      Pass{"channels",
+           "images between convolutions keep their channels in blocks, as kernels of these like them; sums of f32 over "
+           "such images add in another order",
            keep_blocks},
       Pass{"views", "calls that only look at memory in another shape are no calls", resolve_views},
       Pass{"order", "what leaves least memory in use comes first", order_calls},
