@@ -174,7 +174,7 @@ TEST_CASE("outputs and new parameters of a plan are in planes whatever lies in b
   const Tensors inputs = numbers(network);
   const auto f = [](const Tensors& t) {
     const Tensor first = relu(convolved(t[0], t[1])), second = tanh(convolved(first, t[2]));
-    return Tensors{second, convolved(second, t[3]), first};
+    return Tensors{second, convolved(second, t[3]), convolved(second, t[1]), first};
   };
   const Plan planned = plan(f, inputs);
   const Tensors found = planned(inputs), eager = f(inputs);
@@ -191,7 +191,7 @@ TEST_CASE("a parameter that is an image, and its new value, are in planes") {
       [&](const Tensors&) {
         const Tensor made = next(image.value());
         image.set(made);
-        return Tensors{convolved(made, inputs[3])};
+        return Tensors{convolved(made, inputs[3]), convolved(made, inputs[1])};
       },
       {});
   const Tensor found = planned(Tensors{})[0];
