@@ -194,19 +194,14 @@ void finish_blocks(const convolution::Ending<float>& ending, std::int64_t filter
                    float* y) {
   using V = kernels::Floats;
   constexpr std::int64_t kWidth = kernels::kWidth<V>;
-  const auto load = [](const float* from) {
-    V made;
-    std::memcpy(&made, from, sizeof made);
-    return made;
-  };
   const float* add = ending.add;
   for (std::int64_t first = 0; first < filters; first += block)
     for (std::int64_t place = 0; place < n; ++place)
       for (std::int64_t k = first; k < first + block; k += kWidth, y += kWidth) {
-        V each = load(y);
-        if (ending.bias) each = each + load(ending.bias + k);
+        V each = kernels::load<V>(y);
+        if (ending.bias) each = each + kernels::load<V>(ending.bias + k);
         if (add) {
-          each = load(add) + each;
+          each = kernels::load<V>(add) + each;
           add += kWidth;
         }
         if (ending.relu) each = each <= 0 ? V{} : each;
