@@ -1,9 +1,10 @@
 // Pooled memory: blocks go back to the pool, not to the system, so that a training step asks the system for nothing.
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
+
+#include <twopass/core/shared_count.h>
 
 namespace twopass {
 
@@ -33,7 +34,7 @@ class Buffer {
   /// Uninitialised memory. Refuses what the machine can't hold.
   explicit Buffer(std::size_t bytes);
   Buffer(const Buffer& other) noexcept : head_(other.head_) {
-    if (head_) head_->references.fetch_add(1, std::memory_order_relaxed);
+    if (head_) head_->references.add(1);
   }
   Buffer(Buffer&& other) noexcept : head_(std::exchange(other.head_, nullptr)) {}
   Buffer& operator=(Buffer other) noexcept {
@@ -45,13 +46,13 @@ class Buffer {
   std::byte* data() const { return head_ ? reinterpret_cast<std::byte*>(head_) + kHead : nullptr; }
   explicit operator bool() const { return head_ != nullptr; }
   /// Whether nobody else holds this memory, so that it may be written again.
-  bool unique() const { return head_ && head_->references.load(std::memory_order_acquire) == 1; }
+  bool unique() const { return head_ && head_->references.value() == 1; }
   void reset() noexcept;
 
  private:
   static constexpr std::size_t kHead = 64;
   struct Head {
-    std::atomic<std::int64_t> references;
+    SharedCount<std::int64_t> references;
     std::size_t bytes;
   };
   Head* head_ = nullptr;

@@ -48,23 +48,21 @@ void Node::allocate_value() {
 }
 
 void Node::drop_handle() noexcept {
-  std::uint64_t now = counts_.load(std::memory_order_acquire);
+  std::uint64_t now = counts_.value();
   if (now == kHandle + kReference) return destroy(this);  // nobody else is left who could count
   while ((now & kHandles) > kHandle)
-    if (counts_.compare_exchange_weak(now, now - kHandle - kReference, std::memory_order_acq_rel,
-                                      std::memory_order_acquire))
-      return;
+    if (counts_.remove_from(now, kHandle + kReference)) return;
   if (!is(kKeepsOutput)) {
     // This is the only handle: nobody can ask for the value any more, while the record may be needed still.
     buffer.reset();
     data = nullptr;
   }
-  if (counts_.fetch_sub(kHandle + kReference, std::memory_order_acq_rel) == kHandle + kReference) destroy(this);
+  if (counts_.remove(kHandle + kReference) == 0) destroy(this);
 }
 
 void Node::drop_reference() noexcept {
-  if (counts_.load(std::memory_order_acquire) == kReference) return destroy(this);
-  if (counts_.fetch_sub(kReference, std::memory_order_acq_rel) >> 32 == 1) destroy(this);
+  if (counts_.value() == kReference) return destroy(this);
+  if (counts_.remove(kReference) < kReference) destroy(this);
 }
 
 void Node::destroy(Node* node) noexcept {

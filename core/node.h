@@ -1,6 +1,5 @@
 // What a tensor points to: a value and the record of how it was made.
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,6 +11,7 @@
 #include <twopass/core/dtype.h>
 #include <twopass/core/memory.h>
 #include <twopass/core/shape.h>
+#include <twopass/core/shared_count.h>
 
 namespace twopass {
 
@@ -28,7 +28,7 @@ class Arguments {
 
  private:
   friend class ArgumentsPointer;
-  mutable std::atomic<std::int64_t> references_{0};
+  mutable SharedCount<std::int64_t> references_{0};
 };
 
 class ArgumentsPointer {
@@ -42,14 +42,14 @@ class ArgumentsPointer {
     return *this;
   }
   ~ArgumentsPointer() {
-    if (pointer_ && pointer_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete pointer_;
+    if (pointer_ && pointer_->references_.remove(1) == 0) delete pointer_;
   }
   const Arguments* get() const { return pointer_; }
   explicit operator bool() const { return pointer_ != nullptr; }
 
  private:
   void take() const noexcept {
-    if (pointer_) pointer_->references_.fetch_add(1, std::memory_order_relaxed);
+    if (pointer_) pointer_->references_.add(1);
   }
   const Arguments* pointer_ = nullptr;
 };
@@ -105,15 +105,15 @@ class Node {
   void allocate_value();
 
   void take_handle() noexcept {
-    if (counts_.load(std::memory_order_relaxed) == 0)
-      counts_.store(kHandle + kReference, std::memory_order_relaxed);  // just made: nobody else knows it
+    if (counts_.value() == 0)
+      counts_.set(kHandle + kReference);  // just made: nobody else knows it
     else
-      counts_.fetch_add(kHandle + kReference, std::memory_order_relaxed);
+      counts_.add(kHandle + kReference);
   }
-  void take_reference() noexcept { counts_.fetch_add(kReference, std::memory_order_relaxed); }
+  void take_reference() noexcept { counts_.add(kReference); }
   void drop_handle() noexcept;
   void drop_reference() noexcept;
-  bool only_handle() const { return (counts_.load(std::memory_order_acquire) & kHandles) == kHandle; }
+  bool only_handle() const { return (counts_.value() & kHandles) == kHandle; }
 
   /// The number of nodes alive: back to where it was when everything made since has been released.
   static std::int64_t live();
@@ -133,7 +133,7 @@ class Node {
 
   // Both counts in one word: handles below, references (of which every handle is one) above.
   static constexpr std::uint64_t kHandle = 1, kHandles = 0xFFFFFFFF, kReference = std::uint64_t{1} << 32;
-  std::atomic<std::uint64_t> counts_{0};
+  SharedCount<std::uint64_t> counts_{0};
 };
 
 }  // namespace twopass

@@ -38,7 +38,7 @@ Shape::Shape(const std::int64_t* sizes, std::size_t rank) {
   if (!open && !zero && elements >= std::int64_t{1} << 60)
     throw Error(fmt::format("{} elements are more than memory has addresses for", elements));
   body_ = static_cast<Body*>(memory::allocate(body_bytes(rank)));
-  new (&body_->references) std::atomic<std::int32_t>(1);
+  new (&body_->references) SharedCount<std::int32_t>(1);
   body_->rank = static_cast<std::int32_t>(rank);
   body_->elements = open ? kOpen : zero ? 0 : elements;
   std::copy_n(sizes, rank, body_->sizes);

@@ -1,6 +1,5 @@
 // The sizes of a tensor's axes.
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -9,6 +8,8 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include <twopass/core/shared_count.h>
 
 namespace twopass {
 
@@ -32,7 +33,7 @@ class Shape {
   Shape(const std::int64_t* sizes, std::size_t rank);
 
   Shape(const Shape& other) noexcept : body_(other.body_) {
-    if (body_) body_->references.fetch_add(1, std::memory_order_relaxed);
+    if (body_) body_->references.add(1);
   }
   Shape(Shape&& other) noexcept : body_(std::exchange(other.body_, nullptr)) {}
   Shape& operator=(Shape other) noexcept {
@@ -40,7 +41,7 @@ class Shape {
     return *this;
   }
   ~Shape() {
-    if (body_ && body_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) release(body_);
+    if (body_ && body_->references.remove(1) == 0) release(body_);
   }
 
   int rank() const { return body_ ? body_->rank : 0; }
@@ -82,7 +83,7 @@ class Shape {
 
  private:
   struct Body {
-    std::atomic<std::int32_t> references;
+    SharedCount<std::int32_t> references;
     std::int32_t rank;
     std::int64_t elements;  // kOpen where an axis is open
     std::int64_t sizes[1];  // as many as rank
