@@ -140,6 +140,12 @@ const TypedOp<PadArgs>& pad_op() {
       .shape = pad_rule,
       .forward = [](const PadArgs& args, Inputs in,
                     Output out) { dispatch(out.dtype, [&]<typename T>() { pad_into<T>(args, in[0], out); }); },
+      .repeats =
+          [](const PadArgs& args, const Specs& in, std::size_t) {
+            for (std::size_t k = 0; k < args.widths.size(); ++k)
+              if (args.widths[k] != 0 && in.shape(0)[static_cast<int>(k / 2)] == 1) return false;
+            return true;
+          },
       // dx = g without the border
       .gradient = [](const PadArgs& args, const Call& call, const Tensor& g) -> Tensors {
         Tensor inside = g;

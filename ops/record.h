@@ -51,7 +51,7 @@ struct OpRecord {
   std::int64_t (*alias)(const Args& args, const Shape& input) = nullptr;
   bool broadcasts = false;
   /// For plans: whether input k, of the shape that it has here, gives the same bits as repeated along leading axes to
-  /// the others' sizes. Elementwise ops that broadcast leave it out.
+  /// the others' sizes; an only input, along axes of size 1, as the output is then. Elementwise ops leave it out.
   bool (*repeats)(const Args& args, const Specs& in, std::size_t k) = nullptr;
   /// For plans, which run ops on parts of their inputs: bit k is set where row i of the output (along its first axis)
   /// is made of row i of input k; inputs without their bit are read whole. 0 where rows don't stay apart, kRowsOfWhole

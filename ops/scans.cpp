@@ -27,6 +27,10 @@ Spec scan_rule(const ScanArgs& args, const Specs& in) {
   return rules::number(args, in);
 }
 
+bool scan_repeats(const ScanArgs& args, const Specs& in, std::size_t) {
+  return in.shape(0)[static_cast<int>(args.axis)] != 1;
+}
+
 unsigned scan_rows(const ScanArgs& args, const Specs& in) { return in.shape(0).axis(args.axis) > 0 ? 1 : 0; }
 
 // Floating numbers are summed in f64; i64 arithmetic wraps around.
@@ -107,6 +111,7 @@ const TypedOp<ScanArgs>& cumsum_op() {
       .doc = "Each element and all before it (after it, backward) along an axis, added.",
       .shape = scan_rule,
       .forward = scan_forward<false>,
+      .repeats = scan_repeats,
       .rows = scan_rows,
       // y_i = Σ_{j<=i} x_j:  dx_j = Σ_{i>=j} g_i
       .gradient = [](const ScanArgs& args, const Call&, const Tensor& g) -> Tensors {
@@ -135,6 +140,7 @@ const TypedOp<ScanArgs>& cumprod_op() {
       .doc = "Each element and all before it (after it, backward) along an axis, multiplied.",
       .shape = scan_rule,
       .forward = scan_forward<true>,
+      .repeats = scan_repeats,
       .rows = scan_rows,
       .keeps = Keep::first,
       // y_i = Π_{j<=i} x_j:  dx_j = Σ_{i>=j} g_i Π_{k<=i, k≠j} x_k

@@ -195,6 +195,7 @@ const TypedOp<OrderArgs>& transpose_op() {
             shaping::permute(in[0].bytes, in[0].shape(), full_order(in[0].shape(), args.order), size_of(out.dtype),
                              out.bytes);
           },
+      .repeats = [](const OrderArgs&, const Specs&, std::size_t) { return true; },
       // dx = g with the axes put back
       .gradient = [](const OrderArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const auto order = full_order(call.shape(0), args.order);

@@ -71,6 +71,12 @@ void copy_every(const std::byte* from, std::byte* to, std::int64_t count, std::s
 
 Tensor unslice(const Tensor& g, std::int64_t axis, std::int64_t start, std::int64_t step, std::int64_t size);
 
+// Along other axes each element goes where all of its line go.
+template <typename Args>
+bool other_axes(const Args& args, const Specs& in, std::size_t) {
+  return in.shape(0)[static_cast<int>(args.axis)] != 1;
+}
+
 const TypedOp<SliceArgs>& slice_op() {
   static const TypedOp<SliceArgs> op({
       .name = "slice",
@@ -96,6 +102,7 @@ const TypedOp<SliceArgs>& slice_op() {
                 copy_every(from, to, range.count, run, range.count == 1 ? 0 : args.step, 1);
             }
           },
+      .repeats = other_axes<SliceArgs>,
       .rows = [](const SliceArgs& args, const Specs& in) { return in.shape(0).axis(args.axis) > 0 ? 1U : 0U; },
       // dx = g at its places, 0 elsewhere
       .gradient = [](const SliceArgs& args, const Call& call, const Tensor& g) -> Tensors {
@@ -132,6 +139,7 @@ const TypedOp<RowsArgs>& rows_op() {
       .alias = [](const RowsArgs& args, const Shape& x) -> std::int64_t {
         return range_of(x[0], args.start, args.stop, 1).start * (x[0] ? x.elements() / x[0] : 0);
       },
+      .repeats = [](const RowsArgs&, const Specs& in, std::size_t) { return in.shape(0)[0] != 1; },
       // dx = g at its rows, 0 elsewhere
       .gradient = [](const RowsArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const std::int64_t size = call.shape(0)[0];
@@ -182,6 +190,7 @@ const TypedOp<UnsliceArgs>& unslice_op() {
                 copy_every(from, to, g.size, run, 1, g.size == 1 ? 0 : args.step);
             }
           },
+      .repeats = other_axes<UnsliceArgs>,
       // dx = g at the places
       .gradient = [](const UnsliceArgs& args, const Call& call, const Tensor& g) -> Tensors {
         const std::int64_t count = call.shape(0)[call.shape(0).axis(args.axis)];

@@ -14,9 +14,11 @@ std::span<const Pass> all_passes() {
   static constexpr std::array kPasses{
       Pass{"constants", "calls on constants alone are done once, now", fold_constants},
       Pass{"common", "equal calls on equal values are one", merge_common_subexpressions},
-      Pass{"broadcasts",
-           "elementwise calls, reductions and stacked products read what was broadcast for them before it was",
-           skip_broadcasts},
+      Pass{
+          "broadcasts",
+          "elementwise calls, reductions and stacked products read what was broadcast for them before it was, and what "
+          "rearranges it comes before it",
+          skip_broadcasts},
       Pass{"dead", "calls that nothing needs are dropped", remove_dead_code},
       Pass{"absorb",
            "products and convolutions take over a bias, an activation or a sum that is behind them, max-pooling's "
