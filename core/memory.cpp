@@ -249,8 +249,7 @@ void reset_peak() { peak.store(live.value(), std::memory_order_relaxed); }
 Buffer::Buffer(std::size_t bytes) { head_ = new (memory::allocate(kHead + bytes)) Head{{1}, bytes}; }
 
 void Buffer::reset() noexcept {
-  if (head_ && head_->references.remove(1) == 0)
-    memory::release(head_, kHead + head_->bytes);
+  if (head_ && head_->references.remove(1) == 0) memory::release(head_, kHead + head_->bytes);
   head_ = nullptr;
 }
 

@@ -188,8 +188,10 @@ const TypedOp<MatmulArgs>& matmul_op() {
       .shape = matmul_rule,
       .forward = matmul_forward,
       // A batch by one matrix is another product than a batch by as many.
-      .repeats = [](const MatmulArgs& args, const Specs& in,
-                    std::size_t k) { return k == 0 || args.transpose_a || leading(in.shape(1)).elements() > 1; },
+      .repeats =
+          [](const MatmulArgs& args, const Specs& in, std::size_t k) {
+            return k == 0 || args.transpose_a || (in.shape(1).rank() > 2 && leading(in.shape(1)).elements() > 1);
+          },
       .work = matmul_work,
       .scratch = [](const MatmulArgs& args,
                     const Specs& in) { return product_scratch(args, in.shape(0), in.shape(1), in.dtype(0), false); },

@@ -3,6 +3,7 @@
 #include <twopass/twopass.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,42 @@ std::string text_of(const PlanFunction& f, const Tensors& inputs) {
 }
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+const auto kOfEqualShapes = define<NoArgs>({
+    .name = "test_of_equal_shapes",
+    .doc = "a + 2 b, of equal shapes, of which the rule looks at the first alone.",
+    .shape = same_floating,
+    .run =
+        [](const NoArgs&, std::span<const Operand> in, std::byte* out, std::int64_t n, DType dtype) {
+          const auto go = [&]<typename T>(T* to) {
+            const T *a = in[0].data<T>(), *b = in[1].data<T>();
+            for (std::int64_t k = 0; k < n; ++k) to[k] = a[in[0].splat ? 0 : k] + 2 * b[in[1].splat ? 0 : k];
+          };
+          dtype == f32 ? go(reinterpret_cast<float*>(out)) : go(reinterpret_cast<double*>(out));
+        },
+    .samples = {{.inputs = {sample::uniform({2}), sample::uniform({2})}}},
+    .examples = {{.inputs = {{1.0, 2.0}, {3.0, 4.0}}, .output = {7.0, 10.0}}},
+    .refuses = {{{}, {tensor({1, 2}), tensor({1, 2})}, "i64"}},
+});
+
+const auto kRamp = define<NoArgs>({
+    .name = "test_ramp",
+    .doc = "x, 2 x and 3 x along a new first axis: it broadcasts and computes.",
+    .shape = [](const NoArgs&, const Specs& in) -> Spec {
+      return {in.shape(0).inserted(0, 3), in.dtype(0)};
+    },
+    .forward =
+        [](const NoArgs&, Inputs in, Output out) {
+          dispatch_floating(out.dtype, [&]<typename T>() {
+            const std::int64_t n = in[0].elements();
+            for (std::int64_t k = 0; k < 3 * n; ++k)
+              out.data<T>()[k] = in[0].data<T>()[k % n] * static_cast<T>(k / n + 1);
+          });
+        },
+    .broadcasts = true,
+    .samples = {{.inputs = {sample::uniform({2})}}},
+    .examples = {{.inputs = {{1.0, 2.0}}, .output = {{1.0, 2.0}, {2.0, 4.0}, {3.0, 6.0}}}},
+});
 
 }  // namespace
 
@@ -163,6 +200,49 @@ TEST_CASE("what is needed whole is looked at, not spread again") {
   };
   const std::string text = text_of(f, {drawn({64, 1}), drawn({8, 4})});
   CHECK_MESSAGE(text.find("broadcast_to") == text.rfind("broadcast_to"), text);
+}
+
+TEST_CASE("what is looked at several times, or looked at as another look made it, is spread once") {
+  const PlanFunction look_at_look = [](const Tensors& in) -> Tensors {
+    const Tensor whole = broadcast_to(in[0], {64, 8});
+    return {whole, matmul(reshape(reshape(whole, {8, 64}), {8, 8, 8}), in[1])};
+  };
+  const PlanFunction two_looks = [](const Tensors& in) -> Tensors {
+    const Tensor whole = broadcast_to(in[0], {64, 8});
+    return {matmul(reshape(whole, {8, 8, 8}), in[1]), matmul(reshape(whole, {4, 16, 8}), in[1])};
+  };
+  const PlanFunction two_at_one = [](const Tensors& in) -> Tensors {
+    const Tensor first = expand_dims(broadcast_to(in[0], {64, 8}), 0);
+    return {matmul(reshape(first, {8, 8, 8}), in[1]), matmul(squeeze(first, 0), in[1])};
+  };
+  for (const PlanFunction& f : {look_at_look, two_looks, two_at_one}) {
+    const std::string text = text_of(f, {drawn({64, 1}), drawn({8, 4})});
+    CHECK_MESSAGE(text.find("= broadcast_to") == text.rfind("= broadcast_to"), text);
+  }
+}
+
+TEST_CASE("users' ops read what they were given") {
+  const Tensor x = drawn({8}), y = drawn({64, 8}, 6);
+  text_of([](const Tensors& in) -> Tensors { return {kOfEqualShapes({broadcast_to(in[0], {64, 8}), in[1]})}; }, {x, y});
+  text_of(
+      [](const Tensors& in) -> Tensors {
+        return {kOfEqualShapes({broadcast_to(in[0], {64, 8}), broadcast_to(in[1], {64, 8})})};
+      },
+      {x, drawn({64, 1})});
+  text_of(
+      [](const Tensors& in) -> Tensors {
+        return {tanh(kRamp({in[0]})), kRamp({in[0]}) + in[1]};
+      },
+      {x, drawn({3, 8})});
+  const auto of_four = custom_gradient(
+      [](const Tensors& in) {
+        if (in[0].shape()[0] != 4) throw std::invalid_argument("it needs four rows");
+        return sum(in[0], 1);
+      },
+      [](const Tensors& in, const Tensor&, const Tensor& g) -> Tensors {
+        return {broadcast_to(expand_dims(g, 1), in[0].shape())};
+      });
+  text_of([&](const Tensors& in) -> Tensors { return {of_four({broadcast_to(in[0], {4, 8})})}; }, {x});
 }
 
 TEST_CASE("empty tensors and axes of size 1 go through plans of broadcasts") {

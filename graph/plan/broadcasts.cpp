@@ -1,4 +1,5 @@
 #include <cstring>
+#include <exception>
 #include <optional>
 #include <unordered_map>
 
@@ -14,8 +15,8 @@ std::optional<Shape> found(const Program& program, const PlannedCall& call, cons
   try {
     const Spec spec = call.op->shape(call.arguments.get(), Specs(specs));
     if (spec.dtype == output.dtype && broadcast(spec.shape, output.shape) == output.shape) return spec.shape;
-  } catch (const Error&) {
-    // an op that is elementwise but does not broadcast
+  } catch (const std::exception&) {
+    // a rule that refuses what it is not made for, a user's perhaps
   }
   return std::nullopt;
 }
@@ -25,8 +26,8 @@ std::optional<Shape> found(const Program& program, const PlannedCall& call, cons
 bool reads_unspread(const Program& program, PlannedCall& call, std::size_t k, ValueId before) {
   std::vector<Spec> specs = program.specs(call);
   specs[k] = program.spec(before);
-  if (found(program, call, specs) != program.spec(call.output).shape) return false;
   if (!call.op->repeats(call.arguments.get(), Specs(specs), k)) return false;
+  if (found(program, call, specs) != program.spec(call.output).shape) return false;
   call.inputs[k] = before;
   return true;
 }
@@ -110,10 +111,7 @@ class Skipping {
       for (std::size_t k = 0; k < call.inputs.size(); ++k) skip(call, k);
       if (!move_before(call)) append(std::move(call));
     }
-    // What is there as a whole all the same need not be spread again to be looked at.
-    const auto uses = program_.uses();
-    for (PlannedCall& look : looks_)
-      if (uses[look.inputs[0]] > 0 && uses[look.output] > 0) program_.calls[makers_.at(look.output)] = std::move(look);
+    share_looks();
     spread_.release_unused();
   }
 
@@ -125,8 +123,9 @@ class Skipping {
     const auto maker = makers_.find(value);
     if (maker == makers_.end()) return value;
     const PlannedCall& call = program_.calls[maker->second];
-    // Broadcasting alone, without arithmetic: a record that broadcasts one input and is not elementwise.
-    const bool spreads = call.inputs.size() == 1 && call.op->broadcasts() && !call.op->elementwise();
+    // Broadcasting alone, without arithmetic: a record of the library that broadcasts one input and is not elementwise.
+    const bool spreads =
+        call.inputs.size() == 1 && call.op->broadcasts() && !call.op->elementwise() && !call.op->foreign();
     return spreads ? call.inputs[0] : value;
   }
   ValueId before_all(ValueId value) const {
@@ -149,7 +148,7 @@ class Skipping {
     for (ValueId& input : moved.inputs) input = before_all(input);
     if (moved.inputs == call.inputs || output.elements() == 0) return false;
     Shape less = output;
-    if (call.op->elementwise()) {
+    if (call.op->elementwise() && (call.op->broadcasts() || call.inputs.size() == 1)) {
       less = found(program_, call, program_.specs(moved)).value_or(output);
     } else if (call.inputs.size() == 1) {
       const Shape whole = shape(call.inputs[0]);
@@ -168,8 +167,32 @@ class Skipping {
     become(spreading, broadcast_to(symbol_of(moved.output), output));
     append(std::move(moved));
     append(std::move(spreading));
-    if (call.op->aliases()) looks_.push_back(call);
+    if (call.op->aliases()) {
+      const auto seen = seen_.find(call.inputs[0]);
+      looks_.push_back({call, seen == seen_.end() ? call.inputs[0] : seen->second});
+      if (shape(call.inputs[0]).elements() == output.elements()) seen_.emplace(call.output, looks_.back().value);
+    }
     return true;
+  }
+
+  // What lies there as a whole all the same, or would do so for another look at it, is not spread again to be looked
+  // at.
+  void share_looks() {
+    const auto uses = program_.uses();
+    std::unordered_map<ValueId, ValueId> whole;  // by value that is looked at: where all of it lies
+    for (const Look& look : looks_) {
+      PlannedCall call = look.call;
+      if (uses[call.output] == 0) continue;
+      if (seen_.contains(call.output)) {
+        const auto [found, first] = whole.try_emplace(look.value, uses[look.value] > 0 ? look.value : call.output);
+        if (found->second == call.output) continue;
+        call.inputs = {found->second};
+        become(call, reshape(symbol_of(found->second), shape(call.output)));
+      } else if (uses[call.inputs[0]] == 0) {
+        continue;
+      }
+      program_.calls[makers_.at(call.output)] = std::move(call);
+    }
   }
 
   // What a call of one input comes to where that is spread along those axes alone which the call needs so: `least` is
@@ -180,10 +203,10 @@ class Skipping {
     for (int axis = 0; axis < least.rank(); ++axis) {
       if (least[axis] == specs[0].shape[axis]) continue;
       const std::vector<Spec> tried{{specs[0].shape.with(axis, 1), specs[0].dtype}};
-      const Shape shape = found(program_, call, tried).value_or(less);
       const bool by_rows = axis == 0 && call.op->rows(call.arguments.get(), Specs(specs)) == 1;
-      if (shape.elements() == less.elements() || !(by_rows || call.op->repeats(call.arguments.get(), Specs(tried), 0)))
-        continue;
+      if (!by_rows && !call.op->repeats(call.arguments.get(), Specs(tried), 0)) continue;
+      const Shape shape = found(program_, call, tried).value_or(less);
+      if (shape.elements() == less.elements()) continue;
       specs = tried;
       less = shape;
     }
@@ -216,10 +239,17 @@ class Skipping {
     program_.calls.push_back(std::move(call));
   }
 
+  // A call that only looks at memory, and was moved.
+  struct Look {
+    PlannedCall call;
+    ValueId value;  // at which it looks, through others that look at all of it
+  };
+
   Program& program_;
   Spread spread_;
   std::unordered_map<ValueId, std::size_t> makers_{};  // by value: the place of the call that makes it
-  std::vector<PlannedCall> looks_{};                   // at memory, that were moved
+  std::vector<Look> looks_{};
+  std::unordered_map<ValueId, ValueId> seen_{};  // by what is made by a look at all of a value: that value
 };
 
 }  // namespace
