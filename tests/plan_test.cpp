@@ -92,6 +92,25 @@ TEST_CASE("what a step still reads is not written over, and calls of other rows 
     }
 }
 
+TEST_CASE("what is made of nothing is no part of a step of blocks") {
+  const std::vector<PlanFunction> functions{
+      [](const Tensors& in) -> Tensors { return {tanh(sum(in[0] * 2.0, 1))}; },
+      [](const Tensors& in) -> Tensors { return {tanh(prod(in[0], 1))}; },
+      [](const Tensors& in) -> Tensors { return {sum(sum(in[0], 1) + 1.0, 1)}; },
+      [](const Tensors& in) -> Tensors {
+        const Tensor b = in[1].symbolic() ? in[1] : variable(in[1]);
+        return gradients(sum(in[0] / (square(b) + 1.0)), {b});
+      },
+  };
+  const Tensors inputs{zeros({100, 0, 65}), ones({100, 1, 65})};
+  for (const PlanFunction& f : functions) {
+    const Plan planned = plan(f, inputs);
+    CHECK(equal_bits(planned(inputs)[0], f(inputs)[0]));
+  }
+  CHECK(plan(functions[0], inputs).text().find("in blocks of") == std::string::npos);
+  CHECK(plan(functions[1], inputs).text().find("in blocks of") == std::string::npos);
+}
+
 TEST_CASE("the program is shown after each pass") {
   const Tensor x = ones({4, 3});
   const Plan planned = plan(

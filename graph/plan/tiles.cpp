@@ -39,6 +39,9 @@ std::optional<Cut> elementwise_cut(const Program& program, const PlannedCall& ca
 
 std::optional<Cut> cut_of(const Program& program, const PlannedCall& call) {
   const Shape& output = program.spec(call.output).shape;
+  // What is made of nothing is no part of a block: rows without bytes cannot be told from what is read whole.
+  for (const ValueId input : call.inputs)
+    if (program.spec(input).shape.elements() == 0) return std::nullopt;
   if (call.op->gathers()) {
     const Shape& gathered = program.spec(call.inputs[0]).shape;
     return call.inputs.size() == 1 ? std::optional(Cut{gathered[0], gathered.elements(), 1}) : std::nullopt;
