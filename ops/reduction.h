@@ -37,6 +37,7 @@ Tensor prod(const Tensor& x, const Axes& axes = {}, KeepAxis keep = KeepAxis::no
 /// log(sum(exp(x))), shifted by the maximum; -inf over nothing.
 Tensor logsumexp(const Tensor& x, const Axes& axes = {}, KeepAxis keep = KeepAxis::no);
 /// The variance and its root: mean of squared distances to the mean, with n - correction in the denominator.
+/// Beside `using namespace twopass` write twopass::std: `std` alone is the standard library too.
 Tensor var(const Tensor& x, const Axes& axes = {}, KeepAxis keep = KeepAxis::no, std::int64_t correction = 0);
 Tensor std(const Tensor& x, const Axes& axes = {}, KeepAxis keep = KeepAxis::no, std::int64_t correction = 0);
 /// The index of the first largest (smallest) along one axis, i64; refused over nothing.

@@ -54,8 +54,8 @@ const auto kOfEqualShapes = define<NoArgs>({
 const auto kRamp = define<NoArgs>({
     .name = "test_ramp",
     .doc = "x, 2 x and 3 x along a new first axis: it broadcasts and computes.",
-    .shape = [](const NoArgs&, const Specs& in) -> Spec {
-      return {in.shape(0).inserted(0, 3), in.dtype(0)};
+    .shape = [](const NoArgs& args, const Specs& in) -> Spec {
+      return {same_floating(args, in).shape.inserted(0, 3), in.dtype(0)};
     },
     .forward =
         [](const NoArgs&, Inputs in, Output out) {
@@ -68,6 +68,7 @@ const auto kRamp = define<NoArgs>({
     .broadcasts = true,
     .samples = {{.inputs = {sample::uniform({2})}}},
     .examples = {{.inputs = {{1.0, 2.0}}, .output = {{1.0, 2.0}, {2.0, 4.0}, {3.0, 6.0}}}},
+    .refuses = {{{}, {tensor({1, 2})}, "i64"}},
 });
 
 }  // namespace

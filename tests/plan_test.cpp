@@ -289,6 +289,24 @@ TEST_CASE("inputs of another number, shape or dtype are refused with what was pl
   CHECK_THROWS_WITH_AS(planned({ones({2, 3}, f64)}), doctest::Contains("is f64 (2, 3)"), Error);
 }
 
+TEST_CASE("inputs that are undefined or have open axes are named, and stages that were not kept") {
+  const PlanFunction twice = [](const Tensors& in) -> Tensors { return {in[0] + in[1]}; };
+  const Tensor x = ones({3});
+  CHECK_THROWS_WITH_AS(plan(twice, {x, Tensor()}), "plan: input 1 is an undefined tensor", Error);
+  CHECK_THROWS_WITH_AS(plan(twice, {input({3}, "x"), x}),
+                       doctest::Contains("plan: input 0 has an open axis, (None, 3), but"), Error);
+  const Plan planned = plan(twice, {x, x});
+  CHECK_THROWS_WITH_AS(planned({x, Tensor()}), "input 1 of a plan is an undefined tensor", Error);
+  CHECK_THROWS_WITH_AS(planned.stages(), doctest::Contains(".keep_stages = true"), Error);
+}
+
+TEST_CASE("a plan's inputs are variables to its function") {
+  const Tensor x = tensor({1.0, 2.0});
+  const Tensor g =
+      plan([](const Tensors& in) -> Tensors { return {backward(sum(square(in[0])))[in[0]]}; }, {x})({x})[0];
+  CHECK(equal_bits(g, x * 2.0));
+}
+
 TEST_CASE("a function that reads values cannot be planned and says so") {
   CHECK_THROWS_WITH_AS(plan([](const Tensors& in) -> Tensors { return {in[0] * in[0].item<double>()}; }, {ones({1})}),
                        doctest::Contains("has no elements: graphs, plans and the shapes of layers are made without "

@@ -51,7 +51,15 @@ Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& optio
   check_plan_passes(options.without, "plan");
   check_names(options.input_names, inputs.size(), "input");
   std::vector<Spec> specs;
-  for (const Tensor& input : inputs) specs.push_back({input.shape(), input.dtype()});
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    if (!inputs[k].defined()) throw Error(fmt::format("plan: input {} is an undefined tensor", k));
+    if (inputs[k].shape().open())
+      throw Error(
+          fmt::format("plan: input {} has an open axis, {}, but a plan is for sizes that are known: give it a "
+                      "tensor of the shape that it will run with, such as zeros",
+                      k, inputs[k].shape().text()));
+    specs.push_back({inputs[k].shape(), inputs[k].dtype()});
+  }
   auto traced = trace(f, specs, options);
   Program& program = traced.first;
   std::vector<Plan::Stage> stages;
@@ -105,6 +113,7 @@ void Plan::Body::check_inputs(const Tensors& inputs) const {
     throw Error(fmt::format("a plan of {} was given {}", counted(program.inputs.size(), "input"), inputs.size()));
   for (std::size_t k = 0; k < inputs.size(); ++k) {
     const Spec& wanted = program.spec(program.inputs[k]);
+    if (!inputs[k].defined()) throw Error(fmt::format("input {} of a plan is an undefined tensor", k));
     if ((inputs[k].symbolic() && !symbols) || !(inputs[k].shape() == wanted.shape) || inputs[k].dtype() != wanted.dtype)
       throw Error(fmt::format("input {} of a plan is {}{} {} where it was planned for {} {}", k,
                               inputs[k].symbolic() ? "a symbol of " : "", name_of(inputs[k].dtype()),
@@ -255,7 +264,10 @@ void Plan::run_into(Tensors& outputs, const Tensors& inputs, const std::function
   outputs.assign(own.outputs.begin(), own.outputs.end());
 }
 
-std::vector<Plan::Stage> Plan::stages() const { return checked_body().stages; }
+std::vector<Plan::Stage> Plan::stages() const {
+  if (checked_body().stages.empty()) throw Error("a plan has stages only where it was made with .keep_stages = true");
+  return checked_body().stages;
+}
 std::int64_t Plan::arena_bytes() const { return checked_body().machine.layout().arena_bytes; }
 std::int64_t Plan::least_arena_bytes() const { return checked_body().machine.layout().lower_bound; }
 std::size_t Plan::steps() const { return checked_body().machine.program().steps.size(); }

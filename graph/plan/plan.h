@@ -77,7 +77,7 @@ class Plan {
   /// For a person: which inputs, parameters ("dense/kernel") and constants are read, each step with its kernels,
   /// shapes, bytes, floating-point operations and where its output lies, and what are the outputs and new values.
   std::string text() const;
-  /// The plan as traced ("trace") and after each pass that was not left out, where options asked to keep them.
+  /// The plan as traced ("trace") and after each pass that was not left out. Refuses where options did not keep them.
   std::vector<Stage> stages() const;
   /// Medians of what each step takes, one after another, over `runs` runs (1 at least) that change no parameter.
   /// Without inputs these are ones and zeros.
@@ -104,9 +104,10 @@ class Plan {
   std::shared_ptr<Body> body_;
 };
 
-/// Traces `f` for the shapes and dtypes of `inputs` (symbols will do). What `f` catches is fixed then, but parameters
-/// are read anew in each run; its products have the precision of the scope that it is made in. Refuses what reads
-/// elements of its inputs, as an `if` on a value does, outside of layers and of eagerly() (graph/plan/eagerly.h).
+/// Traces `f` for the shapes and dtypes of `inputs` (symbols of known sizes will do). What `f` catches is fixed then,
+/// but parameters are read anew in each run; its products have the precision of the scope that it is made in. Refuses
+/// what reads elements of its inputs, as an `if` on a value does, outside of layers and of eagerly()
+/// (graph/plan/eagerly.h).
 Plan plan(const PlanFunction& f, const Tensors& inputs, const PlanOptions& options = {});
 
 /// What plans do with arithmetic on elements in this build on this processor: "machine code for AVX-512", "machine code
