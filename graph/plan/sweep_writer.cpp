@@ -1,5 +1,7 @@
 #include <twopass/graph/plan/sweep_writer.h>
 
+#include <xbyak/xbyak_util.h>
+
 #include <algorithm>
 #include <bit>
 #include <unordered_map>
@@ -16,6 +18,15 @@ using Xbyak::Reg64;
 constexpr std::int64_t kLanes = 32;
 struct NoRegister {};
 
+// Whether it pays to ask for the next row of what comes from memory while this one is read: Zen 5 stops at the end of a
+// page and gains a fifth, Zen 4 goes on by itself and loses a quarter (twopass_bench W8b).
+bool stops_at_pages() {
+  using Cpu = Xbyak::util::Cpu;
+  constexpr int kZen5 = 0x1A;
+  static const Cpu cpu;
+  return cpu.has(Cpu::tAMD) && cpu.displayFamily == kZen5;
+}
+
 // Writes one function; throws NoRegister where there are too few.
 class Writer : VectorAssembler {
  public:
@@ -23,6 +34,8 @@ class Writer : VectorAssembler {
       : VectorAssembler(processor, sweeps.dtype),
         sweeps_(sweeps),
         streams_(streams),
+        past_cache_(std::any_of(streams.begin(), streams.end(), [](const Stream& each) { return each.past_cache; })),
+        asks_ahead_(past_cache_ && sweeps.elements > 0 && stops_at_pages()),
         slot_of_(sweeps.lines.size(), 0) {}
 
   std::vector<std::uint8_t> write() {
@@ -46,7 +59,7 @@ class Writer : VectorAssembler {
       dec(rsi);
       jnz(row, T_NEAR);
     }
-    if (std::any_of(streams_.begin(), streams_.end(), [](const Stream& each) { return each.past_cache; })) sfence();
+    if (past_cache_) sfence();
     add(rsp, frame_);
     for (const Reg64& each : {r15, r14, r13, r12, rbp, rbx}) pop(each);
     vzeroupper();
@@ -153,6 +166,7 @@ class Writer : VectorAssembler {
   void write_sweep(std::int32_t sweep) {
     const std::vector<std::int32_t> work = work_of(sweep);
     if (work.empty()) return;
+    sweep_ = sweep;
     free_.clear();
     for (int k = (wide_ ? 32 : 15); k-- > 0;) free_.push_back(k);  // AVX2 keeps one for masks
     free_pointers_ = {r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8};
@@ -207,7 +221,14 @@ class Writer : VectorAssembler {
     if (const auto known = copy.at.find(k); known != copy.at.end()) return known->second;
     const int to = copy.at[k] = take();
     load(vector(to), element(is_input(k) ? line(k).from : kept_part(k), copy.place), copy.part);
+    if (asks_ahead_ && is_input(k) && !copy.part) ask_for_next_row(line(k).from, copy.place);
     return to;
+  }
+  // In the first loop that reads a part.
+  void ask_for_next_row(std::int32_t part, std::uint32_t place) {
+    const std::int64_t row_bytes = streams_[static_cast<std::size_t>(part)].row_bytes;
+    if (row_bytes > 0 && asked_in_.try_emplace(part, sweep_).first->second == sweep_)
+      prefetcht0(ptr[row_at(part) + rcx + place * vector_ + static_cast<std::size_t>(row_bytes)]);
   }
   void release(std::int32_t k, std::int32_t position, Copy& copy) {
     const auto known = copy.at.find(k);
@@ -344,6 +365,9 @@ class Writer : VectorAssembler {
 
   const Sweeps& sweeps_;
   std::span<const Stream> streams_;
+  bool past_cache_, asks_ahead_;
+  std::int32_t sweep_ = 0;                                        // whose loop is written
+  std::unordered_map<std::int32_t, std::int32_t> asked_in_ = {};  // by part: that whose loop asks for it
   std::vector<std::uint32_t> slot_of_;
   std::uint32_t leaves_at_ = 0, frame_ = 0;
   std::vector<int> free_;
